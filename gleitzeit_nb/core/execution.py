@@ -1,0 +1,147 @@
+"""What is run in a sandbox, under which limits, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+MIB = 1 << 20
+
+ModeKind = Literal["docker", "restricted", "local"]
+ResultStatus = Literal["ok", "error", "timeout", "oom", "killed", "lost"]
+
+AUTO_MODE = "auto"
+DOCKER_MODE = "docker-sandbox"
+RESTRICTED_MODE = "restricted"
+LOCAL_MODE = "local"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one run may use. `memory_bytes` is closed for swap too; `output_bytes` counts per stream; `timeout_s` is wall clock."""
+
+    timeout_s: float = 60.0
+    memory_bytes: int = 512 * MIB
+    cpus: float = 1.0
+    pids: int = 64
+    output_bytes: int = 1 * MIB
+    file_bytes: int = 128 * MIB
+    open_files: int = 1024
+    workspace_bytes: int = 64 * MIB
+    workspace_inodes: int = 8192
+    value_bytes: int = 64 * MIB  # one input or output value, encoded
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"limit {name} must be greater than 0, not {getattr(self, name)!r}")
+        if self.memory_bytes < 16 * MIB:
+            raise ValueError(f"limit memory_bytes must be at least 16 MiB (Python itself needs that), not {self.memory_bytes}")
+
+
+@dataclass(frozen=True)
+class ModeSettings:
+    """One way of running code, as configured. `kind` says who enforces it: a Docker daemon, the kernel, or nobody.
+
+    `allow_weaker` (restricted only): accept the form without namespaces where the system refuses them.
+    `allowed_modules` (restricted and local): a courtesy for the reader of the code, never the boundary.
+    """
+
+    id: str
+    kind: ModeKind
+    label: str
+    enabled: bool = True
+    image: str | None = None
+    limits: Limits = Limits()
+    network: Literal["none"] = "none"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    allow_weaker: bool = False
+    allowed_modules: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ContainerPoolSettings:
+    """Warm workers: at most `max_containers` per kernel; `min_warm` are kept ready per mode once it was used."""
+
+    max_containers: int = 10
+    idle_timeout_s: float = 300.0
+    reuse_containers: bool = True
+    min_warm: int = 1
+    max_uses: int = 200
+
+
+@dataclass(frozen=True)
+class SandboxSettings:
+    """All modes by id, which of them is the default, and the pool's bounds. `default_mode` "auto" never resolves to `local`."""
+
+    modes: Mapping[str, ModeSettings] = field(default_factory=lambda: default_modes())
+    default_mode: str = AUTO_MODE
+    container_pool: ContainerPoolSettings = ContainerPoolSettings()
+
+
+def default_modes() -> dict[str, ModeSettings]:
+    """The modes that exist without any configuration."""
+    return {
+        DOCKER_MODE: ModeSettings(DOCKER_MODE, "docker", "Sandbox"),
+        RESTRICTED_MODE: ModeSettings(RESTRICTED_MODE, "restricted", "Restricted"),
+        LOCAL_MODE: ModeSettings(LOCAL_MODE, "local", "Local", enabled=False),
+    }
+
+
+@dataclass(frozen=True)
+class ExecutionRequest:
+    """What is to be run. `mode` None means the configured default; `limits` are already merged from mode and call.
+
+    `inputs` are bound as variables before the code runs; `outputs` name the variables to bring back.
+    `filename` is what tracebacks call the code.
+    """
+
+    id: str
+    code: str
+    mode: str | None = None
+    image: str | None = None
+    limits: Limits | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    fresh: bool = False
+    session: str | None = None
+    filename: str = "<sandbox>"
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds spent waiting for a worker, making one (0 when warm), and running."""
+
+    queue_s: float = 0.0
+    start_s: float = 0.0
+    run_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class ExecutionResult:
+    """How a run ended. All text is untrusted.
+
+    `status`: "ok"; "error" (the code raised, or left with a non-zero exit code); "timeout"; "oom"; "killed" (interrupted or
+    stopped by the user); "lost" (the sandbox went away under it). `exit_code` is negative for a signal, as in subprocess.
+    `traceback` is the user's own frames. `truncated` holds the bytes dropped per stream. `isolation` says in one line what held it.
+    """
+
+    status: ResultStatus
+    mode: str
+    stdout: str = ""
+    stderr: str = ""
+    exit_code: int | None = None
+    traceback: str = ""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    truncated: Mapping[str, int] = field(default_factory=dict)
+    timings: Timings = Timings()
+    container: str | None = None
+    isolation: str = ""
+    detail: str = ""  # one line on why it is not ok
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"

@@ -1,0 +1,22 @@
+"""The pool's settings in one value; each part is defined beside the code that obeys it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gleitzeit_nb.core.admission import AdmissionSettings
+from gleitzeit_nb.core.breaker import BreakerSettings
+from gleitzeit_nb.core.instances import InstanceSettings
+from gleitzeit_nb.core.strategies import BalancingSettings, TimeoutSettings
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """Everything that an OllamaPoolManager obeys. `default_model` None: the only or the first warm one."""
+
+    instances: tuple[InstanceSettings, ...] = ()
+    balancing: BalancingSettings = BalancingSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    default_model: str | None = None

@@ -1,0 +1,254 @@
+"""The composition root: configuration in; pool, sandbox and one snapshot out."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gleitzeit_nb.config import Config
+from gleitzeit_nb.core.instances import InstanceSettings
+from gleitzeit_nb.errors import EngineClosedError, GleitzeitError
+from gleitzeit_nb.events import EventBus
+from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.embedded import EmbeddedInstance
+    from gleitzeit_nb.llm.pool import OllamaPoolManager
+    from gleitzeit_nb.sandbox import Sandbox
+
+logger = logging.getLogger("gleitzeit_nb.engine")
+
+SNAPSHOT_INTERVAL_S = 0.25  # at most 4 snapshots a second reach the views
+
+Watcher = Callable[[Snapshot], None]
+
+
+class Engine:
+    """Owns everything that runs for one configuration. Lives on the event loop that started it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.events = EventBus()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool: OllamaPoolManager | None = None
+        self._sandbox: Sandbox | None = None
+        self._embedded: EmbeddedInstance | None = None
+        self._discovered: tuple[InstanceSettings, ...] = ()
+        self._watchers: list[Watcher] = []
+        self._ticker: asyncio.Task[None] | None = None
+        self._latest: Snapshot | None = None
+
+    def __repr__(self) -> str:
+        if self._loop is None:
+            return "<Engine stopped>"
+        return f"<Engine {self._pool!r} {self._sandbox!r}>"
+
+    @property
+    def pool(self) -> OllamaPoolManager:
+        if self._pool is None:
+            raise EngineClosedError("the engine is not running: await engine.start() first")
+        return self._pool
+
+    @property
+    def sandbox(self) -> Sandbox:
+        if self._sandbox is None:
+            raise EngineClosedError("the engine is not running: await engine.start() first")
+        return self._sandbox
+
+    async def __aenter__(self) -> Engine:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    # -- life -------------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Make pool and sandbox. Instances that are down and a missing Docker daemon are states, not errors."""
+        if self._loop is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._start_pool()
+            await self._start_sandbox()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """End everything that this engine started. Safe to call twice."""
+        ticker, self._ticker = self._ticker, None
+        if ticker is not None:
+            ticker.cancel()
+            await asyncio.gather(ticker, return_exceptions=True)
+        pool, self._pool = self._pool, None
+        sandbox, self._sandbox = self._sandbox, None
+        embedded, self._embedded = self._embedded, None
+        self._loop = None
+        for part in (pool, sandbox):
+            if part is not None:
+                await part.close()
+        if embedded is not None:
+            await asyncio.to_thread(embedded.stop)
+
+    async def apply(self, config: Config, *, again: bool = False) -> None:
+        """Take over a changed configuration; what did not change goes on undisturbed.
+
+        Instances that were added by hand stay. `again` also looks anew for servers that were discovered and for the sandbox's
+        default mode, which are otherwise settled once.
+        """
+        before, self.config = self.config, config
+        if self._loop is None:
+            return
+        if _pool_wide(before) != _pool_wide(config):
+            await self.pool.close()
+            await self._start_pool()
+        elif before.pool.instances != config.pool.instances or (again and not config.explicit_instances):
+            await self._exchange_instances(before)
+        if before.sandbox != config.sandbox or again:
+            await self.sandbox.close()
+            await self._start_sandbox()
+
+    async def _start_pool(self) -> None:
+        from gleitzeit_nb.llm.pool import OllamaPoolManager
+
+        settings = replace(self.config.pool, instances=await self._instances())
+        self._pool = OllamaPoolManager(settings=settings, events=self.events)
+        await self._pool.initialize()
+
+    async def _start_sandbox(self) -> None:
+        from gleitzeit_nb.sandbox import Sandbox
+
+        self._sandbox = Sandbox(self.config.sandbox, events=self.events)
+        await self._sandbox.start()
+
+    async def _exchange_instances(self, before: Config) -> None:
+        old = {each.id: each for each in (before.pool.instances if before.explicit_instances else self._discovered)}
+        new = {each.id: each for each in await self._instances()}
+        for gone in [each for each in old if new.get(each) != old[each]]:
+            await self.pool.remove_instance(gone)
+        for fresh in [each for each in new.values() if old.get(each.id) != each]:
+            await self.pool.add_instance(fresh)
+
+    # -- instances --------------------------------------------------------------------------------------------------------
+
+    async def _instances(self) -> tuple[InstanceSettings, ...]:
+        """What is configured; else what answers at Ollama's usual address; else the embedded model, if it was fetched before."""
+        if self.config.explicit_instances:
+            return self.config.pool.instances
+        from gleitzeit_nb.llm.discovery import discover
+
+        found = tuple(await discover(self.config.discovery_urls))
+        if not found:
+            found = await asyncio.to_thread(self._embedded_instance)
+        self._discovered = found
+        return found
+
+    def _embedded_instance(self) -> tuple[InstanceSettings, ...]:
+        """The embedded model as an instance; nothing is downloaded for it unasked."""
+        from gleitzeit_nb.config import instance_settings
+        from gleitzeit_nb.embedded import EmbeddedInstance, is_ready
+
+        if self._embedded is None:
+            if not is_ready():
+                return ()
+            try:
+                self._embedded = EmbeddedInstance.launch("embedded")
+            except GleitzeitError as error:
+                logger.warning("no Ollama answered, and the embedded instance did not start: %s", error)
+                return ()
+        return (instance_settings(self._embedded.instance),)
+
+    # -- what people see --------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """What is true now. From any thread; off the loop it waits for the loop at most a second, then gives the last one."""
+        loop = self._loop
+        if loop is None:
+            raise EngineClosedError("the engine is not running: await engine.start() first")
+        if _running_loop() is loop:
+            return self._take()
+        future = asyncio.run_coroutine_threadsafe(self._take_soon(), loop)
+        try:
+            return future.result(timeout=1.0)
+        except concurrent.futures.TimeoutError:
+            if self._latest is None:
+                raise
+            return self._latest
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` on the engine's loop with each changed snapshot, at most 4 times a second. Returns the way to end it."""
+        loop = self._loop
+        if loop is None:
+            raise EngineClosedError("the engine is not running: await engine.start() first")
+        self._watchers.append(watcher)
+        loop.call_soon_threadsafe(self._ensure_ticker)
+
+        def unwatch() -> None:
+            if watcher in self._watchers:
+                self._watchers.remove(watcher)
+
+        return unwatch
+
+    async def _take_soon(self) -> Snapshot:
+        return self._take()
+
+    def _take(self) -> Snapshot:
+        """The latest snapshot again when nothing changed, else a new one with the next number."""
+        pool, sandbox, last = self.pool, self.sandbox, self._latest
+        modes = sandbox.mode_views()
+        fresh = Snapshot(
+            schema_version=SCHEMA_VERSION,
+            seq=last.seq + 1 if last else 1,
+            at=time.time(),
+            instances=pool.instance_views(),
+            queue_depth=pool.queue_depth,
+            in_flight=pool.in_flight,
+            tokens_per_s=pool.tokens_per_s,
+            modes=modes,
+            default_mode=sandbox.default_mode,
+            containers=sum(mode.containers for mode in modes),
+            runs=pool.run_views() + sandbox.run_views(),
+            failovers=pool.failover_views(),
+        )
+        if last is None or replace(fresh, seq=last.seq, at=last.at) != last:
+            self._latest = fresh
+            return fresh
+        return last
+
+    def _ensure_ticker(self) -> None:
+        if self._ticker is None and self._watchers and self._loop is not None:
+            self._ticker = self._loop.create_task(self._tick(), name="gleitzeit-snapshots")
+
+    async def _tick(self) -> None:
+        """Runs only while somebody watches."""
+        told: Snapshot | None = None
+        while self._watchers:
+            snapshot = self._take()
+            if snapshot is not told:
+                told = snapshot
+                for watcher in tuple(self._watchers):
+                    try:
+                        watcher(snapshot)
+                    except Exception:
+                        logger.exception("a view failed on a snapshot and is dropped")
+                        self._watchers.remove(watcher)
+            await asyncio.sleep(SNAPSHOT_INTERVAL_S)
+        self._ticker = None
+
+
+def _pool_wide(config: Config) -> object:
+    return replace(config.pool, instances=())
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,165 @@
+"""Every error that this package raises on purpose.
+
+    GleitzeitError
+    ├── ConfigError                  a setting that cannot be used: what, where, and the nearest valid one
+    ├── MissingDependencyError       an optional package is absent; names the pip line
+    ├── EngineClosedError            the engine, pool or sandbox was used before it started or after it stopped
+    ├── WrongLoopError               an object of one event loop was used from another
+    ├── PoolError
+    │   ├── NoInstanceError          nobody can answer: a table of every instance and why it was passed over
+    │   │   └── ModelNotFoundError   … because no instance has the model; names the near ones
+    │   ├── QueueFullError           the pool's bounded queue is full
+    │   ├── DeadlineExceededError    the request's one deadline ran out, in the queue or in a try
+    │   ├── AllInstancesFailedError  everybody who could answer was tried: a table of the tries
+    │   ├── RequestRejectedError     an instance refused the request itself (4xx): asking another is pointless
+    │   └── StreamInterruptedError   the answer was cut after its first token; carries the partial text
+    │       (public name: StreamInterrupted)
+    ├── EmbeddedError
+    │   ├── WeightsError             weights are missing, unknown, corrupt or have the wrong checksum
+    │   ├── PortInUseError           the address is taken
+    │   └── ChildStartError          a model's server process did not come up: CPU, memory or file
+    └── SandboxError
+        ├── SandboxUnavailableError  the mode that was asked for cannot be had here; what to start or install
+        ├── ModeDisabledError        the mode exists and is switched off by configuration
+        ├── ImageMissingError        the container image is not on the daemon; nothing is pulled implicitly
+        ├── SandboxProtocolError     the guest broke the protocol, or is not isolated as promised
+        └── TransferError            a value cannot cross the border as data
+
+User code that fails is a *result* (`ExecutionResult.status`); a sandbox that fails is one of these errors.
+A message says what happened, what was tried, and what to do next. Foreign errors are mapped once, at the border, with ``from``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class GleitzeitError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigError(GleitzeitError):
+    """A setting that cannot be used. The message names the file and line where there is one."""
+
+
+class MissingDependencyError(GleitzeitError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed.\n"
+            f'Install it with: pip install "gleitzeit-nb[{extra}]"'
+        )
+        self.package = package
+        self.extra = extra
+
+
+class EngineClosedError(GleitzeitError):
+    """Used before start or after stop."""
+
+
+class WrongLoopError(GleitzeitError):
+    """An object that lives on one event loop was used from another."""
+
+
+class PoolError(GleitzeitError):
+    """Base of the errors of the pool."""
+
+
+class NoInstanceError(PoolError):
+    """No instance can take the request. `rejections` holds (instance id, reason) for every instance."""
+
+    def __init__(self, message: str, rejections: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message + table(rejections))
+        self.rejections = tuple(rejections)
+
+
+class ModelNotFoundError(NoInstanceError):
+    """No instance has the model."""
+
+
+class QueueFullError(PoolError):
+    """The pool's queue holds as many requests as it may."""
+
+
+class DeadlineExceededError(PoolError):
+    """The request's deadline (s, over queue and all tries) ran out. `attempts` holds (instance id, what happened)."""
+
+    def __init__(self, message: str, attempts: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message + table(attempts))
+        self.attempts = tuple(attempts)
+
+
+class AllInstancesFailedError(PoolError):
+    """Every instance that could answer was tried. `attempts` holds (instance id, what happened) in order."""
+
+    def __init__(self, message: str, attempts: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message + table(attempts))
+        self.attempts = tuple(attempts)
+
+
+class RequestRejectedError(PoolError):
+    """An instance refused the request itself with HTTP status `status`; no other instance would take it."""
+
+    def __init__(self, message: str, *, instance: str, status: int) -> None:
+        super().__init__(message)
+        self.instance = instance
+        self.status = status
+
+
+class StreamInterruptedError(PoolError):
+    """The answer broke off after its first token. `partial` is the text so far; nothing was asked again."""
+
+    def __init__(self, message: str, *, partial: str, instance: str) -> None:
+        super().__init__(message)
+        self.partial = partial
+        self.instance = instance
+
+
+StreamInterrupted = StreamInterruptedError
+
+
+class EmbeddedError(GleitzeitError):
+    """Base of the errors of the embedded instance."""
+
+
+class WeightsError(EmbeddedError):
+    """Model weights are missing, unknown, corrupt, or have the wrong checksum."""
+
+
+class PortInUseError(EmbeddedError):
+    """The address that the embedded instance should listen on is taken."""
+
+
+class ChildStartError(EmbeddedError):
+    """A model's server process ended before it could serve."""
+
+
+class SandboxError(GleitzeitError):
+    """Base of the errors of the sandbox."""
+
+
+class SandboxUnavailableError(SandboxError):
+    """The mode that was asked for cannot be had on this machine. Nothing weaker is taken instead."""
+
+
+class ModeDisabledError(SandboxError):
+    """The mode is switched off by configuration."""
+
+
+class ImageMissingError(SandboxError):
+    """The image is not on the Docker daemon."""
+
+
+class SandboxProtocolError(SandboxError):
+    """The guest sent what the protocol does not allow, or did not find the isolation that it was promised."""
+
+
+class TransferError(SandboxError):
+    """A value cannot be carried into or out of the sandbox as data."""
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Two aligned columns below a message, or nothing: the one form in which errors list instances."""
+    width = max((len(name) for name, _ in rows), default=0)
+    return "".join(f"\n  {name:<{width}}  {reason}" for name, reason in rows)

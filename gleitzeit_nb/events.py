@@ -1,0 +1,105 @@
+"""What happened, as frozen records, and the way to hear of it."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+logger = logging.getLogger("gleitzeit_nb")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base: `at` is wall-clock time (s since the epoch), for people; never used to measure durations."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class Failover(Event):
+    """A request left `source` before its first token; `target` is who was asked next."""
+
+    request_id: str
+    model: str
+    source: str
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class BreakerMoved(Event):
+    instance: str
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class InstanceChanged(Event):
+    """`change`: added, removed, draining, resumed, healthy, degraded, unhealthy."""
+
+    instance: str
+    change: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ContainerMade(Event):
+    mode: str
+    container: str
+    start_s: float
+
+
+@dataclass(frozen=True)
+class ContainerLost(Event):
+    """`reason`: timeout, oom, protocol, died, idle, used up, closed."""
+
+    mode: str
+    container: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunEnded(Event):
+    mode: str
+    request_id: str
+    status: str
+
+
+Subscriber = Callable[[Event], None]
+
+
+@dataclass
+class EventBus:
+    """Synchronous fan-out on the engine's loop, with a bounded log of the last events."""
+
+    kept: int = 1000
+    log: deque[Event] = field(init=False)
+    _subscribers: list[Subscriber] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.log = deque(maxlen=self.kept)
+
+    def __repr__(self) -> str:
+        return f"<EventBus {len(self.log)} events, {len(self._subscribers)} subscribers>"
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` with every event from now on. Returns the function that ends it."""
+        self._subscribers.append(subscriber)
+
+        def unsubscribe() -> None:
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
+
+        return unsubscribe
+
+    def emit(self, event: Event) -> None:
+        """Log the event and tell everybody. A subscriber that raises is reported and the others still hear."""
+        self.log.append(event)
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber(event)
+            except Exception:
+                logger.exception("a subscriber failed on %s", type(event).__name__)

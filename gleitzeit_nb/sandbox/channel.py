@@ -1,0 +1,70 @@
+"""The seam between the guest's protocol and whatever holds the guest: a container, a namespace jail, a plain process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gleitzeit_nb.core.execution import Limits, ModeSettings
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What the guest must find about itself before it may serve; None means not promised by this mode.
+
+    `interfaces` lists the network interfaces that may be up beside none at all. `weaker` is one line on what the mode does not
+    promise here, shown wherever the mode shows; "" when it promises everything.
+    """
+
+    pid: int | None = None
+    uid: int | None = None
+    capabilities_bounding: int | None = None
+    no_new_privs: bool | None = None
+    seccomp: bool | None = None
+    read_only_root: bool | None = None
+    interfaces: tuple[str, ...] | None = None
+    weaker: str = ""
+
+
+class GuestChannel(Protocol):
+    """A started guest's byte stream and its off switch. The guest's source has not been sent yet."""
+
+    @property
+    def name(self) -> str:
+        """Short and stable: a container's short id, `restricted-4711`."""
+        ...
+
+    @property
+    def expectations(self) -> Expectations: ...
+
+    async def read(self) -> bytes:
+        """Some bytes that the guest wrote; b"" once it has gone."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Everything written, or SandboxProtocolError when the guest has gone."""
+        ...
+
+    async def kill(self) -> None:
+        """SIGKILL to everything inside, now, and release what held it. Idempotent; never a graceful stop."""
+        ...
+
+    async def oom_kills(self) -> int:
+        """How often the kernel's OOM killer struck inside so far; 0 where nobody counts."""
+        ...
+
+    async def memory_bytes(self) -> int | None:
+        """What everything inside uses now; None where nobody counts."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts guests of one kind of isolation. Raises SandboxUnavailableError with what to start or install."""
+
+    async def check(self, mode: ModeSettings) -> str:
+        """Can this mode be had here? Returns one line on what it runs with; raises SandboxUnavailableError or ImageMissingError."""
+        ...
+
+    async def launch(self, mode: ModeSettings, limits: Limits, image: str | None) -> GuestChannel: ...
+
+    async def aclose(self) -> None: ...

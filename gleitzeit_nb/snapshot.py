@@ -1,0 +1,107 @@
+"""The frozen records that every view renders: the notebook's dashboard, the side panel, the command line.
+
+A snapshot is what was true at one moment. Views keep no books of their own. Rates are fractions (0 to 1), durations seconds,
+sizes bytes; None means unknown and is shown as unknown, never as zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class WarmModel:
+    """A loaded model. `gpu_share` is size_vram / size of `/api/ps`: 0 is CPU only, 1 wholly on the GPU."""
+
+    name: str
+    gpu_share: float | None
+
+
+@dataclass(frozen=True)
+class InstanceView:
+    id: str
+    url: str
+    tags: tuple[str, ...]
+    state: str  # healthy, degraded, unhealthy, unknown
+    reason: str  # one line on why it is not healthy; "" when it is
+    draining: bool
+    breaker: str  # closed, open, half_open
+    retry_in_s: float | None  # until the next probe of an open breaker
+    in_flight: int
+    max_concurrent: int
+    latency_s: float | None  # median of recent answers
+    error_rate: float | None  # of recent requests; None before the first
+    total_requests: int
+    failed_requests: int
+    tokens_per_s: tuple[float, ...]  # the last minute, oldest first; for a sparkline
+    warm: tuple[WarmModel, ...]
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModeView:
+    """`enabled` False: switched off. `note`: one line such as "disabled", "no Docker daemon" or what is weaker."""
+
+    id: str
+    label: str
+    level: int  # 1 local, 2 restricted, 3 docker sandbox, 4 user-defined container
+    enabled: bool
+    available: bool | None  # None: not tried yet
+    active: int
+    queued: int
+    containers: int
+    max_containers: int
+    memory_bytes: int | None
+    note: str
+
+
+@dataclass(frozen=True)
+class FailoverView:
+    at: float  # wall clock, s since the epoch
+    source: str
+    target: str
+    reason: str
+    model: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A request or run that is going on. `state` is one line: "queued 3rd", "loading llama3.2 on gpu-1, 8 s", "running"."""
+
+    id: str
+    kind: str  # llm, sandbox
+    label: str
+    where: str  # instance or mode; "" while queued
+    state: str
+    elapsed_s: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    schema_version: int
+    seq: int
+    at: float  # wall clock, s since the epoch
+    instances: tuple[InstanceView, ...]
+    queue_depth: int
+    in_flight: int
+    tokens_per_s: float
+    modes: tuple[ModeView, ...]
+    default_mode: str  # what "auto" resolved to, "" before it did
+    containers: int
+    runs: tuple[RunView, ...]
+    failovers: tuple[FailoverView, ...]  # newest first
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types (tuples become lists when encoded)."""
+        return asdict(self)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of `Snapshot`, from which the front end's types are checked."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Snapshot).json_schema()

@@ -1,0 +1,29 @@
+"""Configuration: frozen values out of files, environment and dictionaries. The only package that reads the environment.
+
+`model` says which keys there are, `layers` and `environment` read them, `check` explains what is wrong with them, `merge` lays them
+over the defaults in `core`, `trust` says what a stranger's file may not say, `loader` puts it together.
+"""
+
+from __future__ import annotations
+
+from gleitzeit_nb.config.credentials import ConfigWarning
+from gleitzeit_nb.config.environment import cache_directory, config_directory, discovery_urls, state_directory
+from gleitzeit_nb.config.loader import Config, instance_settings, load, pool_settings, sandbox_settings
+from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url, parse_duration, parse_size
+
+__all__ = [
+    "DEFAULT_OLLAMA_URL",
+    "Config",
+    "ConfigWarning",
+    "cache_directory",
+    "config_directory",
+    "discovery_urls",
+    "instance_settings",
+    "load",
+    "normalise_url",
+    "parse_duration",
+    "parse_size",
+    "pool_settings",
+    "sandbox_settings",
+    "state_directory",
+]

@@ -1,0 +1,74 @@
+"""Settings by the keys that a configuration file uses, for people to read: nothing secret, nothing that cannot be JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gleitzeit_nb.config.model import (
+    BalancingSection,
+    BreakerSection,
+    ContainerPoolSection,
+    InstanceSection,
+    LimitFields,
+    ModeSection,
+    QueueSection,
+    Section,
+    TimeoutSection,
+)
+from gleitzeit_nb.core.execution import ModeSettings, SandboxSettings
+from gleitzeit_nb.core.instances import InstanceSettings, Secret
+from gleitzeit_nb.core.settings import PoolSettings
+
+MASK = "***"
+
+
+def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
+    balancing = _by_keys(BalancingSection, pool.balancing) | {"circuit_breaker": _by_keys(BreakerSection, pool.breaker)}
+    return {
+        "ollama": {
+            "default_model": pool.default_model,
+            "instances": [describe_instance(instance) for instance in pool.instances],
+            "load_balancing": balancing,
+            "queue": _by_keys(QueueSection, pool.admission),
+            "timeouts": _by_keys(TimeoutSection, pool.timeouts),
+        },
+        "python": {
+            "default_mode": sandbox.default_mode,
+            "modes": {mode_id: _mode(mode) for mode_id, mode in sandbox.modes.items()},
+            "container_pool": _by_keys(ContainerPoolSection, sandbox.container_pool),
+        },
+    }
+
+
+def describe_instance(instance: InstanceSettings) -> dict[str, Any]:
+    found = _by_keys(InstanceSection, instance)
+    return found | ({"basic_auth": MASK} if instance.basic_auth is not None else {})
+
+
+def _mode(mode: ModeSettings) -> dict[str, Any]:
+    """Values of environment variables are masked: people put keys there, although the code inside can read them."""
+    found = {"type": mode.kind} | _by_keys(ModeSection, mode) | _by_keys(LimitFields, mode.limits)
+    return found | {"environment": dict.fromkeys(mode.environment, MASK)}
+
+
+def _by_keys(section: type[Section], settings: object) -> dict[str, Any]:
+    """Every field of `settings` that the section has a key for, by the first (canonical) of its keys."""
+    canonical = {name: key for key, name in reversed(section.keys().items())}
+    return {key: _plain(name, getattr(settings, name)) for name, key in reversed(canonical.items()) if hasattr(settings, name)}
+
+
+def _plain(name: str, value: object) -> Any:
+    if isinstance(value, Secret):
+        return MASK
+    if name.endswith("_bytes") and isinstance(value, int):
+        return _size(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value
+
+
+def _size(value: int) -> str | int:
+    for unit, shift in (("g", 30), ("m", 20), ("k", 10)):
+        if value % (1 << shift) == 0:
+            return f"{value >> shift}{unit}"
+    return value

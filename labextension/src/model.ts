@@ -1,0 +1,143 @@
+/** What the kernel sends. Every message is untrusted until it has passed a check; the types follow from the checks. */
+
+export const SCHEMA_VERSION = 1;
+export const CONTROL_TARGET = 'gleitzeit_nb.control';
+
+/** A message that is not what it should be. `path` says where. */
+export class ModelError extends Error {
+  constructor(path: string, expected: string) {
+    super(`${path || 'message'} is not ${expected}`);
+  }
+}
+
+export type Check<T> = (value: unknown, path: string) => T;
+export type Checked<C> = C extends Check<infer T> ? T : never;
+type Fields = Record<string, Check<unknown>>;
+type RecordOf<F extends Fields> = { readonly [K in keyof F]: Checked<F[K]> };
+
+const text: Check<string> = (value, path) => {
+  if (typeof value !== 'string') {
+    throw new ModelError(path, 'text');
+  }
+  return value;
+};
+
+const number: Check<number> = (value, path) => {
+  if (typeof value !== 'number' || !Number.isFinite(value)) {
+    throw new ModelError(path, 'a number');
+  }
+  return value;
+};
+
+const flag: Check<boolean> = (value, path) => {
+  if (typeof value !== 'boolean') {
+    throw new ModelError(path, 'true or false');
+  }
+  return value;
+};
+
+function nullable<T>(check: Check<T>): Check<T | null> {
+  return (value, path) => (value === null ? null : check(value, path));
+}
+
+function list<T>(check: Check<T>): Check<readonly T[]> {
+  return (value, path) => {
+    if (!Array.isArray(value)) {
+      throw new ModelError(path, 'a list');
+    }
+    return value.map((item, index) => check(item, `${path}[${index}]`));
+  };
+}
+
+/** A record with these fields. Others are dropped: a newer kernel may send more. */
+function record<F extends Fields>(fields: F): Check<RecordOf<F>> & { readonly fields: F } {
+  const check = (value: unknown, path: string): RecordOf<F> => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw new ModelError(path, 'a record');
+    }
+    const source = new Map<string, unknown>(Object.entries(value));
+    const pairs = Object.entries(fields).map(([name, field]) => [name, field(source.get(name), path ? `${path}.${name}` : name)]);
+    return Object.fromEntries(pairs) as RecordOf<F>;
+  };
+  return Object.assign(check, { fields });
+}
+
+export const warmModel = record({ name: text, gpu_share: nullable(number) });
+
+export const instanceView = record({
+  id: text,
+  url: text,
+  tags: list(text),
+  state: text,
+  reason: text,
+  draining: flag,
+  breaker: text,
+  retry_in_s: nullable(number),
+  in_flight: number,
+  max_concurrent: number,
+  latency_s: nullable(number),
+  error_rate: nullable(number),
+  total_requests: number,
+  failed_requests: number,
+  tokens_per_s: list(number),
+  warm: list(warmModel),
+  models: list(text)
+});
+
+export const modeView = record({
+  id: text,
+  label: text,
+  level: number,
+  enabled: flag,
+  available: nullable(flag),
+  active: number,
+  queued: number,
+  containers: number,
+  max_containers: number,
+  memory_bytes: nullable(number),
+  note: text
+});
+
+export const failoverView = record({ at: number, source: text, target: text, reason: text, model: text });
+
+export const runView = record({ id: text, kind: text, label: text, where: text, state: text, elapsed_s: number, tokens: number });
+
+export const snapshot = record({
+  schema_version: number,
+  seq: number,
+  at: number,
+  instances: list(instanceView),
+  queue_depth: number,
+  in_flight: number,
+  tokens_per_s: number,
+  modes: list(modeView),
+  default_mode: text,
+  containers: number,
+  runs: list(runView),
+  failovers: list(failoverView)
+});
+
+export type InstanceView = Checked<typeof instanceView>;
+export type ModeView = Checked<typeof modeView>;
+export type FailoverView = Checked<typeof failoverView>;
+export type RunView = Checked<typeof runView>;
+export type Snapshot = Checked<typeof snapshot>;
+
+/** What this panel says to the kernel. */
+export type Request = { type: 'hello' } | { type: 'drain' | 'resume'; instance: string };
+
+const envelope = record({ type: text });
+const versioned = record({ snapshot: record({ schema_version: number }) });
+const carried = record({ snapshot });
+
+/** The snapshot in a message of the control comm; null for other messages. Throws ModelError. */
+export function readSnapshot(message: unknown): Snapshot | null {
+  if (envelope(message, '').type !== 'snapshot') {
+    return null;
+  }
+  const version = versioned(message, '').snapshot.schema_version;
+  if (version !== SCHEMA_VERSION) {
+    throw new ModelError('snapshot', `of version ${SCHEMA_VERSION} but ${version}: update gleitzeit-nb and reload the page`);
+  }
+  return carried(message, '').snapshot;
+}

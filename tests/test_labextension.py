@@ -1,0 +1,176 @@
+"""The side panel's pure parts under Node, and that its model is the kernel's: the same fields, checked one by one."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from gleitzeit_nb.snapshot import (
+    SCHEMA_VERSION,
+    FailoverView,
+    InstanceView,
+    ModeView,
+    RunView,
+    Snapshot,
+    WarmModel,
+    json_schema,
+)
+
+FOLDER = Path(__file__).resolve().parent.parent / "labextension"
+NODE_SCRIPT = """
+import * as model from './lib/model.js';
+let text = '';
+for await (const piece of process.stdin) text += piece;
+const outcome = message => { try { return model.readSnapshot(message); } catch (error) { return String(error.message); } };
+const views = { WarmModel: model.warmModel, InstanceView: model.instanceView, ModeView: model.modeView,
+                FailoverView: model.failoverView, RunView: model.runView, Snapshot: model.snapshot };
+const fields = Object.fromEntries(Object.entries(views).map(([name, view]) => [name, Object.keys(view.fields)]));
+console.log(JSON.stringify({ version: model.SCHEMA_VERSION, fields, outcomes: JSON.parse(text).map(outcome) }));
+"""
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def example() -> dict[str, Any]:
+    warm = WarmModel(name="smollm2:135m", gpu_share=None)
+    instance = InstanceView(
+        id=HOSTILE,
+        url="http://127.0.0.1:1",
+        tags=("cpu",),
+        state="healthy",
+        reason="",
+        draining=False,
+        breaker="closed",
+        retry_in_s=None,
+        in_flight=1,
+        max_concurrent=3,
+        latency_s=0.12,
+        error_rate=0.0,
+        total_requests=9,
+        failed_requests=0,
+        tokens_per_s=(1.0, 2.5),
+        warm=(warm,),
+        models=("smollm2:135m",),
+    )
+    mode = ModeView("docker-sandbox", "Sandbox", 3, True, None, 0, 0, 1, 5, None, "")
+    snapshot = Snapshot(
+        schema_version=SCHEMA_VERSION,
+        seq=1,
+        at=1_700_000_000.0,
+        instances=(instance,),
+        queue_depth=2,
+        in_flight=1,
+        tokens_per_s=41.0,
+        modes=(mode,),
+        default_mode="docker-sandbox",
+        containers=1,
+        runs=(RunView("1", "llm", "smollm2:135m", "a", "running", 1.5, 12),),
+        failovers=(FailoverView(1_700_000_000.0, "a", "b", "refused", "smollm2:135m"),),
+    )
+    return json.loads(json.dumps(snapshot.to_dict()))
+
+
+@pytest.fixture(scope="module")
+def builder() -> ModuleType:
+    """labextension/build.py, which is a script beside the package and not in it."""
+    spec = importlib.util.spec_from_file_location("labextension_build", FOLDER / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not (FOLDER / "lib" / "model.js").exists():
+        pytest.skip("the JupyterLab extension is not built: make labextension")
+    return module
+
+
+@pytest.fixture(scope="module")
+def read(builder: ModuleType) -> Callable[..., dict[str, Any]]:
+    """Gives messages to the panel's reader and returns what it said."""
+    node = builder.find_node()[0] / "node"
+
+    def run(*messages: object) -> dict[str, Any]:
+        command = [str(node), "--input-type=module", "-e", NODE_SCRIPT]
+        done = subprocess.run(command, input=json.dumps(messages), cwd=FOLDER, check=True, capture_output=True, text=True, timeout=60)
+        return json.loads(done.stdout)
+
+    return run
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of every field, down to single values."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from leaves(item, (*path, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from leaves(item, (*path, index))
+
+
+def replaced(value: dict[str, Any], path: tuple[str | int, ...], new: object) -> dict[str, Any]:
+    changed: Any = copy.deepcopy(value)
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = new
+    return changed
+
+
+def test_the_panel_reads_the_snapshot_that_the_kernel_writes(read: Callable[..., dict[str, Any]]) -> None:
+    message = {"type": "snapshot", "snapshot": example()}
+    assert read(message)["outcomes"] == [example()]
+
+
+def test_the_panel_and_the_kernel_name_the_same_fields(read: Callable[..., dict[str, Any]]) -> None:
+    schema = json_schema()
+    kernel = {name: list(view["properties"]) for name, view in schema["$defs"].items()} | {"Snapshot": list(schema["properties"])}
+    answer = read()
+    assert answer["fields"] == kernel
+    assert answer["version"] == SCHEMA_VERSION
+
+
+def test_every_field_of_a_wrong_type_is_refused_by_its_name(read: Callable[..., dict[str, Any]]) -> None:
+    paths = [path for path in leaves(example()) if path != ("schema_version",)]
+    outcomes = read(*({"type": "snapshot", "snapshot": replaced(example(), path, {"not": "this"})} for path in paths))["outcomes"]
+    accepted = [path for path, outcome in zip(paths, outcomes, strict=True) if not (isinstance(outcome, str) and str(path[0]) in outcome)]
+    assert accepted == []
+
+
+def test_another_version_is_refused_with_what_to_do(read: Callable[..., dict[str, Any]]) -> None:
+    newer = {"type": "snapshot", "snapshot": {"schema_version": SCHEMA_VERSION + 1}}
+    [outcome] = read(newer)["outcomes"]
+    assert "update gleitzeit-nb" in outcome
+
+
+def test_other_messages_and_unknown_fields_are_passed_over(read: Callable[..., dict[str, Any]]) -> None:
+    outcomes = read({"type": "farewell"}, {"type": "snapshot", "snapshot": {**example(), "newer": 1}})["outcomes"]
+    assert outcomes == [None, example()]
+
+
+def test_the_parts_without_a_browser_pass_under_node(builder: ModuleType) -> None:
+    folder, command = builder.find_node()
+    done = subprocess.run(
+        [*command, "test"], cwd=FOLDER, env=builder.environment(folder), check=False, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_string_becomes_markup() -> None:
+    ways = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|:\s*any\b|as any\b")
+    found = [f"{file.name}: {match.group()}" for file in (FOLDER / "src").iterdir() for match in ways.finditer(file.read_text())]
+    assert found == []
+
+
+def test_the_lock_file_names_no_host_to_fetch_from() -> None:
+    lock = json.loads((FOLDER / "package-lock.json").read_text())
+    assert [name for name, package in lock["packages"].items() if "resolved" in package] == []

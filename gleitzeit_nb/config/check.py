@@ -45,7 +45,7 @@ def _problem(layer: Layer, error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{layer.place(loc[:-1])}: {dotted(loc[:-1])} needs the key {loc[-1]!r}"
     path, value = _reached(layer.data, loc)
-    return f"{layer.place(path)}: {dotted(path)} {_expected(error)}{_not(path, loc, value)}"
+    return f"{layer.place(path)}: {dotted(path)} {_expected(error)}{_not(error['type'], loc, value)}"
 
 
 def _unknown_key(loc: Key) -> str:
@@ -77,8 +77,8 @@ def _expected(error: dict[str, Any]) -> str:
     return message
 
 
-def _not(path: Key, loc: Key, value: Any) -> str:
-    if any(part in _SILENT_KEYS for part in loc) or isinstance(value, dict):
+def _not(kind: str, loc: Key, value: Any) -> str:
+    if any(part in _SILENT_KEYS for part in loc) or isinstance(value, dict) or (isinstance(value, list) and kind == "value_error"):
         return ""
     return f", not {shown(value)}"
 

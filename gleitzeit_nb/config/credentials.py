@@ -58,6 +58,8 @@ def _from_environment(variable: str, name: str, environ: Mapping[str, str]) -> S
 
 
 def _from_keyring(entry: str, name: str) -> Secret:
+    if not entry:
+        raise ConfigError(f"{name} names no entry of the system's keyring: write keyring:NAME")
     try:
         import keyring
         from keyring.errors import KeyringError

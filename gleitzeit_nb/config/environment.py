@@ -17,6 +17,7 @@ from gleitzeit_nb.errors import ConfigError
 logger = logging.getLogger("gleitzeit_nb")
 
 CONFIG_VARIABLE = "GLEITZEIT_CONFIG"
+CACHE_VARIABLE = "GLEITZEIT_CACHE_DIR"
 DISCOVERY_VARIABLES = ("OLLAMA_HOST", "OLLAMA_BASE_URL")
 
 _TRUE = ("1", "true", "yes", "on")
@@ -61,7 +62,7 @@ VARIABLES: dict[str, tuple[Key, Callable[[str], Any]]] = {
     "GLEITZEIT_DOCKER_NETWORK": ((*_SANDBOX, "network"), _text),
     "GLEITZEIT_NB_STREAM": (("stream",), _switch),
 }
-_NEIGHBOURS = (CONFIG_VARIABLE, "GLEITZEIT_DEMO_OLLAMA")
+_READ_ELSEWHERE = (CONFIG_VARIABLE, CACHE_VARIABLE, "GLEITZEIT_DEMO_OLLAMA")
 
 
 def layer_of_environment(environ: Mapping[str, str]) -> Layer:
@@ -92,7 +93,7 @@ def _put(data: dict[str, Any], path: Key, item: Any) -> None:
 
 def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """(variable, the nearest known one) for names of ours that nobody reads."""
-    known = [*VARIABLES, *_NEIGHBOURS]
+    known = [*VARIABLES, *_READ_ELSEWHERE]
     strange = sorted(name for name in environ if name.startswith("GLEITZEIT_") and name not in known)
     near = [(name, difflib.get_close_matches(name, known, n=1, cutoff=0.85)) for name in strange]
     return [(name, matches[0]) for name, matches in near if matches]
@@ -120,7 +121,10 @@ def config_directory(environ: Mapping[str, str] | None = None, home: Path | None
 
 
 def cache_directory(environ: Mapping[str, str] | None = None, home: Path | None = None) -> Path:
-    """What can be fetched again (model weights): $XDG_CACHE_HOME/gleitzeit, or ~/.cache/gleitzeit."""
+    """What can be fetched again (model weights): $GLEITZEIT_CACHE_DIR, else $XDG_CACHE_HOME/gleitzeit, else ~/.cache/gleitzeit."""
+    given = (process_environment() if environ is None else environ).get(CACHE_VARIABLE, "").strip()
+    if given:
+        return Path(given).expanduser().absolute()
     return _directory("XDG_CACHE_HOME", ".cache", environ, home)
 
 

@@ -151,13 +151,12 @@ def sandbox_place(layers: Sequence[Checked], *keys: str) -> str:
 
 
 def mode_place(layers: Sequence[Checked], mode_id: str, field: str | None = None) -> str:
-    """Where the last layer that speaks of the mode (and, given `field`, of that field of it) does so."""
+    """Where the last layer that speaks of the mode does so, at the line of `field` if that is written there."""
     for one in reversed(layers):
         section, path = one.root.section("python")
         for found_id, mode, inner in section.listed() if section is not None else []:
-            if found_id == mode_id and (field is None or field in mode.model_fields_set):
-                keys = [key for key, name in mode.keys().items() if name == field]
-                places = [one.layer.place((*path, *inner, key)) for key in keys]
+            if found_id == mode_id:
                 start = one.layer.place((*path, *inner))
+                places = [one.layer.place((*path, *inner, key)) for key, name in mode.keys().items() if name == field]
                 return next((place for place in places if place != start), start)
     return dotted(("python", "modes", mode_id))

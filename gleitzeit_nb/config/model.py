@@ -122,6 +122,15 @@ class InstanceSection(Section):
     api_key: Annotated[Any, PlainValidator(_key_text)] = UNSET
 
 
+def _each_once(instances: list[InstanceSection]) -> list[InstanceSection]:
+    seen: set[str] = set()
+    for instance in instances:
+        if instance.id in seen:
+            raise ValueError(f"should name each instance once, and names {instance.id!r} twice")
+        seen.add(instance.id)
+    return instances
+
+
 class BreakerSection(Section):
     failure_threshold: Count = UNSET
     recovery_timeout_s: Duration = _key("recovery_timeout")
@@ -151,22 +160,13 @@ class TimeoutSection(Section):
 
 class OllamaSection(Section):
     type: Literal["ollama", "ollama_pool"] = UNSET
-    instances: Annotated[list[InstanceSection], BeforeValidator(_list)] = UNSET
+    instances: Annotated[list[InstanceSection], BeforeValidator(_list), AfterValidator(_each_once)] = UNSET
     balancing: Annotated[BalancingSection, BeforeValidator(_section)] = _key("load_balancing")
     health_check_interval_s: Duration = _key("health_check_interval")
     breaker: Annotated[BreakerSection, BeforeValidator(_section)] = _key("circuit_breaker", "circuit_breaker_config")
     admission: Annotated[QueueSection, BeforeValidator(_section)] = _key("queue")
     timeouts: Annotated[TimeoutSection, BeforeValidator(_section)] = UNSET
     default_model: Name | None = _key("default_model", "model")
-
-    @model_validator(mode="after")
-    def _each_once(self) -> OllamaSection:
-        seen: set[str] = set()
-        for instance in self.instances or []:
-            if instance.id in seen:
-                raise ValueError(f"should name each instance once, and names {instance.id!r} twice")
-            seen.add(instance.id)
-        return self
 
     def partial(self) -> dict[str, Any]:
         """What was written, in the parts of core's PoolSettings; the outer of two places for a setting beats the inner."""

@@ -108,6 +108,8 @@ def _split(url: str, text: str) -> SplitResult:
         raise ConfigError(
             f"{safe_url(text)!r} is not an address: its port must be a number up to 65535, and IPv6 stands in [brackets]"
         ) from None
+    if not parts.netloc:
+        raise ConfigError(f"{safe_url(text)!r} is not an address: it names no host")
     if parts.scheme not in ("http", "https"):
         raise ConfigError(f"{safe_url(text)!r} is not an address that can be asked: it must begin with http:// or https://")
     return parts

@@ -66,7 +66,7 @@ def make_venv() -> None:
 def install(extras: set[str]) -> None:
     requirement = f"{ROOT}[{','.join(sorted(extras))}]"
     print(f"Installing into {VENV.name}: {', '.join(sorted(extras))} (once; minutes) …", flush=True)
-    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", requirement]
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--editable", requirement]
     # The side panel is built and linked by `labextension/build.py`, where it is wanted.
     subprocess.run(command, check=True, env={**os.environ, "SKIP_JUPYTER_BUILDER": "1"})
 

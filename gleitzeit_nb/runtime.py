@@ -25,31 +25,35 @@ T = TypeVar("T")
 TICK_S = 0.2  # an interrupt of an awaited cell is noticed only when the kernel's own loop wakes
 CLEAN_UP_S = 0.3  # how long a cancelled call may take to end before its caller is let go
 
-_current: Runtime | None = None
-_current_lock = threading.Lock()  # invariant: at most one runtime per process
+
+class _Process:
+    """What this process holds: at most one runtime, which is the lock's invariant."""
+
+    lock = threading.Lock()
+    runtime: Runtime | None = None
+
+    @classmethod
+    def forget(cls) -> None:
+        """In a forked child: neither threads nor held locks mean anything there."""
+        cls.lock = threading.Lock()
+        cls.runtime = None
+
+
+os.register_at_fork(after_in_child=_Process.forget)
 
 
 def get_runtime() -> Runtime:
-    """The process's runtime. Made at the first call, and anew in a forked child: threads do not survive a fork."""
-    global _current
-    with _current_lock:
-        if _current is None or _current.closed:
-            _current = Runtime()
-        return _current
+    """The process's runtime; made at the first call, and anew after it was closed or the process was forked."""
+    with _Process.lock:
+        if _Process.runtime is None or _Process.runtime.closed:
+            _Process.runtime = Runtime()
+        return _Process.runtime
 
 
 def current_runtime() -> Runtime | None:
     """The process's runtime if there is one; makes nothing."""
-    return None if _current is None or _current.closed else _current
-
-
-def _forget_after_fork() -> None:
-    global _current, _current_lock
-    _current = None
-    _current_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
+    runtime = _Process.runtime
+    return None if runtime is None or runtime.closed else runtime
 
 
 class Runtime:

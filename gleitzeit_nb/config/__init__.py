@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gleitzeit_nb.config.credentials import ConfigWarning
 from gleitzeit_nb.config.environment import cache_directory, config_directory, discovery_urls, state_directory
-from gleitzeit_nb.config.loader import Config, instance_settings, load, pool_settings, sandbox_settings
+from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
 from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url, parse_duration, parse_size
 
 __all__ = [
@@ -16,10 +16,12 @@ __all__ = [
     "Config",
     "ConfigWarning",
     "cache_directory",
+    "check_file",
     "config_directory",
     "discovery_urls",
     "instance_settings",
     "load",
+    "named_secret",
     "normalise_url",
     "parse_duration",
     "parse_size",

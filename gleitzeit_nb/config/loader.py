@@ -9,12 +9,13 @@ from typing import Any
 
 from gleitzeit_nb.config import environment
 from gleitzeit_nb.config.check import Checked, checked
+from gleitzeit_nb.config.credentials import read_key
 from gleitzeit_nb.config.describe import described
 from gleitzeit_nb.config.layers import Layer, layer_of_file, layer_of_mapping
 from gleitzeit_nb.config.merge import instance_of, pool_settings_of, sandbox_settings_of
 from gleitzeit_nb.config.trust import refuse_untrusted
 from gleitzeit_nb.core.execution import SandboxSettings
-from gleitzeit_nb.core.instances import InstanceSettings
+from gleitzeit_nb.core.instances import InstanceSettings, Secret
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.errors import ConfigError
 
@@ -80,6 +81,28 @@ def load(
         sources=tuple(sources),
         stream=streams[-1] if streams else True,
     )
+
+
+def check_file(path: Path, *, environ: Mapping[str, str] | None = None, home: Path | None = None) -> str | None:
+    """Read `path` as a configuration of its own, over the user's. Raises ConfigError when it is not valid.
+
+    Returns None, or why it would be refused as an untrusted file.
+    """
+    environ = environment.process_environment() if environ is None else environ
+    below = [checked(layer_of_file(each)) for _, each in trusted_files(environ, home)]
+    layer = checked(layer_of_file(path))
+    pool_settings_of([*below, layer], environ)
+    sandbox_settings_of([*below, layer])
+    try:
+        refuse_untrusted(layer, below)
+    except ConfigError as refusal:
+        return str(refusal)
+    return None
+
+
+def named_secret(text: str, *, name: str, environ: Mapping[str, str] | None = None) -> Secret:
+    """The secret that `env:NAME` or `keyring:NAME` names; `name` begins the messages."""
+    return read_key(text, name=name, environ=environment.process_environment() if environ is None else environ)
 
 
 def trusted_files(environ: Mapping[str, str], home: Path | None = None) -> list[tuple[str, Path]]:

@@ -1,0 +1,51 @@
+"""What starts a guest: the command line, and the source that is the first message to its stdin."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from importlib import resources
+
+PACKAGE = "gleitzeit_nb.sandbox"
+MODULES = ("protocol", "codec", "runner", "guest")  # in the order of their imports; the last one's main() is called
+
+WORK_DIR = "/work"
+WRITABLE_DIRS = (WORK_DIR, "/tmp", "/dev/shm")
+
+# Reads exactly as many bytes as it was promised, so that the first frame behind them stays in the pipe.
+BOOTSTRAP = """\
+import json, os, sys, types
+def take(count):
+    data = b""
+    while len(data) < count:
+        piece = os.read(0, count - len(data))
+        if not piece:
+            os._exit(0)
+        data += piece
+    return data
+for name, source in json.loads(take(int.from_bytes(take(4), "big"))):
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = []
+    exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
+module.main(sys.argv[1])
+"""
+
+
+def guest_command(python: str = "python3", *, work: str = WORK_DIR, wiped: Sequence[str] = WRITABLE_DIRS) -> list[str]:
+    """The command that becomes a guest once `guest_source()` is written to its stdin.
+
+    `work` is where code runs. `wiped` are emptied after every run, whatever they hold: name only directories that are the
+    sandbox's own. Both must exist and be writable for the guest's user.
+    """
+    return [python, "-I", "-X", "utf8", "-c", BOOTSTRAP, json.dumps({"work": work, "wiped": list(wiped)})]
+
+
+@functools.lru_cache(maxsize=1)
+def guest_source() -> bytes:
+    """The guest's modules as one message: a 4-byte big-endian length, then JSON."""
+    package = resources.files(PACKAGE)
+    modules = [("gleitzeit_nb", ""), (PACKAGE, "")]
+    modules += [(f"{PACKAGE}.{name}", package.joinpath(f"{name}.py").read_text("utf-8")) for name in MODULES]
+    data = json.dumps(modules).encode("ascii")
+    return len(data).to_bytes(4, "big") + data

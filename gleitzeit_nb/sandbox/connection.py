@@ -1,0 +1,335 @@
+"""One guest, spoken to: the handshake, one run at a time, and the host's half of every limit."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from gleitzeit_nb.core.execution import MIB, ExecutionRequest, ExecutionResult, Limits, Timings
+from gleitzeit_nb.errors import SandboxProtocolError, TransferError
+from gleitzeit_nb.protocols import OutputSink
+from gleitzeit_nb.sandbox import protocol
+from gleitzeit_nb.sandbox.bundle import guest_source
+from gleitzeit_nb.sandbox.channel import GuestChannel
+from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches
+from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
+from gleitzeit_nb.sandbox.values import Report, ReportReader, check_names, encode_inputs
+
+logger = logging.getLogger("gleitzeit_nb.sandbox")
+
+OPEN_S = 30.0  # from the source to the guest's first frame; a busy machine needs seconds
+GRACE_S = 3.0  # the guest keeps the deadline itself; this much later the host does
+CANCEL_S = 0.4  # the guest ends a cancelled run at once; this much later the host kills the guest
+TRANSFER_BYTES_PER_S = 8 * MIB  # inputs and outputs may take their time beside the run
+REPORT_BYTES = 1 * MIB
+
+StreamName = Literal["stdout", "stderr"]
+
+
+class GuestConnection:
+    """Lives on the loop that opened it. `on_closed` is called once, when the guest has gone for whatever reason."""
+
+    def __init__(self, channel: GuestChannel, on_closed: Callable[[], None] | None = None) -> None:
+        self.channel = channel
+        self.facts: dict[str, Any] = {}
+        self.closed = False
+        self.problem = ""  # why the guest must not be used again
+        self._on_closed = on_closed
+        self._frames = FrameReader(protocol.FROM_GUEST)
+        self._ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._run: _Run | None = None
+        self._oom_kills = 0
+        self._pump: asyncio.Task[None] | None = None
+        self._kill: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "running" if self._run else "idle" if self.facts else "opening"
+        return f"<GuestConnection {self.channel.name} {state}{': ' + self.problem if self.problem else ''}>"
+
+    @property
+    def usable(self) -> bool:
+        """May it take another run?"""
+        return bool(self.facts) and not (self.closed or self.problem or self._run)
+
+    async def open(self, timeout_s: float = OPEN_S) -> None:
+        """Send the guest its source, and refuse it unless it is isolated as promised. Kills it when anything is wrong."""
+        self._pump = asyncio.create_task(self._read(), name=f"gleitzeit-guest-{self.channel.name}")
+        try:
+            await self.channel.write(guest_source())
+            facts = await asyncio.wait_for(asyncio.shield(self._ready), timeout_s)
+            wrong = mismatches(self.channel.expectations, facts)
+            if wrong:
+                raise SandboxProtocolError(
+                    f"The sandbox {self.channel.name} is not isolated as promised, so nothing was run in it: {'; '.join(wrong)}.\n"
+                    "Something between this process and the kernel ignores a security setting: see `%gleitzeit doctor`."
+                )
+            self._oom_kills = await self.channel.oom_kills()
+        except asyncio.TimeoutError as exc:
+            await self.close()
+            raise SandboxProtocolError(f"The guest in {self.channel.name} did not answer within {timeout_s:g} s and was killed.") from exc
+        except BaseException:
+            await self.close()
+            raise
+        self.facts = facts
+
+    async def run(self, request: ExecutionRequest, limits: Limits, on_output: OutputSink | None = None) -> ExecutionResult:
+        """Run `request` and say how it ended. A guest that goes away is a result too ("lost").
+
+        Raises TransferError, before anything runs, for what cannot be sent, and SandboxProtocolError when the guest broke the
+        protocol. Cancelling the caller kills the guest.
+        """
+        if not self.usable:
+            raise SandboxProtocolError(f"The guest in {self.channel.name} cannot take a run now ({self!r}).")
+        messages = _messages(request, limits, self.facts.get("packages", ()))
+        run = self._run = _Run(request, limits, on_output)
+        started = time.monotonic()
+        exchange = asyncio.create_task(self._exchange(run, messages))
+        try:
+            allowance = (sum(map(len, messages)) + len(request.outputs) * limits.value_bytes) / TRANSFER_BYTES_PER_S
+            done, _ = await asyncio.wait({exchange}, timeout=limits.timeout_s + GRACE_S + allowance)
+            if not done:
+                run.late = True
+                await self._kill_now()
+            ending = await exchange
+            oom_kills = await self._new_oom_kills()
+        except BaseException:
+            exchange.cancel()
+            self._give_up("the run was left before its end")
+            raise
+        finally:
+            self._run = None
+        return self._result(run, ending, oom_kills, time.monotonic() - started)
+
+    def cancel(self) -> None:
+        """Ask for the end of the current run; its result will be "killed". A guest that does not obey is killed."""
+        run = self._run
+        if run is None or run.cancelled:
+            return
+        run.cancelled = True
+        run.cancelling = asyncio.create_task(self._cancel(run))
+
+    async def close(self) -> None:
+        """Kill the guest. Idempotent."""
+        await self._kill_now()
+        if self._pump is not None:
+            await asyncio.wait({self._pump}, timeout=1.0)
+            self._pump.cancel()
+
+    # -- talking ----------------------------------------------------------------------------------------------------------
+
+    async def _exchange(self, run: _Run, messages: list[bytes]) -> Ending | None:
+        try:
+            for message in messages:
+                await self.channel.write(message)
+        except SandboxProtocolError:
+            if not self.closed:  # the reader learns of the end too, and knows more about it
+                await asyncio.wait({run.done}, timeout=1.0)
+            if not run.done.done():
+                return None
+        return await run.done
+
+    async def _cancel(self, run: _Run) -> None:
+        try:
+            await asyncio.wait_for(self.channel.write(protocol.frame(protocol.CANCEL)), CANCEL_S)
+            await asyncio.wait({run.done}, timeout=CANCEL_S)
+        except (SandboxProtocolError, asyncio.TimeoutError):
+            logger.debug("the guest in %s could not be told to stop", self.channel.name)
+        if not run.done.done():
+            await self._kill_now()
+
+    async def _read(self) -> None:
+        """The only reader: frames to whoever waits for them, until the guest has gone."""
+        try:
+            while data := await self.channel.read():
+                for kind, payload in self._frames.feed(data):
+                    self._dispatch(kind, payload)
+        except (FrameError, SandboxProtocolError) as exc:
+            self.problem = self.problem or str(exc)
+            self._fail(SandboxProtocolError(f"The guest in {self.channel.name} was given up: {exc}"))
+        finally:
+            self._gone()
+
+    def _dispatch(self, kind: bytes, payload: bytes) -> None:
+        if kind == protocol.READY and not self._ready.done():
+            self._ready.set_result(protocol.json_payload(payload))
+        elif self._run is None or self._run.done.done():
+            raise FrameError(f"it sent a frame of type {kind!r} while nothing ran")
+        elif kind == protocol.EXIT:
+            ending = Ending.of(protocol.json_payload(payload))
+            if not ending.clean:
+                self.problem = ending.fault or "it could not be cleaned after a run"
+            self._run.done.set_result(ending)
+        else:
+            self._run.take(kind, payload)
+
+    def _fail(self, error: SandboxProtocolError) -> None:
+        run = self._run
+        if run is not None and not run.done.done():
+            run.done.set_exception(error)
+        if not self._ready.done():
+            self._ready.set_exception(error)
+            self._ready.exception()  # whoever opened it may have left: no warning about an error that nobody asked for
+
+    def _gone(self) -> None:
+        self.closed = True
+        if self._run is not None and not self._run.done.done():
+            self._run.done.set_result(None)
+        self._fail(SandboxProtocolError(f"The guest in {self.channel.name} ended before it could serve."))
+        self._give_up(self.problem or "it has gone")
+        on_closed, self._on_closed = self._on_closed, None
+        if on_closed is not None:
+            on_closed()
+
+    def _give_up(self, problem: str) -> None:
+        """Never again, and killed in the background."""
+        self.problem = self.problem or problem
+        self._killing()
+
+    def _killing(self) -> asyncio.Task[None]:
+        if self._kill is None:
+            self._kill = asyncio.create_task(self.channel.kill())
+        return self._kill
+
+    async def _kill_now(self) -> None:
+        self.problem = self.problem or "it was killed"
+        await asyncio.shield(self._killing())
+
+    async def _new_oom_kills(self) -> int:
+        before, self._oom_kills = self._oom_kills, max(self._oom_kills, await self.channel.oom_kills())
+        return self._oom_kills - before
+
+    def _result(self, run: _Run, ending: Ending | None, oom_kills: int, elapsed_s: float) -> ExecutionResult:
+        report = run.report.finish() if ending is not None else Report()
+        status, detail = judge(
+            ending, run.limits, fault_type=report.fault_type, oom_kills=oom_kills, cancelled=run.cancelled, late=run.late
+        )
+        if status == "ok" and report.refused:
+            status = "error"
+            detail = "; ".join(f"{name!r} cannot be passed out: {reason}" for name, reason in report.refused.items())
+        return ExecutionResult(
+            status=status,
+            mode=run.request.mode or "",
+            stdout=run.stdout.end(),
+            stderr=run.stderr.end(),
+            exit_code=ending.exit_code if ending is not None else None,
+            traceback=report.traceback,
+            outputs=report.outputs,
+            truncated={name: text.dropped for name, text in run.streams.items() if text.dropped},
+            timings=Timings(run_s=ending.run_s if ending is not None and ending.run_s else elapsed_s),
+            container=self.channel.name,
+            isolation=self.channel.expectations.weaker,
+            detail=detail,
+        )
+
+
+class _Run:
+    """What is known of the run that is going on."""
+
+    def __init__(self, request: ExecutionRequest, limits: Limits, on_output: OutputSink | None) -> None:
+        self.request = request
+        self.limits = limits
+        self.done: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
+        self.cancelled = False
+        self.late = False
+        self.cancelling: asyncio.Task[None] | None = None  # held, or it could be collected while it works
+        self.stdout = _Text("stdout", limits.output_bytes, on_output)
+        self.stderr = _Text("stderr", limits.output_bytes, on_output)
+        self.streams = {"stdout": self.stdout, "stderr": self.stderr}
+        self.report = ReportReader(request.outputs, limits.value_bytes)
+        self._report_left = _report_bytes(request, limits)
+
+    def take(self, kind: bytes, payload: bytes) -> None:
+        if kind == protocol.STDOUT:
+            self.stdout.take(payload)
+        elif kind == protocol.STDERR:
+            self.stderr.take(payload)
+        elif kind == protocol.STDOUT_GAP:
+            self.stdout.gap(payload)
+        elif kind == protocol.STDERR_GAP:
+            self.stderr.gap(payload)
+        elif kind == protocol.RESULT:
+            self._report_left -= len(payload)
+            if self._report_left < 0:
+                raise FrameError("it sent more results than it may")
+            self.report.feed(payload)
+        else:
+            raise FrameError(f"it sent a frame of type {kind!r} during a run")
+
+
+class _Text:
+    """One stream as text: decoded piece by piece, capped once more, passed on to whoever listens."""
+
+    def __init__(self, name: StreamName, most: int, on_output: OutputSink | None) -> None:
+        self.dropped = 0
+        self._name: StreamName = name
+        self._left = most
+        self._on_output = on_output
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._parts: list[str] = []
+
+    def take(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            raise FrameError(f"it sent more {self._name} than the limit of the run")
+        self._add(self._decoder.decode(data))
+
+    def gap(self, payload: bytes) -> None:
+        self.dropped = int.from_bytes(payload, "big")
+        self._add(self._decoder.decode(b"", final=True))
+        self._decoder.reset()
+        self._add(f"\n[… {self.dropped} bytes left out …]\n")
+
+    def end(self) -> str:
+        self._add(self._decoder.decode(b"", final=True))
+        return "".join(self._parts)
+
+    def _add(self, text: str) -> None:
+        if not text:
+            return
+        self._parts.append(text)
+        if self._on_output is None:
+            return
+        try:
+            self._on_output(self._name, text)
+        except Exception:
+            logger.exception("whoever listens to the sandbox's output failed; it hears no more of this run")
+            self._on_output = None
+
+
+def _report_bytes(request: ExecutionRequest, limits: Limits) -> int:
+    return len(request.outputs) * (limits.value_bytes + protocol.CHUNK_BYTES) + REPORT_BYTES
+
+
+def _messages(request: ExecutionRequest, limits: Limits, packages: Iterable[str]) -> list[bytes]:
+    """The frames of a run: what, under which limits, then code and inputs in pieces. Raises TransferError."""
+    check_names(request.outputs, "out")
+    code = request.code.encode("utf-8", "surrogatepass")
+    if len(code) > protocol.MAX_CODE_BYTES:
+        raise TransferError(
+            f"The code has {len(code)} bytes, and at most {protocol.MAX_CODE_BYTES} are run at once. Pass data as inputs instead of source."
+        )
+    inputs = encode_inputs(request.inputs, limits.value_bytes, packages)
+    header = {
+        "filename": request.filename,
+        "timeout_s": limits.timeout_s,
+        "output_bytes": limits.output_bytes,
+        "result_bytes": _report_bytes(request, limits),
+        "value_bytes": limits.value_bytes,
+        "rlimits": {"CORE": 0, "FSIZE": limits.file_bytes, "NOFILE": limits.open_files},
+        "inputs": [{"name": name, "kind": kind} for name, kind, _ in inputs],
+        "outputs": list(request.outputs),
+        "blobs": [len(code), *(len(data) for _, _, data in inputs)],
+    }
+    if len(json.dumps(header)) > protocol.TO_GUEST[protocol.RUN]:
+        raise TransferError("The run names too many inputs and outputs. Pass them together, as one dictionary or DataFrame.")
+    messages = [protocol.json_frame(protocol.RUN, header)]
+    for data in (code, *(data for _, _, data in inputs)):
+        messages += protocol.chunks(protocol.BLOB, data, protocol.BLOB_BYTES)
+    if len(messages) == 2:  # the usual case: one write instead of two
+        messages = [b"".join(messages)]
+    return messages

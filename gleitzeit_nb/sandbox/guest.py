@@ -1,0 +1,425 @@
+"""The guest: the first process inside the sandbox. Forks one child per run and is the only one who writes frames.
+
+It arrives over its own stdin (see `bundle`), so any image with a python3 serves. Standard library only, Python 3.8. It is not
+dumpable and ignores signals, so that the code, which has the same user id, can neither read it nor make it speak; it never parses a
+byte that the code wrote. It holds the deadline and the caps, kills and wipes after every run, and ends when its host goes away,
+also in the middle of a run.
+
+As process 1 of a PID namespace one kill(-1) ends everything. Elsewhere kill(-1) would reach innocent processes: there the guest is
+a subreaper and kills its descendants one by one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib.util
+import json
+import os
+import platform
+import resource
+import select
+import signal
+import stat
+import sys
+import time
+from collections import deque
+from typing import Any
+
+from gleitzeit_nb.sandbox import protocol, runner
+
+PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 3, 4, 36
+IFF_UP = 1
+# The kernel puts these into every new network namespace when their modules are loaded; they are down, and stay so.
+TEMPLATE_INTERFACES = frozenset("tunl0 gre0 gretap0 erspan0 ip_vti0 ip6_vti0 sit0 ip6tnl0 ip6gre0".split())
+OUTBOX_BYTES = 256 << 10  # more than this waiting for the host stops reading from the child
+KILL_S = 5.0
+TICK_S = 60.0
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def main(options: str) -> None:
+    """`options`: JSON with `work` (where the code runs) and `wiped` (directories that are emptied after each run)."""
+    for name in [name for name in sys.modules if name.startswith("gleitzeit_nb")]:
+        del sys.modules[name]  # the code shall not find the guest by importing
+    settings = json.loads(options)
+    guest = Guest(settings["work"], settings["wiped"])
+    gc.collect()
+    gc.freeze()
+    guest.serve()
+
+
+class Guest:
+    def __init__(self, work: str, wiped: list[str]) -> None:
+        self.first = os.getpid() == 1
+        self.work = work
+        self.wiped = {path: stat.S_IMODE(os.stat(path).st_mode) for path in wiped if os.path.realpath(path) != "/" and os.path.isdir(path)}
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.prctl: runner.Prctl = lambda option, value: libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+        self.prctl(PR_SET_DUMPABLE, 0)
+        if not self.first:
+            self.prctl(PR_SET_CHILD_SUBREAPER, 1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # A child's end must wake poll(), on every kernel and Python: the handler does nothing, its wakeup byte does.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.wakeup, wake = os.pipe()
+        for fd in (self.wakeup, wake, 1):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self.reader = protocol.FrameReader(protocol.TO_GUEST)
+        self.inbox: deque[tuple[bytes, bytes]] = deque()
+        self.outbox = bytearray()
+        self.nature = _nature()
+
+    # -- frames -----------------------------------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        self.post(protocol.json_frame(protocol.READY, self.facts()))
+        while True:
+            kind, payload = self.receive()
+            if kind == protocol.RUN:
+                header = json.loads(payload)
+                blobs = [self.blob(size) for size in header["blobs"]]
+                self.run(header, blobs)
+
+    def post(self, data: bytes) -> None:
+        self.outbox += data
+        self.flush()
+
+    def flush(self) -> None:
+        try:
+            while self.outbox:
+                del self.outbox[: os.write(1, memoryview(self.outbox)[: protocol.CHUNK_BYTES].tobytes())]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.leave()
+
+    def receive(self) -> tuple[bytes, bytes]:
+        while not self.inbox:
+            self.wait(TICK_S, [])
+        return self.inbox.popleft()
+
+    def blob(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            kind, payload = self.receive()
+            if kind != protocol.BLOB:
+                self.leave()
+            data += payload
+        return bytes(data)
+
+    def wait(self, timeout_s: float, fds: list[int]) -> list[int]:
+        """Wait for the host, for a child's end, or for `fds`; serve host and signals, return those of `fds` that have news."""
+        poll = select.poll()
+        for fd in [0, self.wakeup, *fds]:
+            poll.register(fd, select.POLLIN)
+        if self.outbox:
+            poll.register(1, select.POLLOUT)
+        ready = [fd for fd, _ in poll.poll(max(0, int(timeout_s * 1000) + 1))]
+        if 1 in ready:
+            self.flush()
+        if self.wakeup in ready:
+            os.read(self.wakeup, 4096)
+        if 0 in ready:
+            data = os.read(0, protocol.CHUNK_BYTES)
+            if not data:
+                self.leave()
+            self.inbox.extend(self.reader.feed(data))
+        return [fd for fd in ready if fd in fds]
+
+    def leave(self) -> None:
+        """The host has gone: leave nothing behind."""
+        self.kill_all({})
+        self.wipe()
+        os._exit(0)
+
+    # -- one run ----------------------------------------------------------------------------------------------------------
+
+    def run(self, header: dict[str, Any], blobs: list[bytes]) -> None:
+        started = time.monotonic()
+        pipes = [os.pipe() for _ in range(3)]
+        try:
+            child = os.fork()
+        except OSError as exc:
+            self.post(protocol.json_frame(protocol.EXIT, {"fault": f"no process could be started: {exc.strerror}", "clean": False}))
+            return
+        if child == 0:
+            self.be_child(header, blobs, [write for _, write in pipes])
+        blobs.clear()
+        kinds = ((protocol.STDOUT, protocol.STDOUT_GAP), (protocol.STDERR, protocol.STDERR_GAP))
+        reads = [read for read, _ in pipes]
+        streams: dict[int, Stream | Results] = {
+            read: Stream(*kind, header["output_bytes"])
+            for read, kind in zip(reads, kinds)  # noqa: B905 - 3.8
+        }
+        streams[reads[2]] = Results(header["result_bytes"])
+        for read, write in pipes:
+            os.close(write)
+            os.set_blocking(read, False)
+        ended: dict[int, int] = {}
+        reason = self.watch(child, streams, started + header["timeout_s"], ended)
+        run_s = time.monotonic() - started
+        clean = self.kill_all(ended)
+        for read, stream in streams.items():
+            while self.drain(read, stream):
+                pass
+            os.close(read)
+            for piece in stream.end():
+                self.outbox += piece
+        clean = self.wipe() and clean and _nature() == self.nature
+        status = ended.get(child)
+        content = {"reason": reason, "exit_code": _exit_code(status), "run_s": run_s, "clean": clean}
+        self.post(protocol.json_frame(protocol.EXIT, content))
+
+    def be_child(self, header: dict[str, Any], blobs: list[bytes], writes: list[int]) -> None:
+        status = 1
+        leave = os._exit
+        try:
+            runner.become_child(writes[0], writes[1], writes[2], self.work, header["rlimits"], self.prctl)
+            self.outbox.clear()
+            status = runner.run(header, blobs[0], blobs[1:])
+        finally:
+            leave(status)
+
+    def watch(self, child: int, streams: dict[int, Stream | Results], deadline: float, ended: dict[int, int]) -> str:
+        """Pass output on until the child ends, the time is up or the host says so. Returns "end", "timeout" or "cancel"."""
+        open_fds = list(streams)
+        while True:
+            self.reap(ended)
+            if child in ended:
+                return "end"
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return "timeout"
+            for fd in self.wait(left, open_fds if len(self.outbox) < OUTBOX_BYTES else []):
+                if not self.drain(fd, streams[fd]) and streams[fd].ended:
+                    open_fds.remove(fd)
+            while self.inbox:
+                if self.inbox.popleft()[0] == protocol.CANCEL:
+                    return "cancel"
+
+    def drain(self, fd: int, stream: Stream | Results) -> bool:
+        """Take what one read gives. False when there is nothing more for now, or for ever (`stream.ended`)."""
+        try:
+            data = os.read(fd, protocol.CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            stream.ended = True
+            return False
+        piece = stream.take(data)
+        if piece:
+            self.outbox += piece
+            self.flush()
+        return True
+
+    # -- after a run ------------------------------------------------------------------------------------------------------
+
+    def reap(self, ended: dict[int, int]) -> bool:
+        """Collect every process that has ended. False when there is no child at all."""
+        try:
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return True
+                ended[pid] = status
+        except ChildProcessError:
+            return False
+
+    def kill_all(self, ended: dict[int, int]) -> bool:
+        """SIGKILL to everything but the guest, and wait until it is gone. False when something would not go."""
+        give_up = time.monotonic() + KILL_S
+        while True:
+            for pid in [-1] if self.first else _children():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            if not self.reap(ended):
+                return True
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(0.0005)
+
+    def wipe(self) -> bool:
+        """Empty the writable directories. False when something is left."""
+        emptied = [empty_directory(path, mode) for path, mode in self.wiped.items()]
+        return all(emptied)
+
+    def facts(self) -> dict[str, Any]:
+        """What this process is, as the kernel tells it; the host compares it with what it was promised."""
+        status = _status()
+        return {
+            "pid": os.getpid(),
+            "uid": os.getuid(),
+            "capabilities_bounding": status.get("CapBnd"),
+            "capabilities_effective": status.get("CapEff"),
+            "no_new_privs": status.get("NoNewPrivs"),
+            "seccomp": status.get("Seccomp"),
+            "dumpable": self.prctl(PR_GET_DUMPABLE, 0),
+            "read_only_root": bool(os.statvfs("/").f_flag & os.ST_RDONLY),
+            "interfaces": _interfaces(),
+            "python": platform.python_version(),
+            "packages": [name for name in ("numpy", "pandas") if importlib.util.find_spec(name)],
+            "wiped": sorted(self.wiped),
+        }
+
+
+class Stream:
+    """One stream's allowance: the first part passes at once, the last part waits for the end, what lies between is counted."""
+
+    def __init__(self, kind: bytes, gap_kind: bytes, output_bytes: int) -> None:
+        self.kind = kind
+        self.gap_kind = gap_kind
+        self.head_left = protocol.head_bytes(output_bytes)
+        self.tail_bytes = output_bytes - self.head_left
+        self.tail = bytearray()
+        self.dropped = 0
+        self.ended = False
+
+    def take(self, data: bytes) -> bytes:
+        head = data[: self.head_left]
+        self.head_left -= len(head)
+        self.tail += data[len(head) :]
+        surplus = len(self.tail) - self.tail_bytes
+        if surplus > protocol.CHUNK_BYTES:  # not on every read: moving the tail costs
+            del self.tail[:surplus]
+            self.dropped += surplus
+        return protocol.frame(self.kind, head) if head else b""
+
+    def end(self) -> list[bytes]:
+        surplus = max(0, len(self.tail) - self.tail_bytes)
+        del self.tail[:surplus]
+        self.dropped += surplus
+        gap = [protocol.frame(self.gap_kind, self.dropped.to_bytes(8, "big"))] if self.dropped else []
+        return gap + protocol.chunks(self.kind, bytes(self.tail), protocol.CHUNK_BYTES)
+
+
+class Results:
+    """The report of the code's process, passed on unread up to its allowance; the host sees that it was cut."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+        self.ended = False
+
+    def take(self, data: bytes) -> bytes:
+        data = data[: self.left]
+        self.left -= len(data)
+        return protocol.frame(protocol.RESULT, data) if data else b""
+
+    def end(self) -> list[bytes]:
+        return []
+
+
+def empty_directory(path: str, mode: int) -> bool:
+    """Remove everything in `path`, following no link. True when it is empty afterwards. Nothing else may be running in it.
+
+    Directories are moved up into `path` and emptied there one by one, so that neither depth nor path length can defeat it.
+    """
+    try:
+        if stat.S_IMODE(os.stat(path).st_mode) != mode:
+            os.chmod(path, mode)  # the code changed its own directory's permissions
+        top = os.open(path, _DIRECTORY)
+    except OSError:
+        return False
+    prefix = f".wiped-{os.urandom(8).hex()}-"  # no name that the code could have taken
+    try:
+        waiting = deque(_clear(top, top, prefix, 0))
+        made = len(waiting)
+        while waiting:
+            name = waiting.popleft()
+            inner = os.open(name, _DIRECTORY, dir_fd=top)
+            try:
+                found = _clear(inner, top, prefix, made)
+            finally:
+                os.close(inner)
+            made += len(found)
+            waiting.extend(found)
+            os.rmdir(name, dir_fd=top)
+        return not os.listdir(top)
+    except OSError:
+        return False
+    finally:
+        os.close(top)
+
+
+def _clear(directory: int, top: int, prefix: str, made: int) -> list[str]:
+    """Unlink what is no directory, move what is one up into `top` under a new name; return those names."""
+    moved: list[str] = []
+    for name in os.listdir(directory):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=directory)
+            continue
+        os.chmod(name, 0o700, dir_fd=directory)  # mode 000 would stop both the move and the look inside
+        moved.append(f"{prefix}{made + len(moved)}")
+        os.rename(name, moved[-1], src_dir_fd=directory, dst_dir_fd=top)
+    return moved
+
+
+def _exit_code(status: int | None) -> int | None:
+    """As subprocess gives it: negative for a signal."""
+    if status is None:
+        return None
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _status() -> dict[str, int]:
+    numbers = {}
+    with open("/proc/self/status") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name in ("CapBnd", "CapEff"):
+                numbers[name] = int(value, 16)
+            elif name in ("NoNewPrivs", "Seccomp"):
+                numbers[name] = int(value)
+    return numbers
+
+
+def _interfaces() -> list[str] | None:
+    """Names of the network interfaces that are up; None when that cannot be seen."""
+    try:
+        names = os.listdir("/sys/class/net")
+        return sorted(name for name in names if _flags(name) & IFF_UP)
+    except OSError:
+        pass
+    try:
+        with open("/proc/net/dev") as file:
+            names = [line.partition(":")[0].strip() for line in file if ":" in line]
+    except OSError:
+        return None
+    return sorted(name for name in names if name not in TEMPLATE_INTERFACES)
+
+
+def _flags(interface: str) -> int:
+    with open(f"/sys/class/net/{interface}/flags") as file:
+        return int(file.read(), 16)
+
+
+def _nature() -> tuple[object, ...]:
+    """What a process of the same user can change about the guest from outside, and the next run would inherit."""
+    limits = tuple(resource.getrlimit(getattr(resource, name)) for name in sorted(dir(resource)) if name.startswith("RLIMIT_"))
+    return limits, os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return _children_by_scan()
+
+
+def _children_by_scan() -> list[int]:
+    """For kernels that keep no list of children."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        if name.isdigit() and parent == os.getpid():
+            found.append(int(name))
+    return found

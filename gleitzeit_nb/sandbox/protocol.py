@@ -1,0 +1,126 @@
+"""Frames between host and guest: one type byte, a 4-byte big-endian length, the payload. Sans-I/O.
+
+This module and `codec` travel to the guest with its source, so both ends share one definition. They import nothing but the
+standard library and keep to Python 3.8. A payload has a largest size per type, and whatever is larger or unknown is a FrameError:
+neither side ever buffers more than one frame because the other says so.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+# host → guest
+RUN = b"R"  # JSON: what to run and its limits, and the sizes of the blobs that follow
+BLOB = b"B"  # a piece of the code or of an input; as many as it takes to fill the sizes that RUN named
+CANCEL = b"C"  # kill the run; ignored when nothing runs
+
+# guest → host; only the guest itself writes these, never the code that it runs
+READY = b"A"  # JSON: what the guest found out about itself
+STDOUT = b"O"
+STDERR = b"E"
+STDOUT_GAP = b"o"  # 8 bytes: how many bytes of the stream were left out here; its last bytes follow
+STDERR_GAP = b"e"
+RESULT = b"V"  # opaque bytes that the code's process wrote: frames of the third kind, which the host checks
+EXIT = b"X"  # JSON: how the run ended
+
+# the code's process → host, inside RESULT; as untrustworthy as the code
+FAULT = b"T"  # JSON: type and text of the exception that ended the code
+VALUE = b"N"  # JSON: name, kind and size of an output whose DATA follows
+DATA = b"D"
+REFUSED = b"F"  # JSON: name of an output and why it cannot cross
+
+CHUNK_BYTES = 64 * KIB
+BLOB_BYTES = 1 * MIB
+FAULT_BYTES = 256 * KIB
+MAX_CODE_BYTES = 8 * MIB
+
+TO_GUEST = {RUN: 1 * MIB, BLOB: BLOB_BYTES, CANCEL: 0}
+FROM_GUEST = {
+    READY: CHUNK_BYTES,
+    STDOUT: CHUNK_BYTES,
+    STDERR: CHUNK_BYTES,
+    STDOUT_GAP: 8,
+    STDERR_GAP: 8,
+    RESULT: CHUNK_BYTES,
+    EXIT: CHUNK_BYTES,
+}
+FROM_CODE = {FAULT: FAULT_BYTES, VALUE: 4 * KIB, DATA: BLOB_BYTES, REFUSED: 4 * KIB}
+
+_HEADER = struct.Struct(">cI")
+
+
+class FrameError(ValueError):
+    """The peer sent what the protocol does not allow."""
+
+
+def frame(kind: bytes, payload: bytes = b"") -> bytes:
+    return _HEADER.pack(kind, len(payload)) + payload
+
+
+def json_frame(kind: bytes, content: Mapping[str, Any]) -> bytes:
+    return frame(kind, json.dumps(content).encode("ascii"))
+
+
+def chunks(kind: bytes, data: bytes, size: int) -> list[bytes]:
+    """`data` as frames of at most `size` bytes; none for no data."""
+    view = memoryview(data)
+    return [frame(kind, bytes(view[start : start + size])) for start in range(0, len(view), size)]
+
+
+def head_bytes(output_bytes: int) -> int:
+    """How much of a stream is passed on as it comes; the rest of its allowance is kept for the stream's end."""
+    return output_bytes * 3 // 4
+
+
+def json_payload(payload: bytes) -> dict[str, Any]:
+    """The JSON object in a payload. Raises FrameError for anything else."""
+    try:
+        content = json.loads(payload)
+    except (ValueError, RecursionError) as exc:
+        raise FrameError(f"a frame holds no JSON: {exc}") from exc
+    if not isinstance(content, dict):
+        raise FrameError(f"a frame holds {type(content).__name__} instead of an object")
+    return content
+
+
+class FrameReader:
+    """Bytes in, whole frames out. `sizes` names the types that may come and the largest payload of each."""
+
+    def __init__(self, sizes: Mapping[bytes, int]) -> None:
+        self._sizes = sizes
+        self._buffer = bytearray()
+
+    def __repr__(self) -> str:
+        return f"<FrameReader {len(self._buffer)} bytes waiting>"
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame that has not come whole."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """The frames that `data` completes, as (type, payload). Raises FrameError as soon as a header is not allowed."""
+        buffer = self._buffer
+        buffer += data
+        frames = []
+        start = 0
+        while len(buffer) - start >= _HEADER.size:
+            kind, length = _HEADER.unpack_from(buffer, start)
+            most = self._sizes.get(kind)
+            if most is None:
+                raise FrameError(f"a frame has the unknown type {kind!r}")
+            if length > most:
+                raise FrameError(f"a frame of type {kind!r} says {length} bytes; at most {most} are allowed")
+            end = start + _HEADER.size + length
+            if len(buffer) < end:
+                break
+            frames.append((kind, bytes(memoryview(buffer)[start + _HEADER.size : end])))
+            start = end
+        del buffer[:start]
+        return frames

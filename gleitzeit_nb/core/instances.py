@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import Enum
+
+from gleitzeit_nb.core.breaker import Breaker, BreakerSettings
+from gleitzeit_nb.core.load import Load
+from gleitzeit_nb.core.models import LoadedModel, canonical
+
+WARM_FOR_S = 240.0  # how long an instance's word that a model is loaded is believed; Ollama itself keeps one for 5 minutes
+MODEL_BREAKERS = 64  # bounded: the names of models come from requests
 
 
 class InstanceState(str, Enum):
@@ -64,3 +72,108 @@ class Secret:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a Secret is not pickled: pass the name of the variable or of the keyring entry instead")
+
+
+@dataclass(eq=False)
+class Instance:
+    """What was configured, and beside it what probes and requests have shown. Only the pool's loop writes it."""
+
+    settings: InstanceSettings
+    breaker_settings: BreakerSettings = field(default_factory=BreakerSettings)
+    state: InstanceState = InstanceState.UNKNOWN
+    reason: str = ""
+    draining: bool = False
+    models: tuple[str, ...] | None = None  # as `/api/tags` spells them; None: not known yet
+    loaded: dict[str, LoadedModel] = field(default_factory=dict)  # by canonical name
+    paused_until: float = 0.0  # it said that it is busy
+    missed_probes: int = 0  # health probes in a row that ran out of time
+    last_turn: int = 0  # when it was picked last, as a count of picks
+    load: Load = field(default_factory=Load)
+    breaker: Breaker = field(init=False)
+    model_breakers: dict[str, Breaker] = field(default_factory=dict, init=False)
+    _known: frozenset[str] | None = field(default=None, init=False)
+    _declared: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.breaker = Breaker(self.breaker_settings)
+        self._declared = frozenset(map(canonical, self.settings.models))
+        if self.models is not None:
+            self.learn_models(self.models)
+
+    def __repr__(self) -> str:
+        facts = [f"{self.load.in_flight}/{self.slots} in flight", f"breaker {self.breaker.state.value}", *(["draining"] * self.draining)]
+        return f"<Instance {self.id} {self.state.value}, {', '.join(facts)}>"
+
+    @property
+    def id(self) -> str:
+        return self.settings.id
+
+    @property
+    def slots(self) -> int:
+        """The most requests at once: as configured, else one per loaded model, at least one."""
+        return self.settings.max_concurrent or max(1, len(self.loaded))
+
+    def is_free_for(self, model: str) -> bool:
+        """Is a slot free? Without a configured limit a model gets one request at a time: Ollama's own default."""
+        if self.load.in_flight >= self.slots:
+            return False
+        return self.settings.max_concurrent is not None or self.load.by_model[model] == 0
+
+    def has_model(self, model: str) -> bool | None:
+        """Declared, or listed by the instance; where both are known, both must agree. None: nobody knows yet."""
+        if self._declared and model not in self._declared:
+            return False
+        if self._known is None:
+            return True if self._declared else None
+        return model in self._known
+
+    def learn_models(self, names: Iterable[str]) -> None:
+        self.models = tuple(names)
+        self._known = frozenset(map(canonical, self.models))
+
+    def forget_model(self, model: str) -> None:
+        """The instance has just said that it does not have it."""
+        if self._known is None:
+            return
+        self.learn_models(name for name in self.models or () if canonical(name) != model)
+
+    def is_warm(self, model: str, now: float) -> bool:
+        entry = self.loaded.get(model)
+        return entry is not None and now - entry.seen_at < WARM_FOR_S
+
+    def gpu_share(self, model: str) -> float | None:
+        """What `/api/ps` proves of the model, else of any loaded model; None: it proves nothing."""
+        entry = self.loaded.get(model)
+        if entry is not None and entry.gpu_share is not None:
+            return entry.gpu_share
+        shares = [each.gpu_share for each in self.loaded.values() if each.gpu_share is not None]
+        return max(shares, default=None)
+
+    def has_gpu(self, model: str) -> bool:
+        share = self.gpu_share(model)
+        return share > 0 if share is not None else "gpu" in self.settings.tags
+
+    def admits(self, model: str, now: float) -> bool:
+        """Do the breakers of the instance and of the model on it let one more request through?"""
+        model_breaker = self.model_breakers.get(model)
+        return self.breaker.admits(now) and (model_breaker is None or model_breaker.admits(now))
+
+    def retry_at(self, model: str) -> float | None:
+        """When the last of the open breakers in the way lets a probe through; None: no open breaker is in the way."""
+        model_breaker = self.model_breakers.get(model)
+        times = [each.retry_at for each in (self.breaker, model_breaker) if each is not None and each.retry_at is not None]
+        return max(times, default=None)
+
+    def ejected_because(self, model: str) -> str:
+        model_breaker = self.model_breakers.get(model)
+        opened = [each for each in (self.breaker, model_breaker) if each is not None and each.retry_at is not None]
+        return opened[0].reason if opened else ""
+
+    def breaker_for(self, model: str) -> Breaker:
+        """The breaker of this model on this instance, made on the model's first fault."""
+        found = self.model_breakers.get(model)
+        if found is None:
+            if len(self.model_breakers) >= MODEL_BREAKERS:
+                del self.model_breakers[next(iter(self.model_breakers))]
+            found = self.model_breakers[model] = Breaker(self.breaker_settings)
+        return found

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Kind = Literal["chat", "generate", "embed"]
 Role = Literal["system", "user", "assistant", "tool"]
 Message = Mapping[str, Any]  # {"role", "content", "images"?, "tool_calls"?, …} as in Ollama's chat API
 
@@ -23,7 +29,7 @@ class RequestOptions(TypedDict, total=False):
     require_gpu: bool
     max_latency: float | None  # ms; a preference, never a filter
     deadline: float | None  # s, over queue and all tries
-    priority: int
+    priority: int  # lower goes first; one step is worth ten seconds of waiting
     session: str | None
     format: str | Mapping[str, Any] | None  # "json" or a JSON Schema
     options: Mapping[str, Any] | None  # Ollama's model options
@@ -38,8 +44,8 @@ class LLMRequest:
     """What is wanted. `id` names the request in events, progress and the dashboard."""
 
     id: str
-    kind: Literal["chat", "generate", "embed"]
-    model: str
+    kind: Kind
+    model: str  # "": the pool's default model
     messages: tuple[Message, ...] = ()
     prompt: str | None = None
     system: str | None = None
@@ -60,6 +66,105 @@ class LLMRequest:
     think: bool | str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     label: str = ""  # what the dashboard calls it, such as "[12] %%llm"
+    images: tuple[str, ...] = ()  # of a generate request; those of a chat stand in its messages
+
+
+def build_request(
+    id: str,  # noqa: A002 - the field's own name
+    kind: Kind,
+    model: str,
+    *,
+    messages: str | Sequence[Message] = (),
+    prompt: str | None = None,
+    system: str | None = None,
+    inputs: str | Sequence[str] = (),
+    label: str = "",
+    **keywords: Unpack[RequestOptions],
+) -> LLMRequest:
+    """The one value that the public keyword faces make of what they are given.
+
+    Raises TypeError for an unknown keyword (naming the nearest) and for two synonyms that disagree, ValueError for a bad value.
+    """
+    given: dict[str, Any] = dict(keywords)
+    _refuse_unknown(given)
+    for synonym, name in (("instance_tags", "tags"), ("load_balancing_strategy", "strategy")):
+        _fold(given, synonym, name)
+    images = _texts(given.get("images"))
+    dialogue = ({"role": "user", "content": messages},) if isinstance(messages, str) else tuple(messages)
+    return LLMRequest(
+        id=id,
+        kind=kind,
+        model=model,
+        messages=_with_images(dialogue, images) if kind == "chat" else dialogue,
+        prompt=prompt,
+        system=system,
+        inputs=(inputs,) if isinstance(inputs, str) else tuple(inputs),
+        tags=_tags(given.get("tags")),
+        strategy=given.get("strategy"),
+        instance=given.get("instance"),
+        instance_preference=given.get("instance_preference"),
+        fallback_models=_texts(given.get("fallback_model")),
+        require_gpu=bool(given.get("require_gpu", False)),
+        max_latency_ms=_positive("max_latency", given.get("max_latency")),
+        deadline_s=_positive("deadline", given.get("deadline")),
+        priority=int(given.get("priority", 0)),
+        session=given.get("session"),
+        format=given.get("format"),
+        options=dict(given.get("options") or {}),
+        keep_alive=given.get("keep_alive"),
+        think=given.get("think"),
+        tools=tuple(given.get("tools") or ()),
+        label=label,
+        images=images if kind == "generate" else (),
+    )
+
+
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
+    known = RequestOptions.__annotations__
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise TypeError(f"unknown keyword {name!r} of a request; {hint}")
+
+
+def _fold(given: dict[str, Any], synonym: str, name: str) -> None:
+    value = given.pop(synonym, None)
+    if value is None:
+        return
+    if given.get(name) is not None and given[name] != value:
+        raise TypeError(f"{name!r} and its synonym {synonym!r} say different things: give one of them")
+    given[name] = value
+
+
+def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    if not value:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _tags(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value or ()
+    return tuple(name for name in map(str.strip, names) if name)
+
+
+def _positive(name: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be a number greater than 0, not {value!r}")
+    return float(value)
+
+
+def _with_images(dialogue: tuple[Message, ...], images: tuple[str, ...]) -> tuple[Message, ...]:
+    """Images belong to the last thing that the user said."""
+    if not images:
+        return dialogue
+    for index in range(len(dialogue) - 1, -1, -1):
+        if dialogue[index].get("role") == "user":
+            message = {**dialogue[index], "images": [*dialogue[index].get("images", ()), *images]}
+            return (*dialogue[:index], message, *dialogue[index + 1 :])
+    raise ValueError("images need a message of the user to belong to")
 
 
 @dataclass(frozen=True)

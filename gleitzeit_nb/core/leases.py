@@ -1,0 +1,103 @@
+"""A slot on an instance, from the moment it is reserved until its one end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+
+from gleitzeit_nb.core.breaker import Breaker, Move, Result
+from gleitzeit_nb.core.faults import TRAITS, Blame, Cause, Traits
+from gleitzeit_nb.core.instances import Instance
+from gleitzeit_nb.core.models import LoadedModel
+
+
+class Outcome(Enum):
+    """`IGNORED`: nobody's fault, such as a cancel. `DROPPED`: the instance failed; the cause says how."""
+
+    SUCCESS = "success"
+    IGNORED = "ignored"
+    DROPPED = "dropped"
+
+
+@dataclass(eq=False)
+class Lease:
+    """Made by `reserve`; holds one slot until `end`. Ending it again does nothing: an end may be reached on several ways out."""
+
+    instance: Instance
+    model: str  # canonical
+    began_at: float
+    cold: bool  # the model was not known to be loaded
+    moves: list[Move] = field(default_factory=list)  # of the breakers, not yet announced
+    ended: bool = False
+    _probe: bool = False
+    _model_breaker: Breaker | None = None
+    _model_probe: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.instance.id} {self.model} {'ended' if self.ended else 'held'}>"
+
+    def first_token(self, now: float) -> None:
+        """The model answers, so it is loaded."""
+        load, known = self.instance.load, self.instance.loaded.get(self.model)
+        load.loading.pop(self.model, None)
+        share, context = (known.gpu_share, known.context_length) if known else (None, None)
+        self.instance.loaded[self.model] = LoadedModel(self.model, share, context, seen_at=now)
+
+    def end(self, outcome: Outcome, now: float, rng: Random, cause: Cause | None = None) -> bool:
+        """Give the slot back and book how it went. False: it had ended before."""
+        if self.ended:
+            return False
+        self.ended = True
+        load = self.instance.load
+        load.end(self.model)
+        if outcome is Outcome.SUCCESS:
+            load.succeeded(now - self.began_at, now)
+        traits = TRAITS[cause] if cause is not None else None
+        if traits is not None and traits.blame is not Blame.NOBODY:
+            load.dropped()
+        self._tell_breakers(outcome, traits, now, rng)
+        return True
+
+    def _tell_breakers(self, outcome: Outcome, traits: Traits | None, now: float, rng: Random) -> None:
+        whole, of_model = results(outcome, traits)
+        reason = traits.text if traits else outcome.value
+        unreachable = traits is not None and not traits.answered
+        breaker = self._model_breaker
+        if of_model is Result.FAULT and breaker is None:
+            breaker = self.instance.breaker_for(self.model)
+        moves = [self.instance.breaker.end(self._probe, whole, reason, now, rng, unreachable=unreachable)]
+        if breaker is not None:
+            move = breaker.end(self._model_probe, of_model, reason, now, rng)
+            moves.append(move)
+        self.moves += [move for move in moves if move is not None]
+
+
+def reserve(instance: Instance, model: str, now: float, turn: int = 0) -> Lease:
+    """Take a slot. The caller has just seen that the instance is free and that its breakers admit the request."""
+    if not instance.is_free_for(model):
+        raise RuntimeError(f"no slot is free for {model}: {instance!r}")
+    lease = Lease(instance, model, now, cold=not instance.is_warm(model, now))
+    lease._probe, move = instance.breaker.begin(now)
+    lease._model_breaker = instance.model_breakers.get(model)
+    moves = [move]
+    if lease._model_breaker is not None:
+        lease._model_probe, of_model = lease._model_breaker.begin(now)
+        moves.append(of_model)
+    lease.moves = [each for each in moves if each is not None]
+    instance.load.begin(model)
+    instance.last_turn = turn
+    if lease.cold:
+        instance.load.loading.setdefault(model, now)
+    return lease
+
+
+def results(outcome: Outcome, traits: Traits | None) -> tuple[Result, Result]:
+    """What the end of a lease tells the instance's breaker, and what it tells the model's."""
+    if traits is None:
+        result = Result.SUCCESS if outcome is Outcome.SUCCESS else Result.IGNORED
+        return result, result
+    if traits.blame is Blame.INSTANCE:
+        return (Result.FATAL if traits.fatal else Result.FAULT), Result.IGNORED
+    whole = Result.SUCCESS if traits.answered else Result.IGNORED
+    return whole, (Result.FAULT if traits.blame is Blame.MODEL else Result.IGNORED)

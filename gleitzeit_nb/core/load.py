@@ -1,0 +1,116 @@
+"""How much an instance has to do, and how well it has been doing it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from statistics import median
+
+BUCKET_S = 2.0
+BUCKETS = 30  # one minute
+RECENT = 50  # requests that the error rate and the median look back on
+
+
+@dataclass
+class TokenHistory:
+    """Tokens per second over the last minute, in buckets of two seconds."""
+
+    _counts: list[int] = field(default_factory=lambda: [0] * BUCKETS, init=False)
+    _newest: int | None = field(default=None, init=False)  # number of the bucket that was written last
+
+    def add(self, tokens: int, now: float) -> None:
+        self._counts[self._turn(now) % BUCKETS] += tokens
+
+    def rates(self, now: float) -> tuple[float, ...]:
+        """Tokens per second, oldest first; empty before the first token."""
+        if self._newest is None:
+            return ()
+        newest = self._turn(now)
+        return tuple(self._counts[(newest + 1 + step) % BUCKETS] / BUCKET_S for step in range(BUCKETS))
+
+    def _turn(self, now: float) -> int:
+        """Clear the buckets that time has passed over and return the number of the current one."""
+        bucket = int(now // BUCKET_S)
+        if self._newest is None:
+            self._newest = bucket
+        for passed in range(self._newest + 1, min(bucket, self._newest + BUCKETS) + 1):
+            self._counts[passed % BUCKETS] = 0
+        self._newest = max(bucket, self._newest)
+        return self._newest
+
+
+@dataclass
+class PeakEwma:
+    """A moving average that jumps up at once and comes down with time (`tau_s`): slow answers are believed sooner than fast ones.
+
+    The idea is that of Finagle's peak EWMA.
+    """
+
+    tau_s: float = 10.0
+    value: float | None = field(default=None, init=False)
+    _at: float = field(default=0.0, init=False)
+
+    def observe(self, sample: float, now: float) -> None:
+        if self.value is None or sample >= self.value:
+            self.value = sample
+        else:
+            keep = math.exp(-max(0.0, now - self._at) / self.tau_s)
+            self.value = self.value * keep + sample * (1 - keep)
+        self._at = now
+
+
+@dataclass
+class Load:
+    """The books of one instance. Leases write them, everybody else reads."""
+
+    in_flight: int = 0
+    by_model: Counter[str] = field(default_factory=Counter)
+    loading: dict[str, float] = field(default_factory=dict)  # model -> since when a request waits for it to be loaded
+    total: int = 0
+    failed: int = 0
+    latency: PeakEwma = field(default_factory=PeakEwma)
+    tokens: TokenHistory = field(default_factory=TokenHistory)
+    _latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _failures: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def begin(self, model: str) -> None:
+        self.in_flight += 1
+        self.by_model[model] += 1
+
+    def end(self, model: str) -> None:
+        self.in_flight -= 1
+        self.by_model[model] -= 1
+        if self.by_model[model] <= 0:
+            del self.by_model[model]
+            self.loading.pop(model, None)
+
+    def succeeded(self, elapsed_s: float, now: float) -> None:
+        self.total += 1
+        self._failures.append(False)
+        self._latencies_s.append(elapsed_s)
+        self.latency.observe(elapsed_s, now)
+
+    def dropped(self) -> None:
+        self.total += 1
+        self.failed += 1
+        self._failures.append(True)
+
+    @property
+    def latency_s(self) -> float | None:
+        """Median of the recent answers, whole; None before the first."""
+        return median(self._latencies_s) if self._latencies_s else None
+
+    @property
+    def mean_latency_s(self) -> float | None:
+        return sum(self._latencies_s) / len(self._latencies_s) if self._latencies_s else None
+
+    @property
+    def recent(self) -> int:
+        """How many requests `error_rate` looks back on."""
+        return len(self._failures)
+
+    @property
+    def error_rate(self) -> float | None:
+        """Share of the recent requests that the instance failed; None before the first."""
+        return sum(self._failures) / len(self._failures) if self._failures else None

@@ -1,0 +1,136 @@
+"""What is sent for a request, and what the lines of its answer say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gleitzeit_nb.core.faults import Cause
+from gleitzeit_nb.core.requests import Chunk, LLMRequest, Usage
+from gleitzeit_nb.llm.faults import InstanceFault
+
+PATHS: Mapping[str, str] = {"chat": "/api/chat", "generate": "/api/generate", "embed": "/api/embed"}
+NANO = 1e-9
+
+
+def body_of(request: LLMRequest, model: str) -> dict[str, Any]:
+    """The JSON body for Ollama; what the caller left out is left out. Answers are always streamed, whoever wants them whole."""
+    body: dict[str, Any] = {"model": model}
+    if request.kind == "embed":
+        body["input"] = list(request.inputs)
+    else:
+        body["stream"] = True
+        body.update(_chat_part(request) if request.kind == "chat" else _generate_part(request))
+        optional = {"format": request.format, "think": request.think}
+        body.update({name: value for name, value in optional.items() if value is not None})
+    if request.options:
+        body["options"] = dict(request.options)
+    if request.keep_alive is not None:
+        body["keep_alive"] = request.keep_alive
+    return body
+
+
+def _chat_part(request: LLMRequest) -> dict[str, Any]:
+    messages = [dict(message) for message in request.messages]
+    if request.system is not None:
+        messages.insert(0, {"role": "system", "content": request.system})
+    return {"messages": messages, "tools": list(request.tools)} if request.tools else {"messages": messages}
+
+
+def _generate_part(request: LLMRequest) -> dict[str, Any]:
+    part: dict[str, Any] = {"prompt": request.prompt or ""}
+    if request.system is not None:
+        part["system"] = request.system
+    if request.images:
+        part["images"] = list(request.images)
+    return part
+
+
+@dataclass
+class Answer:
+    """One answer as it comes in. `feed` takes its lines in order; `close` when there are no more."""
+
+    is_embedding: bool = False
+    complete: bool = False
+    visible: bool = False  # the caller has been shown something of it
+    done_reason: str = ""
+    usage: Usage = field(default_factory=Usage)
+    tool_calls: list[Mapping[str, Any]] = field(default_factory=list)
+    embeddings: tuple[tuple[float, ...], ...] = ()
+    _texts: list[str] = field(default_factory=list)
+    _thoughts: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self._texts)
+
+    @property
+    def thinking(self) -> str:
+        return "".join(self._thoughts)
+
+    def feed(self, line: Mapping[str, Any]) -> Chunk | None:
+        """Take a line; the piece of text or thought in it, if there is one."""
+        if self.is_embedding:
+            self._feed_embeddings(line)
+            return None
+        message = line.get("message")
+        part = message if isinstance(message, Mapping) else line
+        text, thought = _text(part.get("content", part.get("response"))), _text(part.get("thinking"))
+        calls = part.get("tool_calls")
+        if isinstance(calls, list):
+            self.tool_calls += [call for call in calls if isinstance(call, Mapping)]
+        if line.get("done") is True:
+            self._finish(line)
+        if not text and not thought:
+            return None
+        self.visible = True
+        self._texts.append(text)
+        self._thoughts.append(thought)
+        return Chunk(text=text, thinking=thought)
+
+    def close(self) -> None:
+        """No more lines. Raises unless the answer said that it is complete."""
+        if not self.complete:
+            raise InstanceFault(Cause.UNFINISHED)
+
+    def _feed_embeddings(self, line: Mapping[str, Any]) -> None:
+        vectors = line.get("embeddings")
+        if not isinstance(vectors, list) or not all(isinstance(vector, list) for vector in vectors):
+            raise InstanceFault(Cause.BAD_BODY, "no embeddings in it")
+        try:
+            self.embeddings = tuple(tuple(map(float, vector)) for vector in vectors)
+        except (TypeError, ValueError) as exc:
+            raise InstanceFault(Cause.BAD_BODY, "embeddings that are not numbers") from exc
+        self._finish(line)
+
+    def _finish(self, line: Mapping[str, Any]) -> None:
+        self.complete = True
+        reason = line.get("done_reason")
+        self.done_reason = reason[:40] if isinstance(reason, str) else "stop"
+        self.usage = usage_of(line)
+
+
+def usage_of(line: Mapping[str, Any]) -> Usage:
+    """Counts and durations (ns there, s here) of a last line; what is missing or no number stays unknown."""
+    return Usage(
+        prompt_tokens=_count(line.get("prompt_eval_count")),
+        completion_tokens=_count(line.get("eval_count")),
+        total_s=_seconds(line.get("total_duration")),
+        load_s=_seconds(line.get("load_duration")),
+        prompt_s=_seconds(line.get("prompt_eval_duration")),
+        completion_s=_seconds(line.get("eval_duration")),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _seconds(value: object) -> float | None:
+    count = _count(value)
+    return None if count is None else count * NANO

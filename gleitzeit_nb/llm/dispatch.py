@@ -1,0 +1,145 @@
+"""Who waits for a slot, and waking them: the shell around the admission queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from gleitzeit_nb.core.admission import AdmissionQueue, Grant, Hopeless, Key, Waiter
+from gleitzeit_nb.core.faults import Cause
+from gleitzeit_nb.core.health import after_request
+from gleitzeit_nb.core.leases import Lease, Outcome
+from gleitzeit_nb.core.strategies import Needs
+from gleitzeit_nb.errors import EngineClosedError, QueueFullError
+from gleitzeit_nb.llm.journal import Journal
+from gleitzeit_nb.llm.membership import Membership
+
+TIMER_SLACK_S = 0.001  # a loop may fire a timer a clock tick early
+
+
+@dataclass(eq=False)
+class Turn:
+    """One stay in the queue. `outcome` None after waiting: time ran out."""
+
+    waiter: Waiter | None = None
+    outcome: Grant | Hopeless | None = None
+    future: asyncio.Future[None] | None = None
+
+
+class Dispatcher:
+    """Every change that may let somebody go on ends in `pump`: a release, a probe, a new instance, a timer."""
+
+    def __init__(
+        self,
+        queue: AdmissionQueue,
+        members: Membership,
+        journal: Journal,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        rng: Random,
+    ) -> None:
+        self.queue = queue
+        self._members = members
+        self._journal = journal
+        self._clock = clock
+        self._rng = rng
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def acquire(self, needs: Needs, key: Key, turn: Turn, *, timeout_s: float | None, returning: bool = False) -> None:
+        """Wait until `turn.outcome` is settled, at most `timeout_s`. `returning`: after a failed try, so the queue's bound does not count.
+
+        Whoever finds a Grant there holds its lease.
+        """
+        turn.waiter = self.queue.enter(needs, key, turn)
+        self.pump()
+        if turn.outcome is not None:
+            return
+        if not returning and self.queue.overflows():
+            self.queue.leave(turn.waiter)
+            most = self.queue.settings.max_queue
+            raise QueueFullError(f"{most} requests wait for an instance already. Ask again later, or raise max_queue")
+        await self._wait(turn, timeout_s)
+
+    async def _wait(self, turn: Turn, timeout_s: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        turn.future = loop.create_future()
+        timer = None if timeout_s is None else loop.call_later(max(0.0, timeout_s), self._expire, turn)
+        try:
+            await turn.future
+        except asyncio.CancelledError:
+            self._abandon(turn)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def end(self, lease: Lease, outcome: Outcome, cause: Cause | None = None) -> None:
+        """Give a slot back; only the first end of a lease counts."""
+        if not lease.end(outcome, self._clock(), self._rng, cause):
+            return
+        instance = lease.instance
+        self._announce(lease)
+        if outcome is not Outcome.IGNORED:
+            self._journal.state_changed(instance, *after_request(instance, cause))
+        self._members.released(instance)
+        self.pump()
+
+    def pump(self) -> None:
+        """Hand out what is free. Synchronous: between choosing and reserving nothing else can happen."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._closed or not len(self.queue):
+            return
+        now = self._clock()
+        assignment = self.queue.assign(self._members.instances, now, self._rng)
+        for grant in assignment.granted:
+            self._announce(grant.lease)
+            self._settle(grant.waiter.ticket, grant)
+        for hopeless in assignment.hopeless:
+            self._settle(hopeless.waiter.ticket, hopeless)
+        if assignment.wake_at is not None:
+            delay_s = max(0.0, assignment.wake_at - now) + TIMER_SLACK_S
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self.pump)
+
+    def close(self) -> None:
+        """Nobody is served any more; whoever waits hears it."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiter in self.queue.waiters():
+            self.queue.leave(waiter)
+            turn: Turn = waiter.ticket
+            if turn.future is not None and not turn.future.done():
+                turn.future.set_exception(EngineClosedError("the pool was closed while the request waited in its queue"))
+
+    def _settle(self, turn: Turn, outcome: Grant | Hopeless) -> None:
+        turn.outcome = outcome
+        if turn.future is None:
+            return
+        if not turn.future.done():
+            turn.future.set_result(None)
+        elif isinstance(outcome, Grant):
+            # It was cancelled and has not noticed yet. Not from inside this pump: another request is to get the slot.
+            asyncio.get_running_loop().call_soon(self.end, outcome.lease, Outcome.IGNORED)
+
+    def _abandon(self, turn: Turn) -> None:
+        if isinstance(turn.outcome, Grant):
+            self.end(turn.outcome.lease, Outcome.IGNORED)
+        elif turn.waiter is not None:
+            self.queue.leave(turn.waiter)
+
+    def _expire(self, turn: Turn) -> None:
+        if turn.future is None or turn.future.done() or turn.waiter is None:
+            return
+        self.queue.leave(turn.waiter)
+        turn.future.set_result(None)
+
+    def _announce(self, lease: Lease) -> None:
+        if lease.moves:
+            self._journal.breaker_moved(lease.instance, lease.moves)
+            lease.moves.clear()

@@ -1,0 +1,156 @@
+"""What an instance did wrong, as one exception; and the one place where foreign errors and HTTP statuses become it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gleitzeit_nb.core.faults import TRAITS, Cause, Traits
+
+SHOWN_CHARS = 300  # of an instance's own words; they are untrusted
+
+# Names of exception classes, so that neither httpx nor aiohttp is imported for the table. httpx-aiohttp 0.2 raises ConnectTimeout for
+# a refusal, an unknown name and a disconnect before the headers alike; which it was shows in the cause, so aiohttp's names come first.
+FOREIGN: Mapping[str, Cause] = {
+    "ClientConnectorDNSError": Cause.REFUSED,
+    "ClientSSLError": Cause.REFUSED,
+    "ConnectionTimeoutError": Cause.CONNECT_TIMEOUT,
+    "SocketTimeoutError": Cause.STALLED,
+    "ClientConnectorError": Cause.REFUSED,
+    "ServerDisconnectedError": Cause.TRUNCATED,
+    "ClientPayloadError": Cause.TRUNCATED,
+    "ClientOSError": Cause.TRUNCATED,
+    "ClientConnectionError": Cause.TRUNCATED,
+    "InvalidURL": Cause.REFUSED,
+    "ClientResponseError": Cause.BAD_BODY,
+    "ClientError": Cause.BAD_BODY,
+    "ConnectTimeout": Cause.CONNECT_TIMEOUT,
+    "PoolTimeout": Cause.CONNECT_TIMEOUT,
+    "ConnectError": Cause.REFUSED,
+    "TimeoutException": Cause.STALLED,
+    "DecodingError": Cause.BAD_BODY,
+    "UnsupportedProtocol": Cause.REFUSED,
+    "LocalProtocolError": Cause.REFUSED,
+    "TransportError": Cause.TRUNCATED,
+    "TimeoutError": Cause.STALLED,
+    "ConnectionRefusedError": Cause.REFUSED,
+    "OSError": Cause.TRUNCATED,
+    "RuntimeError": Cause.TRUNCATED,  # aiohttp: "Session is closed", when the instance was removed meanwhile
+}
+
+# Before the first byte of an answer the same events have other names.
+BEFORE_ANSWER: Mapping[Cause, Cause] = {Cause.STALLED: Cause.FIRST_BYTE_TIMEOUT, Cause.TRUNCATED: Cause.DISCONNECTED}
+
+STATUSES: Mapping[int, Cause] = {
+    401: Cause.UNAUTHORISED,
+    403: Cause.UNAUTHORISED,
+    408: Cause.FIRST_BYTE_TIMEOUT,
+    429: Cause.BUSY,
+    499: Cause.DISCONNECTED,
+}
+
+# Ollama answers these with a 500 although the request is what is wrong (server/routes.go, option parsing and format checks).
+_CALLERS_FAULT = re.compile(r'^(option "[^"]*" must be of type|invalid format:)')
+# And this with a 400 although the runner is what failed (EmbedHandler).
+_RUNNERS_FAULT = "do embedding request:"
+
+
+class InstanceFault(Exception):  # noqa: N818 - a fault of the instance; what callers see are the errors of `errors.py`
+    """One try failed. `detail` says what was seen, without any secret; `retry_after_s` is what the instance asked for."""
+
+    def __init__(self, cause: Cause, detail: str = "", *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        traits = TRAITS[cause]
+        super().__init__(f"{traits.text}: {detail}" if detail else traits.text)
+        self.cause = cause
+        self.detail = detail
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    @property
+    def traits(self) -> Traits:
+        return TRAITS[self.cause]
+
+
+def fault_of_exception(exc: BaseException, *, answering: bool) -> InstanceFault:
+    """Map what httpx, aiohttp or the system raised. `answering`: the answer had begun."""
+    return InstanceFault(cause_of_exception(exc, answering=answering) or Cause.TRUNCATED, _what_was_seen(exc))
+
+
+def cause_of_exception(exc: BaseException | None, *, answering: bool) -> Cause | None:
+    """By the names of the exception's classes, those of what caused it first. None: it is none of the known ones."""
+    if exc is None:
+        return None
+    for each in (exc.__cause__, exc):
+        for cls in type(each).__mro__:
+            cause = FOREIGN.get(cls.__name__)
+            if cause is not None:
+                return cause if answering else BEFORE_ANSWER.get(cause, cause)
+    return None
+
+
+def fault_of_status(status: int, body: bytes, *, path: str, retry_after: str | None = None) -> InstanceFault:
+    """Map an answer that is not a 200. Only a JSON error is Ollama's own; anything else comes from something before it."""
+    error = error_text(body)
+    detail = f"HTTP {status}" + (f", {error}" if error else "")
+    return InstanceFault(_cause_of_status(status, error, path), detail, status=status, retry_after_s=_seconds(retry_after))
+
+
+def _cause_of_status(status: int, error: str | None, path: str) -> Cause:
+    if status in STATUSES:
+        return STATUSES[status]
+    if status < 400:
+        return Cause.BAD_BODY
+    if status == 404:
+        return Cause.BAD_BODY if error is None else Cause.MODEL_MISSING
+    if status == 503:
+        return Cause.SERVER_ERROR if error is None else Cause.BUSY
+    if status >= 500:
+        return Cause.BAD_REQUEST if error and _CALLERS_FAULT.match(error) else Cause.SERVER_ERROR
+    if path == "/api/embed" and error and _RUNNERS_FAULT in error:
+        return Cause.SERVER_ERROR
+    return Cause.BAD_REQUEST
+
+
+def error_text(body: bytes) -> str | None:
+    """The text of `{"error": …}`, shortened; None: the body is something else."""
+    try:
+        decoded: Any = json.loads(body)
+    except ValueError:
+        return None
+    error = decoded.get("error") if isinstance(decoded, dict) else None
+    if isinstance(error, dict):
+        error = error.get("message")
+    return shortened(error) if isinstance(error, str) else None
+
+
+def shortened(text: str, most: int = SHOWN_CHARS) -> str:
+    """Untrusted text on one printable line of bounded length."""
+    line = "".join(char if char.isprintable() else " " for char in text[: 4 * most])
+    line = " ".join(line.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _what_was_seen(exc: BaseException) -> str:
+    """The system's own words for an errno, else a word of ours: texts of foreign errors may hold addresses and more."""
+    seen: BaseException | None = exc
+    for _ in range(8):
+        if seen is None:
+            break
+        names = {cls.__name__ for cls in type(seen).__mro__}
+        if "ClientConnectorDNSError" in names or type(seen).__name__ == "gaierror":
+            return "its name is not known"
+        if names & {"ClientSSLError", "SSLError", "CertificateError"}:
+            return "TLS could not be agreed on (is its certificate trusted?)"
+        if isinstance(seen, OSError) and isinstance(seen.errno, int) and seen.errno > 0:
+            return os.strerror(seen.errno).lower()
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    if retry_after is None or not retry_after.isdecimal() or len(retry_after) > 6:
+        return None
+    return float(retry_after)

@@ -1,0 +1,127 @@
+"""What an instance says it has (`/api/tags`) and has loaded (`/api/ps`). Its answers are untrusted: odd entries are passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gleitzeit_nb.core.faults import Cause
+from gleitzeit_nb.core.models import LoadedModel, canonical
+from gleitzeit_nb.llm.faults import InstanceFault, shortened
+
+MOST_MODELS = 2000
+NAME_CHARS = 200
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model on an instance's disk."""
+
+    instance: str
+    name: str
+    size_bytes: int | None
+    digest: str
+    parameters: str  # "8.0B"
+    quantization: str  # "Q4_K_M"
+    warm: bool  # loaded when last looked at
+
+
+@dataclass(frozen=True)
+class LoadedRow:
+    """A model in an instance's memory. `expires_at`: RFC 3339 text, as the instance wrote it."""
+
+    instance: str
+    name: str
+    size_bytes: int | None
+    gpu_share: float | None
+    context_length: int | None
+    expires_at: str
+
+
+@dataclass(frozen=True)
+class ModelListing:
+    """Over all instances. `unreachable`: (instance, why it could not be asked)."""
+
+    rows: tuple[ModelRow, ...]
+    unreachable: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadedListing:
+    """As ModelListing, of `/api/ps`."""
+
+    rows: tuple[LoadedRow, ...]
+    unreachable: tuple[tuple[str, str], ...] = ()
+
+
+def model_rows(instance: str, answer: Mapping[str, Any], warm: Mapping[str, LoadedModel]) -> tuple[ModelRow, ...]:
+    return tuple(
+        ModelRow(
+            instance=instance,
+            name=name,
+            size_bytes=_integer(entry.get("size")),
+            digest=_word(entry.get("digest")),
+            parameters=_word(_details(entry).get("parameter_size")),
+            quantization=_word(_details(entry).get("quantization_level")),
+            warm=canonical(name) in warm,
+        )
+        for name, entry in _entries(answer)
+    )
+
+
+def loaded_rows(instance: str, answer: Mapping[str, Any]) -> tuple[LoadedRow, ...]:
+    return tuple(
+        LoadedRow(
+            instance=instance,
+            name=name,
+            size_bytes=_integer(entry.get("size")),
+            gpu_share=_gpu_share(entry),
+            context_length=_integer(entry.get("context_length")),
+            expires_at=_word(entry.get("expires_at")),
+        )
+        for name, entry in _entries(answer)
+    )
+
+
+def names_of(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names in `/api/tags`."""
+    return tuple(name for name, _ in _entries(answer))
+
+
+def loaded_of(answer: Mapping[str, Any], now: float) -> dict[str, LoadedModel]:
+    """`/api/ps` by canonical name."""
+    return {
+        canonical(name): LoadedModel(name, _gpu_share(entry), _integer(entry.get("context_length")), seen_at=now)
+        for name, entry in _entries(answer)
+    }
+
+
+def _entries(answer: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    models = answer.get("models")
+    if models is None and "models" in answer:
+        return []  # an empty Go slice may be written as null
+    if not isinstance(models, list):
+        raise InstanceFault(Cause.BAD_BODY, "no list of models in it")
+    named = ((entry.get("name") or entry.get("model"), entry) for entry in models[:MOST_MODELS] if isinstance(entry, Mapping))
+    return [(shortened(name, NAME_CHARS), entry) for name, entry in named if isinstance(name, str) and name.strip()]
+
+
+def _gpu_share(entry: Mapping[str, Any]) -> float | None:
+    size, vram = _integer(entry.get("size")), _integer(entry.get("size_vram"))
+    if not size:
+        return None
+    return min(1.0, (vram or 0) / size)  # zero values are left out on the wire
+
+
+def _details(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    details = entry.get("details")
+    return details if isinstance(details, Mapping) else {}
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _word(value: object) -> str:
+    return shortened(value, NAME_CHARS) if isinstance(value, str) else ""

@@ -1,0 +1,56 @@
+"""What the pool tells the world: events for the views, lines for the log. Prompts and answers never appear in either."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+
+from gleitzeit_nb.core.breaker import Move
+from gleitzeit_nb.core.instances import Instance, InstanceState
+from gleitzeit_nb.core.strategies import Verdict
+from gleitzeit_nb.events import BreakerMoved, EventBus, Failover, InstanceChanged
+from gleitzeit_nb.llm.faults import shortened
+
+logger = logging.getLogger("gleitzeit_nb.pool")
+
+NAME_CHARS = 80
+
+
+class Journal:
+    """Every decision of the pool that somebody may want to hear of passes through here, once."""
+
+    def __init__(self, events: EventBus) -> None:
+        self.events = events
+
+    def picked(self, request_id: str, model: str, instance: Instance, verdicts: Iterable[Verdict]) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            candidates = "; ".join(f"{name}: {text}" for name, text in (verdict.row for verdict in verdicts))
+            logger.debug("%s for %r goes to %s (%s)", request_id, shortened(model, NAME_CHARS), instance.id, candidates)
+
+    def passed_over(self, request_id: str, model: str, verdicts: Iterable[Verdict]) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            reasons = "; ".join(f"{name}: {text}" for name, text in (verdict.row for verdict in verdicts))
+            logger.debug("%s for %r goes nowhere (%s)", request_id, shortened(model, NAME_CHARS), reasons)
+
+    def failed_try(self, request_id: str, instance: Instance, what: str) -> None:
+        logger.debug("%s failed on %s: %r", request_id, instance.id, what)
+
+    def failover(self, request_id: str, model: str, source: str, target: str, reason: str) -> None:
+        logger.info("%s moves from %s to %s: %r", request_id, source, target, reason)
+        self.events.emit(Failover(time.time(), request_id, shortened(model, NAME_CHARS), source, target, reason))
+
+    def breaker_moved(self, instance: Instance, moves: Iterable[Move]) -> None:
+        for move in moves:
+            logger.info("breaker of %s: %s -> %s (%s)", instance.id, move.before.value, move.after.value, move.reason)
+            self.events.emit(BreakerMoved(time.time(), instance.id, move.before.value, move.after.value, move.reason))
+
+    def state_changed(self, instance: Instance, state: InstanceState, reason: str) -> None:
+        """Set the state; tell only when it is another one."""
+        before, instance.state, instance.reason = instance.state, state, reason
+        if state is not before:
+            self.changed(instance.id, state.value, reason)
+
+    def changed(self, instance_id: str, change: str, reason: str = "") -> None:
+        logger.info("instance %s: %s%s", instance_id, change, f" ({reason!r})" if reason else "")
+        self.events.emit(InstanceChanged(time.time(), instance_id, change, reason))

@@ -1,0 +1,44 @@
+"""A time limit around one await: `asyncio.timeout` for Python 3.10 too, without a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+
+
+class Limit:
+    """`async with Limit(s):` raises TimeoutError when the block takes longer; a cancel from outside stays a cancel."""
+
+    __slots__ = ("_cancels_before", "_fired", "_handle", "_limit_s", "_task")
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._fired = False
+        self._cancels_before = 0
+        self._task: asyncio.Task[object] | None = None
+        self._handle: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._cancels_before = _cancels(self._task)
+        self._handle = asyncio.get_running_loop().call_later(max(0.0, self._limit_s), self._fire)
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        if not self._fired:
+            return
+        uncancel = getattr(self._task, "uncancel", None)  # Python 3.11
+        outside = uncancel is not None and uncancel() > self._cancels_before
+        if kind is not None and issubclass(kind, asyncio.CancelledError) and not outside:
+            raise TimeoutError(f"took longer than {self._limit_s:.3g} s") from exc
+
+    def _fire(self) -> None:
+        self._fired = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _cancels(task: asyncio.Task[object] | None) -> int:
+    cancelling = getattr(task, "cancelling", None)  # Python 3.11
+    return cancelling() if cancelling is not None else 0

@@ -1,0 +1,288 @@
+"""The wire: HTTP to one Ollama server, its lines decoded, its failures named.
+
+An answer is read line by line under three limits: connecting, the first line, and between lines. What the lines *say* is read in
+`llm.answers`; whether an answer is complete is decided there too.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from gleitzeit_nb.core.faults import Cause
+from gleitzeit_nb.core.instances import InstanceSettings
+from gleitzeit_nb.llm.faults import InstanceFault, error_text, fault_of_exception, fault_of_status
+from gleitzeit_nb.llm.limits import Limit
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["InstanceFault", "OllamaTransport", "open_transport"]
+
+MAX_LINE_BYTES = 64 << 20
+MAX_ERROR_BYTES = 64 << 10
+DRAIN_S = 0.25  # after the last line only the end of the body is missing; without it the connection cannot be used again
+KEEPALIVE_S = 60.0
+SPARE_CONNECTIONS = 4  # beside the slots: probes and listings
+
+
+def open_transport(instance: InstanceSettings) -> OllamaTransport:
+    """The TransportFactory that the pool uses unless it is given another."""
+    return OllamaTransport(instance)
+
+
+class OllamaTransport:
+    """A `Transport` over httpx, on aiohttp where that is installed. Belongs to the event loop that uses it first."""
+
+    def __init__(self, settings: InstanceSettings, *, prefer_aiohttp: bool = True) -> None:
+        self._base = settings.url.rstrip("/")
+        self._secrets = [each.reveal() for each in (settings.api_key, settings.basic_auth) if each is not None]
+        self._client = _client(settings, prefer_aiohttp)
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<OllamaTransport {self._base}{' closed' if self._closed else ''}>"
+
+    async def get(self, path: str, *, timeout_s: float) -> Mapping[str, Any]:
+        """GET `path`; the decoded JSON object of a 200."""
+        request = self._request("GET", path, None, timeout_s)
+        return await self._fetch(request, path, timeout_s)
+
+    async def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> Mapping[str, Any]:
+        """POST `body` to `path`, such as `/api/show`; the decoded JSON object of a 200."""
+        request = self._request("POST", path, body, timeout_s)
+        return await self._fetch(request, path, timeout_s)
+
+    async def _fetch(self, request: httpx.Request, path: str, timeout_s: float) -> Mapping[str, Any]:
+        answering = False
+        try:
+            async with Limit(timeout_s):
+                response = await self._client.send(request, stream=True)
+                try:
+                    answering = True
+                    await self._check(response, path)
+                    body = await _read_at_most(response, MAX_LINE_BYTES)
+                finally:
+                    await response.aclose()
+        except InstanceFault:
+            raise
+        except Exception as exc:
+            raise fault_of_exception(exc, answering=answering) from exc
+        return self._decoded(body, whole=True)
+
+    async def stream(
+        self, path: str, body: Mapping[str, Any], *, connect_s: float, first_s: float, between_s: float
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """POST `body`; one decoded JSON object per NDJSON line. Closing the iterator closes the connection.
+
+        `first_s` counts until the first line is whole. Ends after a line that says `done`, or when the body does.
+        """
+        request = self._request("POST", path, body, connect_s)
+        response: httpx.Response | None = None
+        begun = False
+        lines = LineSplitter()
+        try:
+            async with Limit(first_s):
+                response = await self._client.send(request, stream=True)
+                await self._check(response, path)
+                chunks = response.aiter_bytes().__aiter__()
+                whole = await _first_lines(chunks, lines)
+            begun = True
+            while whole is not None:
+                for line in whole:
+                    decoded = self._decoded(line)
+                    yield decoded
+                    if decoded.get("done") is True:
+                        await _drain(chunks)
+                        return
+                async with Limit(between_s):
+                    whole = await _next_lines(chunks, lines)
+            if lines.rest:
+                yield self._decoded(lines.rest, whole=False)
+        except InstanceFault:
+            raise
+        except Exception as exc:
+            raise fault_of_exception(exc, answering=begun) from exc
+        finally:
+            if response is not None:
+                await response.aclose()
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await self._client.aclose()
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None, connect_s: float) -> httpx.Request:
+        # Reading has no limit here: httpx knows one for both the first token and the next ones, so `Limit` does it.
+        timeout = {"connect": connect_s, "pool": connect_s, "read": None, "write": None}
+        content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        request = self._client.build_request(method, self._base + path, content=content)
+        request.extensions["timeout"] = timeout
+        return request
+
+    async def _check(self, response: httpx.Response, path: str) -> None:
+        """Raise unless the status is 200."""
+        if response.status_code == 200:
+            return
+        body = await _read_at_most(response, MAX_ERROR_BYTES)
+        fault = fault_of_status(response.status_code, body, path=path, retry_after=response.headers.get("retry-after"))
+        raise self._without_secrets(fault)
+
+    def _decoded(self, line: bytes, *, whole: bool = True) -> Mapping[str, Any]:
+        """One line as an object. `whole`: its end was seen, so a broken one is not a cut one."""
+        try:
+            decoded = json.loads(line)
+        except (ValueError, RecursionError) as exc:
+            if not line.strip():
+                raise InstanceFault(Cause.BAD_BODY, "an empty body") from None
+            if not whole and line.lstrip()[:1] == b"{":
+                raise InstanceFault(Cause.TRUNCATED, "in the middle of a line") from exc
+            raise InstanceFault(Cause.BAD_BODY, _kind_of(line)) from exc
+        if not isinstance(decoded, dict):
+            raise InstanceFault(Cause.BAD_BODY, "JSON that is no object")
+        if "error" in decoded:
+            raise self._without_secrets(_fault_of_error_line(line))
+        return decoded
+
+    def _without_secrets(self, fault: InstanceFault) -> InstanceFault:
+        """A server, or a proxy before it, may repeat what it was sent."""
+        detail = fault.detail
+        for secret in self._secrets:
+            detail = detail.replace(secret, "***")
+        return InstanceFault(fault.cause, detail, status=fault.status, retry_after_s=fault.retry_after_s)
+
+
+def _fault_of_error_line(line: bytes) -> InstanceFault:
+    return InstanceFault(Cause.ERROR_LINE, error_text(line) or "without a text")
+
+
+def _kind_of(body: bytes) -> str:
+    start = body.lstrip()[:16].lower()
+    return "an HTML page" if start.startswith((b"<!doctype", b"<html", b"<")) else "a line that is not JSON"
+
+
+class LineSplitter:
+    """Bytes in, whole lines out. Knows nothing of where the bytes come from."""
+
+    __slots__ = ("_parts", "_size")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that `chunk` completes, without their ends; blank ones are left out."""
+        head, *others = chunk.split(b"\n")
+        self._parts.append(head)
+        self._size += len(head)
+        if self._size > MAX_LINE_BYTES:
+            raise InstanceFault(Cause.BAD_BODY, f"a line of more than {MAX_LINE_BYTES >> 20} MiB")
+        if not others:
+            return []
+        lines = [b"".join(self._parts), *others[:-1]]
+        self._parts, self._size = [others[-1]], len(others[-1])
+        return [line for line in lines if line and not line.isspace()]
+
+    @property
+    def rest(self) -> bytes:
+        """What stands after the last line's end; empty when that is only space."""
+        rest = b"".join(self._parts)
+        return b"" if rest.isspace() else rest
+
+
+async def _next_lines(chunks: AsyncIterator[bytes], lines: LineSplitter) -> list[bytes] | None:
+    """Some whole lines, perhaps none yet; None at the end of the body."""
+    chunk = await anext(chunks, None)
+    return None if chunk is None else lines.feed(chunk)
+
+
+async def _first_lines(chunks: AsyncIterator[bytes], lines: LineSplitter) -> list[bytes] | None:
+    """At least one whole line; None for a body without any line's end. A body of nothing is a fault."""
+    found: list[bytes] | None = []
+    while found == []:
+        found = await _next_lines(chunks, lines)
+    if found is None and not lines.rest:
+        raise InstanceFault(Cause.BAD_BODY, "an empty body")
+    return found
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read to the end of the body, if it is there. The answer is complete: what fails now costs only the connection."""
+    import httpx
+
+    with contextlib.suppress(httpx.HTTPError, OSError, TimeoutError):
+        async with Limit(DRAIN_S):
+            async for _ in chunks:
+                pass
+
+
+async def _read_at_most(response: httpx.Response, most: int) -> bytes:
+    found = bytearray()
+    async for chunk in response.aiter_bytes():
+        found += chunk
+        if len(found) > most:
+            break
+    return bytes(found[:most])
+
+
+# -- the client ---------------------------------------------------------------------------------------------------------------
+
+
+def _client(settings: InstanceSettings, prefer_aiohttp: bool) -> httpx.AsyncClient:
+    """One per instance, so that nothing of one instance (keys, cookies, connections) can reach another.
+
+    The environment is not asked: no proxy, no netrc. Redirects are not followed.
+    """
+    import httpx
+
+    headers = {"Accept": "application/x-ndjson, application/json", "Accept-Encoding": "identity", "Content-Type": "application/json"}
+    if settings.api_key is not None:
+        headers["Authorization"] = f"Bearer {settings.api_key.reveal()}"
+    elif settings.basic_auth is not None:
+        headers["Authorization"] = "Basic " + base64.b64encode(settings.basic_auth.reveal().encode()).decode()
+    return httpx.AsyncClient(
+        transport=_transport(settings, prefer_aiohttp), headers=headers, follow_redirects=False, trust_env=False, timeout=None
+    )
+
+
+def _transport(settings: InstanceSettings, prefer_aiohttp: bool) -> httpx.AsyncBaseTransport:
+    import httpx
+
+    context = _tls_context() if settings.url.startswith("https:") else _no_tls()
+    connections = (settings.max_concurrent or 16) + SPARE_CONNECTIONS
+    if prefer_aiohttp:
+        try:
+            return _aiohttp_transport(context, connections)
+        except ImportError:
+            pass  # the default transport does the same, only slower
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_S)
+    return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
+
+
+def _aiohttp_transport(context: ssl.SSLContext, connections: int) -> httpx.AsyncBaseTransport:
+    import aiohttp
+    from httpx_aiohttp import AiohttpTransport
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_S, ssl=context)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+    return AiohttpTransport(verify=context, trust_env=False, client=session)
+
+
+@lru_cache(maxsize=1)
+def _tls_context() -> ssl.SSLContext:
+    """Shared: reading the certificates of all authorities takes some 30 ms."""
+    import httpx
+
+    return httpx.create_ssl_context(trust_env=False)
+
+
+@lru_cache(maxsize=1)
+def _no_tls() -> ssl.SSLContext:
+    """For plain http: trusts nobody, so that a way to https would fail instead of going unchecked."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

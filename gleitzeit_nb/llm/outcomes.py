@@ -1,0 +1,117 @@
+"""The errors that a request can end with: what happened, who was tried, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gleitzeit_nb.core.admission import Hopeless
+from gleitzeit_nb.core.faults import Cause
+from gleitzeit_nb.core.models import display, nearest
+from gleitzeit_nb.core.requests import Attempt, LLMRequest
+from gleitzeit_nb.core.strategies import Standing, Verdict
+from gleitzeit_nb.errors import (
+    AllInstancesFailedError,
+    DeadlineExceededError,
+    ModelNotFoundError,
+    NoInstanceError,
+    PoolError,
+    RequestRejectedError,
+    StreamInterruptedError,
+)
+from gleitzeit_nb.llm.faults import InstanceFault, shortened
+
+Rows = list[tuple[str, str]]
+
+
+def nobody(request: LLMRequest, model: str, attempts: Sequence[Attempt], hopeless: Hopeless) -> PoolError:
+    """No instance is left to wait for."""
+    verdicts = hopeless.verdicts
+    name = _name(model)
+    if not verdicts:
+        return NoInstanceError("the pool has no instance. Add one to the configuration, or start Ollama and reload")
+    if _is_model_nowhere(attempts, verdicts):
+        return ModelNotFoundError(f"no instance has the model {name}{_hint(model, verdicts)}", [verdict.row for verdict in verdicts])
+    if attempts:
+        return all_failed(model, attempts, verdicts)
+    if request.instance is not None and all(verdict.standing is Standing.OTHER for verdict in verdicts):
+        known = ", ".join(verdict.instance.id for verdict in verdicts)
+        return NoInstanceError(f"the pool has no instance {shortened(request.instance, 80)!r}; there are: {known}")
+    what = "every instance that could answer is ejected for now; try again, or look why they fail" if hopeless.ejected else _wanted(request)
+    return NoInstanceError(f"no instance can answer with {name}: {what}", [verdict.row for verdict in verdicts])
+
+
+def no_default_model(names: Iterable[str]) -> NoInstanceError:
+    """No model was named, and none suggests itself."""
+    known = sorted({display(name) for name in names})
+    if not known:
+        return NoInstanceError("no model was named, and no instance is known to have one: name it (-m MODEL), and check that Ollama runs")
+    listed = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+    return NoInstanceError(f"no model was named and none is loaded: choose one with -m MODEL, or set default_model. There are: {listed}")
+
+
+def all_failed(model: str, attempts: Sequence[Attempt], verdicts: Iterable[Verdict]) -> PoolError:
+    """Everybody who could answer was tried, or as many as may be."""
+    if all(attempt.outcome == Cause.UNAUTHORISED.value for attempt in attempts):
+        last = attempts[-1]
+        return RequestRejectedError(
+            f"{last.instance} {last.detail}. Check its api_key in the configuration", instance=last.instance, status=401
+        )
+    rows = tried(attempts)
+    asked = {attempt.instance for attempt in attempts}
+    rows += [(verdict.instance.id, f"not asked: {verdict.text}") for verdict in verdicts if verdict.instance.id not in asked]
+    return AllInstancesFailedError(f"nobody answered with {_name(model)}. What was tried:", rows)
+
+
+def rejected(instance_id: str, fault: InstanceFault) -> RequestRejectedError:
+    return RequestRejectedError(
+        f"{instance_id} {fault}. Another instance would refuse it too: change the request", instance=instance_id, status=fault.status or 400
+    )
+
+
+def interrupted(instance_id: str, what: str, partial: str) -> StreamInterruptedError:
+    """The caller has seen a part of the answer."""
+    message = f"the answer from {instance_id} broke off: {what}. The part that came is kept; ask again for a whole one"
+    return StreamInterruptedError(message, partial=partial, instance=instance_id)
+
+
+def out_of_time(deadline_s: float, queue_s: float, attempts: Sequence[Attempt]) -> DeadlineExceededError:
+    """The deadline ran out before anything was seen of an answer."""
+    message = f"no answer within the deadline of {deadline_s:g} s ({queue_s:.1f} s of it in the queue). Allow more, or add an instance"
+    return DeadlineExceededError(message, tried(attempts))
+
+
+def waited_too_long(queue_timeout_s: float, attempts: Sequence[Attempt]) -> DeadlineExceededError:
+    message = f"no instance was free within queue_timeout ({queue_timeout_s:g} s). Ask again later, allow more, or add an instance"
+    return DeadlineExceededError(message, tried(attempts))
+
+
+def tried(attempts: Iterable[Attempt]) -> Rows:
+    return [(attempt.instance, f"{attempt.detail} (after {attempt.elapsed_s:.1f} s)") for attempt in attempts]
+
+
+def _is_model_nowhere(attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> bool:
+    missing = {attempt.instance for attempt in attempts if attempt.outcome == Cause.MODEL_MISSING.value}
+    if len(missing) != len({attempt.instance for attempt in attempts}):
+        return False
+    reasons = {verdict.standing for verdict in verdicts if verdict.instance.id not in missing}
+    return reasons <= {Standing.NO_MODEL, Standing.OTHER} and (bool(missing) or Standing.NO_MODEL in reasons)
+
+
+def _hint(model: str, verdicts: Iterable[Verdict]) -> str:
+    known = [name for verdict in verdicts for name in verdict.instance.models or verdict.instance.settings.models]
+    near = nearest(model, known)
+    if near:
+        return f". Did you mean {' or '.join(near)}?"
+    there = ", ".join(sorted(set(map(display, known)))[:5]) or "none"
+    return f". Fetch it on an instance (ollama pull {_name(model)}), or name one that is there: {there}"
+
+
+def _wanted(request: LLMRequest) -> str:
+    wishes = [f"tags {', '.join(request.tags)}"] if request.tags else []
+    wishes += ["a GPU"] if request.require_gpu else []
+    wishes += [f"the instance {shortened(request.instance, 80)!r}"] if request.instance else []
+    return f"asked for {' and '.join(wishes)}" if wishes else "this is why each was passed over"
+
+
+def _name(model: str) -> str:
+    return shortened(display(model), 80)

@@ -1,0 +1,319 @@
+"""The pool: many Ollama servers behind one face."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from gleitzeit_nb.core.admission import AdmissionQueue
+from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
+from gleitzeit_nb.core.requests import Chunk, LLMRequest, Message, Reply, RequestOptions, build_request
+from gleitzeit_nb.core.settings import PoolSettings
+from gleitzeit_nb.core.strategies import strategy_named
+from gleitzeit_nb.errors import EngineClosedError, WrongLoopError
+from gleitzeit_nb.events import EventBus
+from gleitzeit_nb.llm import advice, views
+from gleitzeit_nb.llm.dispatch import Dispatcher
+from gleitzeit_nb.llm.faults import InstanceFault
+from gleitzeit_nb.llm.health import PROBE_TIMEOUT_S, HealthMonitor
+from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing, loaded_rows, model_rows
+from gleitzeit_nb.llm.journal import Journal
+from gleitzeit_nb.llm.journey import Journey, Parts
+from gleitzeit_nb.llm.membership import Member, Membership
+from gleitzeit_nb.protocols import TransportFactory
+from gleitzeit_nb.snapshot import FailoverView, InstanceView, RunView
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+
+class OllamaPoolManager:
+    """Asks the best instance that can answer, and another when it fails. Lives on the event loop that initialised it.
+
+    Configured by the guide's dictionaries or, whole, by `settings`. `async with` initialises and closes.
+    """
+
+    def __init__(
+        self,
+        instances: Sequence[Mapping[str, Any]] | None = None,
+        load_balancing: Mapping[str, Any] | None = None,
+        health_check_interval: float | None = None,
+        circuit_breaker_config: Mapping[str, Any] | None = None,
+        *,
+        settings: PoolSettings | None = None,
+        events: EventBus | None = None,
+        transport_factory: TransportFactory | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        given = (instances, load_balancing, health_check_interval, circuit_breaker_config)
+        if settings is None:
+            from gleitzeit_nb.config import pool_settings
+
+            settings = pool_settings(*given)
+        elif any(each is not None for each in given):
+            raise TypeError("give either settings or the dictionaries, not both")
+        strategy_named(settings.balancing.strategy)
+        self.settings = settings
+        self.events = events if events is not None else EventBus()
+        self._factory = transport_factory
+        self._clock = clock
+        self._rng = rng if rng is not None else random.Random()
+        self._ids = itertools.count(1)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._parts: Parts | None = None
+
+    def __repr__(self) -> str:
+        parts = self._parts
+        if parts is None:
+            return "<OllamaPoolManager closed>"
+        healthy = sum(instance.state is InstanceState.HEALTHY for instance in parts.members.instances)
+        return f"<OllamaPoolManager {healthy}/{len(parts.members)} healthy, {self.in_flight} in flight, {self.queue_depth} waiting>"
+
+    async def __aenter__(self) -> Self:
+        await self.initialize()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    # -- life -----------------------------------------------------------------------------------------------------------------
+
+    async def initialize(self) -> None:
+        """Connect, and look at every instance once, for at most two seconds. Those that are down are a state, not an error."""
+        if self._parts is not None:
+            self._here()
+            return
+        self._loop = asyncio.get_running_loop()
+        self._parts = parts = self._assemble()
+        for each in self.settings.instances:
+            parts.members.add(each)
+        await parts.health.look(parts.members)
+
+    def _assemble(self) -> Parts:
+        from gleitzeit_nb.llm.ollama import open_transport
+
+        settings, clock, rng = self.settings, self._clock, self._rng
+        journal = Journal(self.events)
+        members = Membership(settings.breaker, self._factory or open_transport, journal)
+        queue = AdmissionQueue(settings.admission)
+        dispatcher = Dispatcher(queue, members, journal, clock=clock, rng=rng)
+        health = HealthMonitor(
+            members,
+            journal,
+            interval_s=settings.balancing.health_check_interval_s,
+            is_busy=lambda: bool(members.in_flight or len(queue)),
+            on_news=dispatcher.pump,
+            clock=clock,
+            rng=rng,
+        )
+        return Parts(settings, members, dispatcher, health, journal, clock, rng)
+
+    async def close(self) -> None:
+        """End what runs: waiting and running requests raise EngineClosedError. Safe to call twice."""
+        parts = self._parts
+        if parts is None:
+            return
+        self._here()
+        self._parts = None
+        parts.closed = True
+        parts.dispatcher.close()
+        await parts.health.close()
+        await parts.members.close()
+
+    def _open(self) -> Parts:
+        if self._parts is None:
+            raise EngineClosedError("the pool is not open: `await pool.initialize()` first, or use `async with`")
+        return self._parts
+
+    def _here(self) -> Parts:
+        """The parts, if the pool is open and this is its loop."""
+        parts = self._open()
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongLoopError("this pool lives on the event loop that initialised it: make one pool per loop, or use ask()")
+        return parts
+
+    # -- asking ---------------------------------------------------------------------------------------------------------------
+
+    async def chat(self, model: str, messages: str | Sequence[Message], **request: Unpack[RequestOptions]) -> Reply:
+        """The whole answer. `messages`: a dialogue as in Ollama's API, or one text of the user."""
+        return await self._whole(build_request(self._new_id(), "chat", model, messages=messages, **request))
+
+    def stream(self, model: str, messages: str | Sequence[Message], **request: Unpack[RequestOptions]) -> AsyncGenerator[Chunk, None]:
+        """The answer as it comes; the last chunk carries the whole as `.reply`. StreamInterruptedError when it is cut."""
+        return self.stream_request(build_request(self._new_id(), "chat", model, messages=messages, **request))
+
+    async def generate(self, model: str, prompt: str, system: str | None = None, **request: Unpack[RequestOptions]) -> Reply:
+        return await self._whole(build_request(self._new_id(), "generate", model, prompt=prompt, system=system, **request))
+
+    async def embed(self, model: str, inputs: str | Sequence[str], **request: Unpack[RequestOptions]) -> list[list[float]]:
+        """One vector per input."""
+        reply = await self._whole(build_request(self._new_id(), "embed", model, inputs=inputs, **request))
+        return [list(vector) for vector in reply.embeddings]
+
+    async def complete_request(self, request: LLMRequest) -> Reply:
+        """As `stream_request`, for those who want only the whole."""
+        return await self._whole(request)
+
+    async def stream_request(self, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
+        """The one way that all requests go. Model "": the default model. Closing the iterator cancels the request."""
+        parts = self._here()
+        journey = Journey(parts, request)
+        parts.health.touch()
+        chunks = journey.run()
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            await chunks.aclose()
+
+    async def _whole(self, request: LLMRequest) -> Reply:
+        parts = self._here()
+        parts.health.touch()
+        reply: Reply | None = None
+        chunks = Journey(parts, request).run()
+        try:
+            async for chunk in chunks:
+                reply = chunk.reply
+        finally:
+            await chunks.aclose()
+        if reply is None:
+            raise RuntimeError("a request ended without a reply and without an error")
+        return reply
+
+    def _new_id(self) -> str:
+        return f"r{next(self._ids)}"
+
+    def describe(self, request_id: str) -> str:
+        """Where a request stands, in one line: "queued 3rd", "loading llama3.2 on gpu-1, 8 s". "" when it does not run."""
+        active = tuple(self._parts.active) if self._parts is not None else ()
+        return next((journey.describe() for journey in active if journey.request.id == request_id), "")
+
+    def explain(self, model: str, **request: Unpack[RequestOptions]) -> list[tuple[str, str]]:
+        """A dry run: every instance, and whether it would be picked now or why not."""
+        return advice.explain(self._open(), build_request("explain", "chat", model, **request))
+
+    # -- for those who ask the instances themselves -----------------------------------------------------------------------------
+
+    async def get_instance(
+        self,
+        model: str | None = None,
+        strategy: str | None = None,
+        tags: Sequence[str] | None = None,
+        require_healthy: bool = True,
+    ) -> str:
+        """URL of the instance that should answer. Advice: it holds no slot. Tell what became of it by `record_…`. NoInstanceError."""
+        parts = self._here()
+        parts.health.touch()
+        return advice.url_for(parts, model, strategy, tags or (), require_healthy=require_healthy)
+
+    async def record_success(self, url: str, response_time: float | None = None) -> None:
+        """A request that the caller made at `url` was answered, after so many seconds."""
+        advice.record(self._here(), url, response_time, None)
+
+    async def record_failure(self, url: str, exception: BaseException | None = None) -> None:
+        """A request that the caller made at `url` failed."""
+        advice.record(self._here(), url, None, advice.cause_of(exception))
+
+    # -- members --------------------------------------------------------------------------------------------------------------
+
+    async def add_instance(self, instance: Mapping[str, Any] | InstanceSettings) -> None:
+        """Take another server in; waiting requests may go there at once. ConfigError when its id is taken."""
+        parts = self._here()
+        if not isinstance(instance, InstanceSettings):
+            from gleitzeit_nb.config import instance_settings
+
+            instance = instance_settings(instance)
+        member = parts.members.add(instance)
+        await parts.health.look([member])
+
+    async def remove_instance(self, instance_id: str) -> None:
+        """It finishes what it is answering and gets nothing new."""
+        parts = self._here()
+        parts.members.remove(instance_id)
+        parts.dispatcher.pump()
+
+    async def drain(self, instance_id: str) -> None:
+        """Give it nothing new until `resume`."""
+        self._set_draining(instance_id, True, "draining")
+
+    async def resume(self, instance_id: str) -> None:
+        self._set_draining(instance_id, False, "resumed")
+
+    def _set_draining(self, instance_id: str, draining: bool, change: str) -> None:
+        parts = self._here()
+        instance = parts.members.named(instance_id).instance
+        if instance.draining is not draining:
+            instance.draining = draining
+            parts.journal.changed(instance_id, change)
+            parts.dispatcher.pump()
+
+    async def models(self) -> ModelListing:
+        """What each instance has, asked now."""
+        members, answers, unreachable = await self._ask_all("/api/tags")
+        rows = [model_rows(each.instance.id, answer, each.instance.loaded) for each, answer in zip(members, answers, strict=True)]
+        return ModelListing(tuple(itertools.chain.from_iterable(rows)), unreachable)
+
+    async def ps(self) -> LoadedListing:
+        """What each instance has loaded, asked now."""
+        members, answers, unreachable = await self._ask_all("/api/ps")
+        rows = [loaded_rows(each.instance.id, answer) for each, answer in zip(members, answers, strict=True)]
+        return LoadedListing(tuple(itertools.chain.from_iterable(rows)), unreachable)
+
+    async def _ask_all(self, path: str) -> tuple[list[Member], list[Mapping[str, Any]], tuple[tuple[str, str], ...]]:
+        members = list(self._here().members)
+        results = await asyncio.gather(*(each.transport.get(path, timeout_s=PROBE_TIMEOUT_S) for each in members), return_exceptions=True)
+        unreachable: list[tuple[str, str]] = []
+        asked: list[tuple[Member, Mapping[str, Any]]] = []
+        for member, result in zip(members, results, strict=True):
+            if isinstance(result, InstanceFault):
+                unreachable.append((member.instance.id, str(result)))
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                asked.append((member, result))
+        return [each for each, _ in asked], [answer for _, answer in asked], tuple(unreachable)
+
+    # -- what others see ------------------------------------------------------------------------------------------------------
+
+    def touch(self) -> None:
+        """Somebody looks at the pool: keep the knowledge of its instances fresh for the next seconds, though nobody asks them."""
+        self._here().health.touch()
+
+    async def get_pool_status(self) -> dict[str, Any]:
+        """The guide's dictionary, with queue and breaker facts beside it. Rates in percent, durations in seconds."""
+        return views.pool_status(self._here())
+
+    def instance_views(self) -> tuple[InstanceView, ...]:
+        now = self._clock()
+        return tuple(views.instance_view(instance, now) for instance in self._instances)
+
+    def run_views(self) -> tuple[RunView, ...]:
+        """The requests that are going on, in order of arrival."""
+        return tuple(journey.view() for journey in tuple(self._parts.active)) if self._parts is not None else ()
+
+    def failover_views(self) -> tuple[FailoverView, ...]:
+        """The last ones, newest first."""
+        return views.failover_views(self.events)
+
+    @property
+    def queue_depth(self) -> int:
+        return len(self._parts.dispatcher.queue) if self._parts is not None else 0
+
+    @property
+    def in_flight(self) -> int:
+        return self._parts.members.in_flight if self._parts is not None else 0
+
+    @property
+    def tokens_per_s(self) -> float:
+        now = self._clock()
+        return sum(views.tokens_per_s(instance, now) for instance in self._instances)
+
+    @property
+    def _instances(self) -> tuple[Instance, ...]:
+        return self._parts.members.instances if self._parts is not None else ()

@@ -1,0 +1,122 @@
+"""The guide's task interface: a method's name and a dictionary in, a dictionary out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from gleitzeit_nb.core.requests import Kind, LLMRequest, Reply, RequestOptions, build_request
+from gleitzeit_nb.llm.pool import OllamaPoolManager
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+METHODS: Mapping[str, Kind] = {"llm/chat": "chat", "llm/generate": "generate", "llm/embed": "embed"}
+OWN_PARAMS = frozenset({"model", "messages", "prompt", "system", "inputs", "input"})
+MODEL_OPTIONS = frozenset({"temperature", "top_p", "top_k", "seed", "num_predict", "num_ctx", "stop", "repeat_penalty"})
+
+
+class OllamaPoolProvider:
+    """`execute` over a pool: one that is given, or one of its own, made from the guide's dictionaries and ended by `close`."""
+
+    def __init__(
+        self,
+        provider_id: str = "ollama_pool",
+        instances: Sequence[Mapping[str, Any]] | None = None,
+        load_balancing: Mapping[str, Any] | None = None,
+        health_check_interval: float | None = None,
+        circuit_breaker_config: Mapping[str, Any] | None = None,
+        *,
+        pool: OllamaPoolManager | None = None,
+    ) -> None:
+        if pool is not None and instances is not None:
+            raise TypeError("give either a pool or instances, not both")
+        self.provider_id = provider_id
+        self._owns = pool is None
+        self.pool = pool or OllamaPoolManager(instances, load_balancing, health_check_interval, circuit_breaker_config)
+        self._asked = 0
+
+    def __repr__(self) -> str:
+        return f"<OllamaPoolProvider {self.provider_id!r} on {self.pool!r}>"
+
+    async def __aenter__(self) -> Self:
+        await self.initialize()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def initialize(self) -> None:
+        await self.pool.initialize()
+
+    async def close(self) -> None:
+        """End the pool, if it is this provider's own."""
+        if self._owns:
+            await self.pool.close()
+
+    async def execute(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask. `params`: `model`, what the method takes, the guide's routing keys, and Ollama's common options by name.
+
+        Raises ValueError for an unknown method, TypeError for an unknown parameter, and the pool's errors.
+        """
+        kind = METHODS.get(method)
+        if kind is None:
+            near = difflib.get_close_matches(method, METHODS, n=1)
+            raise ValueError(
+                f"there is no method {method!r}; {f'did you mean {near[0]!r}?' if near else 'there are: ' + ', '.join(METHODS)}"
+            )
+        self._asked += 1
+        request = _request_of(f"{self.provider_id}-{self._asked}", kind, params)
+        return _answer_of(kind, await self.pool.complete_request(request))
+
+
+def _request_of(request_id: str, kind: Kind, params: Mapping[str, Any]) -> LLMRequest:
+    given = dict(params)
+    own = {name: given.pop(name) for name in OWN_PARAMS & given.keys()}
+    by_name = {name: given.pop(name) for name in MODEL_OPTIONS & given.keys()}
+    if by_name:
+        given["options"] = {**by_name, **(given.get("options") or {})}
+    keywords: RequestOptions = given  # type: ignore[assignment]  # build_request refuses what it does not know
+    messages = own.get("messages", ())
+    if kind == "chat" and not messages and own.get("prompt"):
+        messages = own["prompt"]
+    return build_request(
+        request_id,
+        kind,
+        own.get("model") or "",
+        messages=messages if kind == "chat" else (),
+        prompt=own.get("prompt") if kind == "generate" else None,
+        system=own.get("system"),
+        inputs=own.get("inputs", own.get("input", ())) if kind == "embed" else (),
+        label=f"{request_id} {kind}",
+        **keywords,
+    )
+
+
+def _answer_of(kind: Kind, reply: Reply) -> dict[str, Any]:
+    usage = reply.usage
+    answer: dict[str, Any] = {
+        "response": reply.text,
+        "model": reply.model,
+        "instance": reply.instance,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_duration": usage.total_s,
+            "tokens_per_s": usage.tokens_per_s,
+        },
+        "done_reason": reply.done_reason,
+        "elapsed": reply.elapsed_s,
+        "retries": reply.route.retries,
+    }
+    if kind == "chat":
+        answer["message"] = {"role": "assistant", "content": reply.text}
+    if kind == "embed":
+        answer["embeddings"] = [list(vector) for vector in reply.embeddings]
+    if reply.thinking:
+        answer["thinking"] = reply.thinking
+    if reply.tool_calls:
+        answer["tool_calls"] = [dict(call) for call in reply.tool_calls]
+    return answer

@@ -1,0 +1,94 @@
+"""The pool as others see it: snapshot records, and the dictionary of the guide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gleitzeit_nb.core.breaker import BreakerState
+from gleitzeit_nb.core.instances import Instance, InstanceState
+from gleitzeit_nb.core.models import display
+from gleitzeit_nb.events import EventBus, Failover
+from gleitzeit_nb.llm.journey import Parts
+from gleitzeit_nb.snapshot import FailoverView, InstanceView, WarmModel
+
+FAILOVERS_SHOWN = 20
+
+
+def instance_view(instance: Instance, now: float) -> InstanceView:
+    load, settings, breaker = instance.load, instance.settings, instance.breaker
+    return InstanceView(
+        id=instance.id,
+        url=settings.url,
+        tags=settings.tags,
+        state=instance.state.value,
+        reason=instance.reason,
+        draining=instance.draining,
+        breaker=breaker.state.value,
+        retry_in_s=breaker.retry_in(now),
+        in_flight=load.in_flight,
+        max_concurrent=instance.slots,
+        latency_s=load.latency_s,
+        error_rate=load.error_rate,
+        total_requests=load.total,
+        failed_requests=load.failed,
+        tokens_per_s=load.tokens.rates(now),
+        warm=tuple(WarmModel(display(name), entry.gpu_share) for name, entry in instance.loaded.items()),
+        models=_models(instance),
+    )
+
+
+def failover_views(events: EventBus) -> tuple[FailoverView, ...]:
+    """The last ones of the event log, newest first."""
+    found = [event for event in reversed(events.log) if isinstance(event, Failover)][:FAILOVERS_SHOWN]
+    return tuple(FailoverView(each.at, each.source, each.target, each.reason, each.model) for each in found)
+
+
+def tokens_per_s(instance: Instance, now: float) -> float:
+    """What it does now: the current bucket has only begun, so the one before it counts where that is more."""
+    return max(instance.load.tokens.rates(now)[-2:], default=0.0)
+
+
+def pool_status(parts: Parts) -> dict[str, Any]:
+    """The guide's dictionary: rates in percent, durations in seconds. Queue and breaker facts stand beside its keys."""
+    instances, now = parts.members.instances, parts.clock()
+    states = [instance.state for instance in instances]
+    return {
+        "total_instances": len(instances),
+        "healthy_instances": states.count(InstanceState.HEALTHY),
+        "degraded_instances": states.count(InstanceState.DEGRADED),
+        "unhealthy_instances": states.count(InstanceState.UNHEALTHY),
+        "unknown_instances": states.count(InstanceState.UNKNOWN),
+        "queue_depth": len(parts.dispatcher.queue),
+        "max_queue": parts.settings.admission.max_queue,
+        "in_flight": parts.members.in_flight,
+        "strategy": parts.settings.balancing.strategy,
+        "instances": {instance.id: _instance_status(instance, now) for instance in instances},
+    }
+
+
+def _instance_status(instance: Instance, now: float) -> dict[str, Any]:
+    load, breaker = instance.load, instance.breaker
+    errors = 100 * (load.error_rate or 0.0)
+    return {
+        "url": instance.settings.url,
+        "state": instance.state.value,
+        "active_requests": load.in_flight,
+        "total_requests": load.total,
+        "avg_response_time": load.mean_latency_s or 0.0,
+        "error_rate": errors,
+        "availability": 100 - errors,
+        "models_loaded": [display(name) for name in instance.loaded],
+        "circuit_breaker_open": breaker.state is BreakerState.OPEN,
+        "circuit_breaker_state": breaker.state.value,
+        "retry_in": breaker.retry_in(now),
+        "reason": instance.reason,
+        "draining": instance.draining,
+        "max_concurrent": instance.slots,
+        "failed_requests": load.failed,
+        "models": list(_models(instance)),
+        "tags": list(instance.settings.tags),
+    }
+
+
+def _models(instance: Instance) -> tuple[str, ...]:
+    return tuple(map(display, instance.models if instance.models is not None else instance.settings.models))

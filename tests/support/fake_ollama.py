@@ -1,0 +1,419 @@
+"""An Ollama server that answers what it is told to, and fails in all the ways in which real ones do.
+
+Real sockets on loopback, so that what is tested is what runs. The same tests run against the embedded instance, which keeps it honest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import socket
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import TracebackType
+from typing import Any
+
+from gleitzeit_nb.core.instances import InstanceSettings, Secret
+
+ANSWERING = ("/api/chat", "/api/generate", "/api/embed")
+VERSION = "0.33.0"
+
+
+class Kind(Enum):
+    """What goes wrong."""
+
+    HANG_BEFORE_HEADERS = "hang before headers"
+    HANG_BEFORE_TOKEN = "hang before the first token"
+    DISCONNECT = "close before headers"
+    STALL = "stall"
+    CUT = "cut"
+    END_EARLY = "clean end without done"
+    ERROR_LINE = "error line"
+    BROKEN_LINE = "a line that is not JSON"
+    HTML = "HTML with status 200"
+    EMPTY = "empty body with status 200"
+    STATUS = "a status that is not 200"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`after`: tokens that are sent before it happens. `everywhere`: also to the paths that probes ask."""
+
+    kind: Kind
+    after: int = 0
+    status: int = 500
+    error: str | None = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    everywhere: bool = False
+
+
+def status(code: int, error: str | None = "", *, everywhere: bool = False, **headers: str) -> Fault:
+    """An answer with that status and Ollama's error body (None: an HTML page, as from a proxy)."""
+    return Fault(Kind.STATUS, status=code, error=error, headers=headers, everywhere=everywhere)
+
+
+BUSY = status(503, "server busy, please try again.  maximum pending requests exceeded")
+BROKEN = status(500, "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asked."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+
+
+class _Gone(Exception):
+    """The client closed the connection."""
+
+
+class _Cut(Exception):
+    """We have reset the connection, as told."""
+
+
+Tokens = Callable[[Mapping[str, Any]], Iterable[str]]
+
+
+def echo(body: Mapping[str, Any]) -> list[str]:
+    """The last thing that the user said, word by word."""
+    messages = body.get("messages")
+    text = messages[-1]["content"] if messages else body.get("prompt", "")
+    return [f"{word} " for word in str(text).split()] or [" "]
+
+
+class FakeOllama:
+    """`async with FakeOllama() as server:` listens; `server.faults` is used up request by request, `server.fault` stays."""
+
+    def __init__(
+        self,
+        id: str = "fake",  # noqa: A002 - an instance's own word
+        models: Iterable[str] = ("llama3.2:latest",),
+        *,
+        tokens: Tokens = echo,
+        token_s: float = 0.0,
+        load_s: float = 0.0,
+        on_gpu: bool = False,
+        api_key: str | None = None,
+    ) -> None:
+        self.id = id
+        self.models = list(models)
+        self.tokens = tokens
+        self.token_s = token_s
+        self.load_s = load_s
+        self.on_gpu = on_gpu
+        self.api_key = api_key
+        self.fault: Fault | None = None
+        self.faults: list[Fault | None] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.requests: list[Request] = []
+        self.loaded: dict[str, int] = {}
+        self.loads = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.abandoned = 0  # answers whose client went away
+        self.connections = 0  # accepted so far
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> FakeOllama:
+        await self.listen()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        await self.die()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def asked(self) -> list[Request]:
+        """The requests for answers, without the probes."""
+        return [request for request in self.requests if request.path in ANSWERING]
+
+    def settings(self, **changes: Any) -> InstanceSettings:
+        """How a pool would be told of it."""
+        key = Secret(self.api_key) if self.api_key else None
+        return InstanceSettings(**{"id": self.id, "url": self.url, "max_concurrent": 4, "api_key": key, **changes})
+
+    async def listen(self) -> None:
+        """Listen; after `die`, at the same port again."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def die(self) -> None:
+        """As a killed process: the port refuses, and every connection is reset."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in tuple(self._writers):
+            _reset(writer)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.loaded.clear()
+
+    # -- HTTP -----------------------------------------------------------------------------------------------------------------
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        self.connections += 1
+        connection = _Connection(reader, writer)
+        try:
+            while (request := await connection.request()) is not None:
+                self.requests.append(request)
+                await self._answer(request, connection)
+        except (_Gone, _Cut, ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client's choice, or what the fault is
+        except asyncio.CancelledError:
+            pass  # `die`
+        finally:
+            connection.end()
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+
+    async def _answer(self, request: Request, connection: _Connection) -> None:
+        answering = request.path in ANSWERING
+        fault = self._next_fault(answering)
+        if fault is not None and await self._fail_at_once(fault, connection):
+            return
+        if self.api_key is not None and request.headers.get("authorization") != f"Bearer {self.api_key}":
+            await connection.send_json(401, {"error": "unauthorized"})
+        elif answering:
+            await self._counted(request, connection, fault)
+        else:
+            await self._inform(request, connection)
+
+    def _next_fault(self, answering: bool) -> Fault | None:
+        if answering and self.faults:
+            return self.faults.pop(0)
+        return self.fault if self.fault is not None and (answering or self.fault.everywhere) else None
+
+    async def _fail_at_once(self, fault: Fault, connection: _Connection) -> bool:
+        """True: the fault came before any header of an answer, so this was all."""
+        if fault.kind is Kind.HANG_BEFORE_HEADERS:
+            await self._forever(connection)
+        elif fault.kind is Kind.DISCONNECT:
+            raise _Gone
+        elif fault.kind is Kind.HTML:
+            await connection.send(200, b"<!DOCTYPE html><html><body>Welcome</body></html>", "text/html")
+        elif fault.kind is Kind.EMPTY:
+            await connection.send(200, b"", "application/x-ndjson")
+        elif fault.kind is Kind.STATUS:
+            body = b"<html>proxy error</html>" if fault.error is None else json.dumps({"error": fault.error}).encode()
+            await connection.send(fault.status, body, "application/json", fault.headers)
+        else:
+            return False
+        return True
+
+    async def _forever(self, connection: _Connection) -> None:
+        try:
+            await connection.pause(None)
+        except _Gone:
+            self.abandoned += 1
+            raise
+
+    async def _inform(self, request: Request, connection: _Connection) -> None:
+        if request.path == "/api/version":
+            await connection.send_json(200, {"version": VERSION})
+        elif request.path == "/api/tags":
+            await connection.send_json(200, {"models": [self._entry(name) for name in self.models]})
+        elif request.path == "/api/ps":
+            await connection.send_json(200, {"models": [self._entry(name) | self._memory() for name in self.loaded]})
+        elif request.path == "/":
+            await connection.send(200, b"Ollama is running", "text/plain")
+        else:
+            await connection.send(404, b"404 page not found", "text/plain")
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        details = {"family": "llama", "parameter_size": "3.2B", "quantization_level": "Q4_K_M"}
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        return {"name": name, "model": name, "size": 2_000_000, "digest": digest, "details": details}
+
+    def _memory(self) -> dict[str, Any]:
+        vram = {"size_vram": 2_000_000} if self.on_gpu else {}
+        return {"expires_at": "2100-01-01T00:00:00Z", "context_length": 4096, **vram}
+
+    # -- answers --------------------------------------------------------------------------------------------------------------
+
+    async def _counted(self, request: Request, connection: _Connection, fault: Fault | None) -> None:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await self._generate(request, connection, fault)
+        except (_Gone, ConnectionError):
+            self.abandoned += 1
+            raise
+        finally:
+            self.in_flight -= 1
+
+    async def _generate(self, request: Request, connection: _Connection, fault: Fault | None) -> None:
+        name = self._named(str(request.body.get("model", "")))
+        if name is None:
+            await connection.send_json(404, {"error": f"model '{request.body.get('model')}' not found"})
+            return
+        if fault is None or fault.kind is not Kind.HANG_BEFORE_TOKEN:
+            await self._load(name, connection)
+            await connection.until(self.gate)
+        if request.path == "/api/embed":
+            await self._embed(request, connection)
+            return
+        await connection.start(200, "application/x-ndjson")
+        await self._stream(name, request, connection, fault)
+
+    async def _load(self, name: str, connection: _Connection) -> None:
+        if name not in self.loaded:
+            await connection.pause(self.load_s)
+            self.loads += 1
+            self.loaded[name] = self.loads
+
+    async def _stream(self, name: str, request: Request, connection: _Connection, fault: Fault | None) -> None:
+        tokens = list(self.tokens(request.body))
+        for count, token in enumerate(tokens):
+            if fault is not None and fault.after == count and await self._fail_inside(fault, connection):
+                return
+            await connection.pause(self.token_s)
+            await connection.line(self._line(request.path, name, token, done=False))
+        if fault is not None and fault.after >= len(tokens) and await self._fail_inside(fault, connection):
+            return
+        end = {"done_reason": "stop", "total_duration": 5_000_000, "load_duration": 1_000_000, "prompt_eval_count": 7}
+        end |= {"prompt_eval_duration": 1_000_000, "eval_count": len(tokens), "eval_duration": 2_000_000}
+        await connection.line(self._line(request.path, name, "", done=True) | end)
+        await connection.finish()
+
+    async def _fail_inside(self, fault: Fault, connection: _Connection) -> bool:
+        """True: the answer has ended by it."""
+        if fault.kind in (Kind.STALL, Kind.HANG_BEFORE_TOKEN):
+            await connection.pause(None)
+        elif fault.kind is Kind.CUT:
+            connection.cut()
+            raise _Cut
+        elif fault.kind is Kind.ERROR_LINE:
+            await connection.line({"error": "an error was encountered while running the model: CUDA error"})
+            await connection.finish()
+        elif fault.kind is Kind.BROKEN_LINE:
+            await connection.chunk(b"this is not JSON\n")
+            await connection.finish()
+        elif fault.kind is Kind.END_EARLY:
+            await connection.finish()
+        else:
+            return False
+        return True
+
+    def _line(self, path: str, name: str, token: str, *, done: bool) -> dict[str, Any]:
+        said = {"message": {"role": "assistant", "content": token}} if path == "/api/chat" else {"response": token}
+        return {"model": name, "created_at": "2026-01-05T10:00:00.000000001Z", **said, "done": done}
+
+    async def _embed(self, request: Request, connection: _Connection) -> None:
+        inputs = request.body.get("input", [])
+        texts = [inputs] if isinstance(inputs, str) else inputs
+        vectors = [[byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:4]] for text in texts]
+        await connection.send_json(200, {"model": request.body["model"], "embeddings": vectors, "prompt_eval_count": len(texts)})
+
+    def _named(self, wanted: str) -> str | None:
+        wanted = wanted.lower() if ":" in wanted else f"{wanted.lower()}:latest"
+        return next((name for name in self.models if name.lower() in (wanted, wanted.removesuffix(":latest"))), None)
+
+
+class _Connection:
+    """One client: requests in, answers out; and always an ear for its going away."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ahead: asyncio.Task[bytes] | None = None  # a read that also hears the client go
+
+    async def request(self) -> Request | None:
+        first = await self._listen()
+        self._ahead = None
+        if not first:
+            return None
+        head = first + await self._reader.readuntil(b"\r\n\r\n")
+        start, *rows = head.decode("latin-1").split("\r\n")[:-2]
+        method, path, _ = start.split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (row.partition(":") for row in rows)}
+        body = await self._reader.readexactly(int(headers.get("content-length", "0")))
+        return Request(method, path, headers, json.loads(body) if body else {})
+
+    def _listen(self) -> asyncio.Task[bytes]:
+        if self._ahead is None:
+            self._ahead = asyncio.ensure_future(self._reader.read(1))
+        return self._ahead
+
+    async def pause(self, seconds: float | None) -> None:
+        """Wait (None: for ever), unless the client goes."""
+        if seconds == 0:
+            return
+        await self._or_gone(asyncio.ensure_future(asyncio.sleep(3600 if seconds is None else seconds)))
+
+    async def until(self, event: asyncio.Event) -> None:
+        if not event.is_set():
+            await self._or_gone(asyncio.ensure_future(event.wait()))
+
+    async def _or_gone(self, waiting: asyncio.Future[Any]) -> None:
+        heard = self._listen()
+        try:
+            await asyncio.wait({heard, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if heard.done() and (heard.exception() is not None or not heard.result()):
+            raise _Gone
+
+    async def send_json(self, code: int, body: Mapping[str, Any]) -> None:
+        await self.send(code, json.dumps(body).encode(), "application/json; charset=utf-8")
+
+    async def send(self, code: int, body: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
+        self._head(code, kind, {"Content-Length": str(len(body)), **(headers or {})})
+        self._writer.write(body)
+        await self._writer.drain()
+
+    async def start(self, code: int, kind: str) -> None:
+        self._head(code, kind, {"Transfer-Encoding": "chunked"})
+        await self._writer.drain()
+
+    def _head(self, code: int, kind: str, headers: Mapping[str, str]) -> None:
+        rows = [
+            f"HTTP/1.1 {code} Status",
+            f"Content-Type: {kind}",
+            *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
+        ]
+        self._writer.write(("\r\n".join(rows) + "\r\n\r\n").encode())
+
+    async def line(self, body: Mapping[str, Any]) -> None:
+        await self.chunk(json.dumps(body).encode() + b"\n")
+
+    async def chunk(self, data: bytes) -> None:
+        self._writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        await self._writer.drain()
+
+    async def finish(self) -> None:
+        self._writer.write(b"0\r\n\r\n")
+        await self._writer.drain()
+
+    def cut(self) -> None:
+        _reset(self._writer)
+
+    def end(self) -> None:
+        if self._ahead is not None:
+            self._ahead.cancel()
+        self._writer.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with an RST, as the kernel does for a killed process."""
+    sock = writer.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -23,7 +23,7 @@ from gleitzeit_nb.embedded.embed import embed, embeddings
 from gleitzeit_nb.embedded.generate import generate
 from gleitzeit_nb.embedded.guard import Guard
 from gleitzeit_nb.embedded.models import ModelTable
-from gleitzeit_nb.embedded.wire import Chunk, RefusalError, decode, line
+from gleitzeit_nb.embedded.wire import Chunk, Fields, RefusalError, decode, line
 from gleitzeit_nb.errors import EmbeddedError
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,12 @@ _JSON = b"application/json; charset=utf-8"
 _NDJSON = b"application/x-ndjson"
 
 Handler = Callable[[ModelTable, Mapping[str, Any]], Awaitable[Chunk | AsyncGenerator[Chunk, None]]]
+
+
+class GinJSON(JSONResponse):
+    """JSON with the content type that Ollama's web framework gives it."""
+
+    media_type = "application/json; charset=utf-8"
 
 
 def build_app(table: ModelTable, *, loopback: bool = True, token: str | None = None) -> Starlette:
@@ -65,10 +71,10 @@ def build_app(table: ModelTable, *, loopback: bool = True, token: str | None = N
     return Starlette(
         routes=[
             get("/", lambda: PlainTextResponse("Ollama is running")),
-            get("/api/version", lambda: JSONResponse({"version": VERSION})),
-            get("/api/status", lambda: JSONResponse({"cloud": {"disabled": True, "source": "none"}})),
-            get("/api/tags", lambda: JSONResponse(inventory.tags(table))),
-            get("/api/ps", lambda: JSONResponse(inventory.running(table)), head=False),
+            get("/api/version", lambda: GinJSON({"version": VERSION})),
+            get("/api/status", lambda: GinJSON({"cloud": {"disabled": True, "source": "none"}})),
+            get("/api/tags", lambda: GinJSON(inventory.tags(table))),
+            get("/api/ps", lambda: GinJSON(inventory.running(table)), head=False),
             post("/api/show", show, streams=False),
             post("/api/chat", chat),
             post("/api/generate", generate),
@@ -89,7 +95,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"internal error of the embedded instance: {type(error).__name__}"}, 500)
+    return GinJSON({"error": f"internal error of the embedded instance: {type(error).__name__}"}, 500)
 
 
 class PostEndpoint:
@@ -125,7 +131,7 @@ class PostEndpoint:
             answer = await self._handler(self._table, request)
             if isinstance(answer, dict):
                 await reply.single(answer)
-            elif self._streams and request.get("stream") is False:
+            elif self._streams and not Fields(request, "Request").flag("stream", True):
                 await reply.single(await merged(answer))
             else:
                 async with aclosing(answer) as chunks:

@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -58,8 +58,21 @@ class Child:
         )
 
     @classmethod
-    async def start(cls, model: Path, *, slots: int, num_ctx: int, threads: int, embedding: bool) -> Child:
-        """Load the model in a process of its own. ChildStartError when it ends instead, with its last words."""
+    async def start(
+        cls,
+        model: Path,
+        *,
+        slots: int,
+        num_ctx: int,
+        threads: int,
+        embedding: bool,
+        limit_s: float = LOAD_LIMIT_S,
+        runner: Sequence[str] | None = None,
+    ) -> Child:
+        """Load the model in a process of its own. ChildStartError when it ends instead, with its last words.
+
+        `runner` is another command line that speaks the runner's handshake.
+        """
         order = RunnerOrder(
             model=str(model),
             slots=slots,
@@ -69,18 +82,18 @@ class Child:
             embedding=embedding,
             owner_pid=os.getpid(),
         )
-        process = await _spawn()
+        process = await _spawn(runner or command(MODULE))
         notes: deque[str] = deque(maxlen=_NOTES)
         collector = asyncio.create_task(_collect(process, notes))
         try:
-            address = await asyncio.wait_for(_handshake(process, order), LOAD_LIMIT_S)
+            address = await asyncio.wait_for(_handshake(process, order), limit_s)
             if address is None:
                 await process.wait()
                 await collector
                 raise ChildStartError(_start_failure(model, process.returncode, notes))
         except asyncio.TimeoutError as error:
             await _end(process)
-            raise ChildStartError(f"{model.name} was not loaded within {LOAD_LIMIT_S:.0f} s; its process was ended.") from error
+            raise ChildStartError(f"{model.name} was not loaded within {limit_s:.0f} s; its process was ended.") from error
         except BaseException:
             await _end(process)
             raise
@@ -161,11 +174,11 @@ class Child:
         await self._client.aclose()
 
 
-async def _spawn() -> asyncio.subprocess.Process:
+async def _spawn(runner: Sequence[str]) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     try:
         return await asyncio.create_subprocess_exec(
-            *command(MODULE), stdin=pipe, stdout=pipe, stderr=pipe, limit=_LINE_BYTES, start_new_session=True
+            *runner, stdin=pipe, stdout=pipe, stderr=pipe, limit=_LINE_BYTES, start_new_session=True
         )
     except OSError as error:
         raise ChildStartError(

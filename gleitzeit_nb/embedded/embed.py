@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,7 @@ async def embed(table: ModelTable, body: Mapping[str, Any]) -> Chunk:
         if not inputs:
             return {"model": name, "embeddings": []}
         try:
-            answers = await asyncio.gather(*(_vector(loaded, text, truncate) for text in inputs))
+            answers = [await _vector(loaded, text, truncate) for text in inputs]  # an embedding model has one slot
         except ChildFaultError as fault:  # 400 for any failure of the runner is Ollama's own choice here
             raise RefusalError(400, f"do embedding request: {fault}") from fault
     timing = {

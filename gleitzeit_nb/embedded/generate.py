@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from gleitzeit_nb.embedded.chat import Common, fit, openai_message, rendered
+from gleitzeit_nb.embedded.chat import Common, openai_message, rendered
 from gleitzeit_nb.embedded.child import Child
 from gleitzeit_nb.embedded.models import Loaded, ModelTable
 from gleitzeit_nb.embedded.store import ServedModel
@@ -108,7 +108,7 @@ async def _answer(table: ModelTable, model: ServedModel, request: Generate, star
 async def _prompt(request: Generate, loaded: Loaded) -> str:
     if request.raw:
         return request.prompt
-    text = await rendered(loaded.child, await fit(loaded, request.messages()))
+    text = await rendered(loaded.child, request.messages())
     if request.context:
         before = await loaded.child.post("/detokenize", {"tokens": list(request.context)})
         return str(before["content"]) + text

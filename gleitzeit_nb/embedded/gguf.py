@@ -131,7 +131,9 @@ def read_header(path: Path, *, arrays: bool = False) -> Header:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _parse(data, arrays)
     except (ValueError, struct.error, OSError, RecursionError, MemoryError) as error:
-        raise WeightsError(f"{path} is not a readable GGUF file ({error}).\nFetch it again, or name another file.") from error
+        raise WeightsError(
+            f"{path} is not a readable GGUF file ({error}).\nGet it again with: gleitzeit-nb embedded fetch (or name another file)."
+        ) from error
 
 
 def _parse(data: mmap.mmap, arrays: bool) -> Header:

@@ -89,7 +89,8 @@ def _open_to_all(scope: Scope) -> bool:
 def _with_origin(send: Send, origin: str) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), (b"access-control-allow-origin", origin.encode("latin-1"))]}
+            allowed = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+            message = {**message, "headers": [*message.get("headers", ()), *allowed]}
         await send(message)
 
     return wrapped

@@ -36,6 +36,7 @@ _SAMPLING: dict[str, Any] = {
 }
 _PREDICT_CONTEXTS = 10  # Ollama bounds an answer to this many times the context
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _THINK_LEVELS = ("low", "medium", "high", "max")
 _SCHEMA_TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
@@ -100,6 +101,8 @@ def duration_s(text: str) -> float:
     if body == "0":
         return 0.0
     parts = _DURATION.findall(body)
+    if _NUMBER.fullmatch(body):
+        raise ValueError(f'time: missing unit in duration "{text}"')
     if not parts or "".join(number + unit for number, unit in parts) != body:
         raise ValueError(f'time: invalid duration "{text}"')
     return sign * sum(float(number) * _UNITS_S[unit] for number, unit in parts)
@@ -155,7 +158,7 @@ def closed(schema: Any, depth: int = 0) -> Any:
     kinds = schema.get("type")
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if isinstance(kind, str) and kind not in _SCHEMA_TYPES:
-            raise RefusalError(500, f'invalid format: unknown type "{kind}"; expected "json" or a valid JSON Schema object')
+            raise RefusalError(500, f'invalid format: unknown type "{kind}"; expected "json" or a valid JSON Schema')
     result = {name: _closed_part(name, value, depth) for name, value in schema.items()}
     if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
         result["additionalProperties"] = False

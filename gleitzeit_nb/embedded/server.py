@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -90,7 +91,8 @@ def serve(
     listener = listen(settings.host, settings.port)
     with listener:
         url = url_of(listener)
-        run(settings, listener, lambda server: announce(f"Embedded instance with {settings.model} on {url} (Ctrl-C stops it)"))
+        with suppress(KeyboardInterrupt):  # the server has ended in order before it passes the interrupt on
+            run(settings, listener, lambda server: announce(f"Embedded instance with {settings.model} on {url} (Ctrl-C stops it)"))
 
 
 def default_threads(cpus: int) -> int:
@@ -136,12 +138,6 @@ def run(settings: ServerSettings, listener: socket.socket, on_ready: Callable[[u
     from gleitzeit_nb.embedded.models import Limits, ModelTable
     from gleitzeit_nb.embedded.store import ModelStore
 
-    class Announced(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if not self.should_exit:
-                on_ready(self)
-
     limits = Limits(
         parallel=max(1, settings.parallel),
         max_queue=settings.max_queue,
@@ -150,6 +146,17 @@ def run(settings: ServerSettings, listener: socket.socket, on_ready: Callable[[u
         threads=settings.threads or default_threads(available_cpus()),
     )
     table = ModelTable(ModelStore([settings.model], settings.cache_dir), limits)
+
+    class Announced(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if not self.should_exit:
+                on_ready(self)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await table.close()  # first: requests that still run end with it, instead of being waited for
+            await super().shutdown(sockets)
+
     loopback = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
     config = uvicorn.Config(
         build_app(table, loopback=loopback, token=settings.token),

@@ -139,8 +139,12 @@ def fetch(model: str = DEFAULT_MODEL, progress: Progress | None = None, *, cache
     Two processes may fetch at once: one downloads, the other waits and takes the same file.
     A damaged file in the cache is replaced. WeightsError says what to do when that fails.
     """
-    known = known_model(model)
-    target = cached_path(known, cache(cache_dir))
+    return fetch_known(known_model(model), progress, cache(cache_dir))
+
+
+def fetch_known(known: KnownModel, progress: Progress | None, cache_dir: Path) -> Path:
+    """`fetch` for a model that need not be in the table."""
+    target = cached_path(known, cache_dir)
     report = progress or (lambda done_bytes, total_bytes: None)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

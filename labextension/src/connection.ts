@@ -18,7 +18,18 @@ export type LinkState =
   | { readonly kind: 'live'; readonly snapshot: Snapshot; readonly receivedAt: number };
 
 const LOAD_LINE = '%load_ext gleitzeit_nb';
+const SUBSHELL_PATIENCE_MS = 2000;
 const SPEAKS_OF_US = /gleitzeit|%%?(?:llm|sandbox)\b/;
+
+/** Waits until the comm has a subshell, so that its messages need not queue behind a running cell. Kernels without any go on at once. */
+async function pastMainShell(kernel: Kernel.IKernelConnection, comm: Kernel.IComm): Promise<void> {
+  await kernel.info.catch(() => undefined);
+  const started: unknown = Reflect.get(comm, 'subshellStarted'); // JupyterLab's class has it, its interface (4.6) does not
+  if (kernel.supportsSubshells && String(comm.commsOverSubshells) !== 'disabled' && started instanceof Promise) {
+    const patience = new Promise(resolve => window.setTimeout(resolve, SUBSHELL_PATIENCE_MS));
+    await Promise.race([started.catch(() => undefined), patience]);
+  }
+}
 
 export class KernelLink implements IDisposable {
   /** Makes this side ask the kernel of every notebook it follows, instead of waiting for a cell that speaks of us. */
@@ -39,7 +50,7 @@ export class KernelLink implements IDisposable {
     return this.signal;
   }
 
-  /** When the kernel became busy (ms since the epoch); null while it is idle. */
+  /** Since when a cell runs (ms since the epoch); null while none does. Not the kernel's status: a subshell's "idle" ends that too early. */
   get busySince(): number | null {
     return this.busyFrom;
   }
@@ -83,9 +94,18 @@ export class KernelLink implements IDisposable {
     }
   }
 
-  send(request: Request): void {
-    if (this.comm && !this.comm.isDisposed) {
-      this.comm.send(request);
+  /**
+   * Tells the kernel to do something, also while a cell runs. Each time by a comm of its own: ipykernel (7.4) hands the messages
+   * of a comm to the shell from which it last sent on it, and the snapshots come from a thread, which counts as the main shell.
+   */
+  async command(request: Request): Promise<void> {
+    const kernel = this.kernel;
+    if (kernel && !kernel.isDisposed) {
+      const comm = kernel.createComm(CONTROL_TARGET);
+      await pastMainShell(kernel, comm);
+      comm.open();
+      comm.send(request);
+      comm.close();
     }
   }
 
@@ -154,10 +174,15 @@ export class KernelLink implements IDisposable {
         this.become({ kind: 'not-loaded', failure: '' });
       }
     };
+    await pastMainShell(kernel, comm);
+    if (this.comm !== comm) {
+      return;
+    }
     // A kernel that does not know the target closes the comm before it reports idle: only then is it clear that somebody listens.
     await comm.open().done.catch(() => undefined);
     if (this.comm === comm) {
-      this.send({ type: 'hello' });
+      const hello: Request = { type: 'hello' };
+      comm.send(hello);
     }
   }
 
@@ -205,27 +230,36 @@ export class KernelLink implements IDisposable {
   }
 
   private onStatusChanged(_: ISessionContext, status: Kernel.Status): void {
-    this.busyFrom = status === 'busy' ? this.busyFrom ?? Date.now() : null;
     if (status === 'restarting' || status === 'autorestarting') {
+      this.busyFrom = null;
       this.detach();
       this.become({ kind: 'restarting' });
     } else if (status === 'dead' || status === 'terminating') {
+      this.busyFrom = null;
       this.detach();
       this.become({ kind: 'dead' });
     } else if (status === 'idle' && (this.current.kind === 'restarting' || this.current.kind === 'dead')) {
       this.begin();
-    } else if (status === 'idle' && this.askAtIdle) {
-      this.askAtIdle = false;
-      void this.attach();
-    } else {
-      this.signal.emit(this.current);
     }
   }
 
   private onIOPubMessage(_: ISessionContext, message: KernelMessage.IMessage): void {
-    if (message.header.msg_type === 'execute_input' && (this.current.kind === 'unasked' || this.current.kind === 'not-loaded')) {
+    const type = message.header.msg_type;
+    if (type === 'execute_input' && (this.current.kind === 'unasked' || this.current.kind === 'not-loaded')) {
       const { code } = (message as KernelMessage.IExecuteInputMsg).content;
       this.askAtIdle = this.askAtIdle || SPEAKS_OF_US.test(code);
+    } else if (type === 'status' && 'msg_type' in message.parent_header && message.parent_header.msg_type === 'execute_request') {
+      this.onCell((message as KernelMessage.IStatusMsg).content.execution_state === 'busy');
+    }
+  }
+
+  private onCell(running: boolean): void {
+    this.busyFrom = running ? Date.now() : null;
+    if (!running && this.askAtIdle) {
+      this.askAtIdle = false;
+      void this.attach();
+    } else {
+      this.signal.emit(this.current);
     }
   }
 }

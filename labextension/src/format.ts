@@ -85,6 +85,7 @@ export function modeNote(mode: ModeView): string {
   return mode.enabled && mode.available !== false ? '' : mode.note || (mode.enabled ? 'not available' : 'disabled');
 }
 
+/** Instances that answer, also those that a person drains. */
 export function upCount(snapshot: Snapshot): number {
-  return snapshot.instances.filter(instance => ['ok', 'degraded', 'probing'].includes(instanceStatus(instance))).length;
+  return snapshot.instances.filter(({ breaker, state }) => breaker !== 'open' && (state === 'healthy' || state === 'degraded')).length;
 }

@@ -53,9 +53,9 @@ test('a state of a newer kernel is unknown, not OK', () => {
   assert.equal(instanceStatus(instance({ state: 'sleeping' })), 'unknown');
 });
 
-test('instances that take requests are up', () => {
-  const instances = [instance(), instance({ state: 'degraded' }), instance({ breaker: 'open' }), instance({ draining: true })];
-  assert.equal(upCount({ instances }), 2);
+test('instances that answer are up, drained or not', () => {
+  const instances = [instance(), instance({ state: 'degraded' }), instance({ draining: true }), instance({ breaker: 'open' }), instance({ state: 'unknown' })];
+  assert.equal(upCount({ instances }), 3);
 });
 
 test('a bar is never longer than its place', () => {

@@ -1,0 +1,161 @@
+"""A real JupyterLab server in a folder of its own, and a notebook page in it as a test drives it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from playwright.sync_api import Locator, Page
+
+TOKEN = "only-for-this-test"
+START_S = 90
+READY_MS = 90_000
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class LabServer:
+    """One `jupyter lab` on loopback, whose files lie in `root`."""
+
+    def __init__(self, root: Path, port: int) -> None:
+        self.root = root
+        self.url = f"http://127.0.0.1:{port}"
+
+    def write_notebook(self, name: str, cells: list[str]) -> None:
+        sources = [
+            {"cell_type": "code", "id": f"cell-{index}", "metadata": {}, "execution_count": None, "outputs": [], "source": cell}
+            for index, cell in enumerate(cells)
+        ]
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        document = {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": sources}
+        (self.root / name).write_text(json.dumps(document))
+
+    def address(self, name: str) -> str:
+        return f"{self.url}/lab/tree/{quote(name)}?token={TOKEN}&reset"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running_lab(root: Path, environment: Mapping[str, str]) -> Iterator[LabServer]:
+    """Starts the server with `environment` on top of this process's, and stops it with its kernels."""
+    server = LabServer(root, free_port())
+    command = [
+        str(Path(sys.executable).parent / "jupyter-lab"),
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={server.url.rpartition(':')[2]}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={TOKEN}",
+        f"--ServerApp.root_dir={root}",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    log = root.parent / "jupyterlab.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=root, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or _answers(server.url), START_S, "JupyterLab to answer")
+        assert process.poll() is None, log.read_text(errors="replace")
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/api?token={TOKEN}", timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float, what: str) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, f"waited {limit_s:.0f} s for {what}"
+        time.sleep(0.1)
+
+
+class NotebookPage:
+    """A notebook opened in JupyterLab."""
+
+    def __init__(self, page: Page, server: LabServer, name: str) -> None:
+        self.page = page
+        page.goto(server.address(name))
+        page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=READY_MS)
+        page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=READY_MS)
+        self.wait_for_kernel()
+
+    def _shell(self, expression: str) -> Any:
+        return self.page.evaluate(f"() => {{ const widget = window.jupyterapp.shell.currentWidget; return {expression}; }}")
+
+    def wait_for_kernel(self) -> None:
+        self.page.wait_for_function(
+            "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=READY_MS
+        )
+
+    def start(self, cell: int) -> None:
+        """Runs a cell and does not wait for it."""
+        self._shell(f"(widget.content.activeCellIndex = {cell}, null)")
+        self.page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:run-cell'); }")
+
+    def run(self, cell: int) -> None:
+        """Runs a cell to its end."""
+        before = self._count(cell)
+        self.start(cell)
+        self.page.wait_for_function(
+            "([cell, before]) => { const n = window.jupyterapp.shell.currentWidget.content.widgets[cell].model.executionCount;"
+            " return n !== null && n !== before; }",
+            arg=[cell, before],
+            timeout=READY_MS,
+        )
+        self.wait_for_kernel()
+
+    def _count(self, cell: int) -> int | None:
+        count = self._shell(f"widget.content.widgets[{cell}].model.executionCount")
+        return None if count is None else int(count)
+
+    def output(self, cell: int) -> Locator:
+        return self.page.locator(".jp-Notebook-cell").nth(cell).locator(".jp-Cell-outputArea")
+
+    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> None:
+        self.page.evaluate("([name, args]) => { void window.jupyterapp.commands.execute(name, args); }", [command, arguments or {}])
+
+    def show_panel(self) -> Locator:
+        """The side panel, opened."""
+        self.execute("gleitzeit:show-panel")
+        panel = self.page.locator("#gleitzeit-nb-panel")
+        panel.wait_for(state="visible", timeout=READY_MS)
+        return panel

@@ -1,0 +1,193 @@
+"""`ask` and `run`: one prompt, one piece of untrusted code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gleitzeit_nb.cli.terminal import complain, is_terminal, say, shower
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from gleitzeit_nb.core.execution import ExecutionResult
+    from gleitzeit_nb.core.requests import Reply, RequestOptions
+
+_JSON = (str, int, float, bool, list, dict, type(None))
+
+STATUS_CODES = {"ok": 0, "error": 1, "timeout": 124, "lost": 125, "killed": 130, "oom": 137}
+"""What `run` exits with; "error" passes on the code's own exit code where it has one. 124 and 137 as timeout(1) and the shell do."""
+
+
+def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    ask = commands.add_parser("ask", help="ask the pool, and stream the answer")
+    ask.add_argument("prompt", help="the text, or - for standard input")
+    ask.add_argument("-m", "--model", default="", help="(the configured one, else the only or the first warm one)")
+    ask.add_argument("-t", "--tags", type=_names, default=(), help="comma-separated; all must match")
+    ask.add_argument("--instance", metavar="ID", help="this instance or nobody")
+    ask.add_argument("--system", metavar="TEXT", help="a system message before the prompt")
+    ask.add_argument("--deadline", type=_seconds, metavar="S", help="for waiting and all tries together")
+    ask.add_argument("--json", action="store_true", help="the whole reply as JSON, with its route")
+    ask.add_argument("-q", "--quiet", action="store_true", help="no line about who answered")
+    ask.set_defaults(verb=_ask)
+    run = commands.add_parser("run", help="run untrusted Python in the sandbox", description=f"Exit codes: {_codes()}.")
+    run.add_argument("file", help="the code, or - for standard input")
+    run.add_argument("--mode", help="docker-sandbox, restricted, … (the configured default)")
+    run.add_argument("--timeout", type=_seconds, metavar="S", help="wall clock")
+    run.add_argument("--memory", metavar="SIZE", help="such as 512m")
+    run.add_argument("--image", help="a container image with a python3")
+    run.add_argument("--json", action="store_true", help="the whole result as JSON, after the run")
+    run.set_defaults(verb=_run)
+
+
+def _codes() -> str:
+    return ", ".join(f"{status} {code}" for status, code in STATUS_CODES.items())
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in text.split(","))))
+
+
+def _seconds(text: str) -> float:
+    from gleitzeit_nb.config import parse_duration
+    from gleitzeit_nb.errors import ConfigError
+
+    try:
+        return parse_duration(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+# -- ask ------------------------------------------------------------------------------------------------------------------
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
+    messages = [{"role": "system", "content": arguments.system}] if arguments.system else []
+    messages.append({"role": "user", "content": prompt})
+    request: RequestOptions = {"tags": arguments.tags, "instance": arguments.instance, "deadline": arguments.deadline}
+    reply = asyncio.run(_answer(arguments.model, messages, request, shows=not arguments.json))
+    if arguments.json:
+        say(json.dumps(asdict(reply), indent=2, ensure_ascii=not is_terminal(), default=str))
+    elif not arguments.quiet:
+        complain(footer(reply))
+    return 0
+
+
+async def _answer(model: str, messages: list[dict[str, Any]], request: RequestOptions, *, shows: bool) -> Reply:
+    from gleitzeit_nb.config import load
+    from gleitzeit_nb.engine import Engine
+
+    show = shower(sys.stdout)
+    reply: Reply | None = None
+    async with Engine(load()) as engine:
+        try:
+            async for chunk in engine.pool.stream(model, messages, **request):
+                reply = chunk.reply or reply
+                if shows:
+                    say(show.feed(chunk.text), end="")
+        finally:
+            if shows:
+                say(show.flush())
+    if reply is None:
+        raise RuntimeError("a stream ended without a reply and without an error")
+    return reply
+
+
+def footer(reply: Reply) -> str:
+    """Who answered, in one line."""
+    usage = reply.usage
+    parts = [reply.instance, reply.model]
+    if usage.completion_tokens is not None:
+        parts.append(f"{usage.completion_tokens} tokens")
+    if usage.tokens_per_s is not None:
+        parts.append(f"{usage.tokens_per_s:.0f} tok/s")
+    parts.append(f"{reply.elapsed_s:.1f} s")
+    if reply.route.retries:
+        parts.append(f"{reply.route.retries} retries")
+    return " · ".join(parts)
+
+
+# -- run ------------------------------------------------------------------------------------------------------------------
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    code, name = _source(arguments.file)
+    result = asyncio.run(_execute(code, name, arguments))
+    if arguments.json:
+        say(json.dumps(_plain(result), indent=2, ensure_ascii=not is_terminal()))
+    else:
+        _report(result)
+    return exit_code(result)
+
+
+def _source(file: str) -> tuple[str, str]:
+    from gleitzeit_nb.errors import UsageError
+
+    if file == "-":
+        return sys.stdin.read(), "<stdin>"
+    try:
+        return Path(file).read_text(encoding="utf-8"), file
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
+
+
+async def _execute(code: str, name: str, arguments: argparse.Namespace) -> ExecutionResult:
+    from gleitzeit_nb.config import load
+    from gleitzeit_nb.sandbox import Sandbox
+
+    shows = {"stdout": (shower(sys.stdout), say), "stderr": (shower(sys.stderr), complain)}
+
+    def on_output(stream: Literal["stdout", "stderr"], text: str) -> None:
+        show, write = shows[stream]
+        write(show.feed(text), end="")
+
+    async with Sandbox(load().sandbox) as sandbox:
+        result = await sandbox.execute(
+            code,
+            arguments.mode,
+            image=arguments.image,
+            timeout=arguments.timeout,
+            memory_limit=arguments.memory,
+            on_output=None if arguments.json else on_output,
+        )
+    if not arguments.json:
+        for show, write in shows.values():
+            write(show.flush(), end="")
+    return result
+
+
+def _report(result: ExecutionResult) -> None:
+    """What the streams did not show: the traceback, and why it is not ok."""
+    if result.traceback:
+        complain(_shown(result.traceback).rstrip("\n"))
+    for stream, dropped in result.truncated.items():
+        if dropped:
+            complain(f"({dropped} more bytes of {stream} were dropped)")
+    if not result.ok and result.status != "error":
+        complain(f"{result.status}: {_shown(result.detail)}".rstrip(": "))
+
+
+def _shown(text: str) -> str:
+    show = shower(sys.stderr)
+    return show.feed(text) + show.flush()
+
+
+def exit_code(result: ExecutionResult) -> int:
+    """The code's own where it ran to an end, a signal as the shell shows it; else the status's."""
+    if result.status == "error" and result.exit_code:
+        return 128 - result.exit_code if result.exit_code < 0 else result.exit_code & 0xFF or 1
+    return STATUS_CODES[result.status]
+
+
+def _plain(result: ExecutionResult) -> dict[str, Any]:
+    """JSON types. A value or file that is not text is told by its size only."""
+    said = asdict(result)
+    said["artifacts"] = {name: f"{len(content)} bytes" for name, content in result.artifacts.items()}
+    said["outputs"] = {name: value if isinstance(value, _JSON) else repr(value)[:200] for name, value in result.outputs.items()}
+    return said

@@ -54,7 +54,8 @@ def after_request(instance: Instance, cause: Cause | None) -> Assessment:
         return InstanceState.UNHEALTHY, traits.text
     if traits.blame is Blame.NOBODY or instance.state is InstanceState.UNHEALTHY:
         return instance.state, instance.reason
-    return InstanceState.DEGRADED, f"the last request failed: it {traits.text}"
+    state, reason = after_answers(instance)
+    return InstanceState.DEGRADED, reason if state is InstanceState.DEGRADED else f"the last request failed: it {traits.text}"
 
 
 def after_answers(instance: Instance) -> Assessment:

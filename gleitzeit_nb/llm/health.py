@@ -22,8 +22,8 @@ from gleitzeit_nb.llm.membership import Member, Membership
 FIRST_LOOK_S = 2.0  # a dead server must not hold up the start
 PROBE_TIMEOUT_S = 5.0
 LINGER_S = 10.0  # after the last use
-TICK_S = 1.0  # how soon a watcher notices that something became due
-AWAY_EVERY_S = 1.0  # an unhealthy instance is looked for this often, so that it is used soon after it is back
+TICK_S = 0.5  # how soon a watcher notices that something became due
+AWAY_EVERY_S = 0.8  # an unhealthy instance is looked for this often, so that it is used soon after it is back
 BUSY_EVERY_S = 5.0  # what is loaded changes while requests run
 LIST_EVERY_S = 60.0
 JITTER = 0.2  # of every interval, so that many kernels do not ask in step
@@ -35,6 +35,7 @@ class Watch:
 
     member: Member
     due_at: float = 0.0
+    probed_at: float = 0.0
     listed_at: float | None = None
     task: asyncio.Task[None] | None = None
     probing: asyncio.Task[None] | None = None  # shared by all who want a probe now
@@ -133,7 +134,7 @@ class HealthMonitor:
 
     def _come_earlier(self, watch: Watch) -> None:
         """What was to be probed late is due sooner when requests run there, or when it has failed since."""
-        watch.due_at = min(watch.due_at, self._clock() + self._period_s(watch))
+        watch.due_at = min(watch.due_at, watch.probed_at + self._period_s(watch))
 
     def _period_s(self, watch: Watch) -> float:
         instance = watch.member.instance
@@ -188,5 +189,6 @@ class HealthMonitor:
             if move is not None:
                 self._journal.breaker_moved(instance, [move])
         self._journal.state_changed(instance, *after_probe(instance, probe))
-        watch.due_at = self._clock() + self._period_s(watch) * self._rng.uniform(1 - JITTER, 1 + JITTER)
+        watch.probed_at = self._clock()
+        watch.due_at = watch.probed_at + self._period_s(watch) * self._rng.uniform(1 - JITTER, 1 + JITTER)
         self._on_news()

@@ -41,8 +41,9 @@ class OllamaTransport:
 
     def __init__(self, settings: InstanceSettings, *, prefer_aiohttp: bool = True) -> None:
         self._base = settings.url.rstrip("/")
-        self._secrets = [each.reveal() for each in (settings.api_key, settings.basic_auth) if each is not None]
-        self._client = _client(settings, prefer_aiohttp)
+        authorization = _authorization(settings)
+        self._secrets = _secrets(settings, authorization)
+        self._client = _client(settings, authorization, prefer_aiohttp)
         self._closed = False
 
     def __repr__(self) -> str:
@@ -232,7 +233,24 @@ async def _read_at_most(response: httpx.Response, most: int) -> bytes:
 # -- the client ---------------------------------------------------------------------------------------------------------------
 
 
-def _client(settings: InstanceSettings, prefer_aiohttp: bool) -> httpx.AsyncClient:
+def _authorization(settings: InstanceSettings) -> str | None:
+    if settings.api_key is not None:
+        return f"Bearer {settings.api_key.reveal()}"
+    if settings.basic_auth is not None:
+        return "Basic " + base64.b64encode(settings.basic_auth.reveal().encode()).decode()
+    return None
+
+
+def _secrets(settings: InstanceSettings, authorization: str | None) -> list[str]:
+    """All that may not be repeated, the longest first so that no part of one is left over."""
+    found = [authorization.partition(" ")[2]] if authorization else []
+    if settings.basic_auth is not None:
+        pair = settings.basic_auth.reveal()
+        found += [pair, pair.partition(":")[2]]
+    return sorted(filter(None, found), key=len, reverse=True)
+
+
+def _client(settings: InstanceSettings, authorization: str | None, prefer_aiohttp: bool) -> httpx.AsyncClient:
     """One per instance, so that nothing of one instance (keys, cookies, connections) can reach another.
 
     The environment is not asked: no proxy, no netrc. Redirects are not followed.
@@ -240,10 +258,8 @@ def _client(settings: InstanceSettings, prefer_aiohttp: bool) -> httpx.AsyncClie
     import httpx
 
     headers = {"Accept": "application/x-ndjson, application/json", "Accept-Encoding": "identity", "Content-Type": "application/json"}
-    if settings.api_key is not None:
-        headers["Authorization"] = f"Bearer {settings.api_key.reveal()}"
-    elif settings.basic_auth is not None:
-        headers["Authorization"] = "Basic " + base64.b64encode(settings.basic_auth.reveal().encode()).decode()
+    if authorization is not None:
+        headers["Authorization"] = authorization
     return httpx.AsyncClient(
         transport=_transport(settings, prefer_aiohttp), headers=headers, follow_redirects=False, trust_env=False, timeout=None
     )

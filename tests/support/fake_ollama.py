@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.instances import InstanceSettings, Secret
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ANSWERING = ("/api/chat", "/api/generate", "/api/embed")
 VERSION = "0.33.0"
@@ -69,11 +72,11 @@ class Request:
     body: Mapping[str, Any]
 
 
-class _Gone(Exception):
+class _Gone(Exception):  # noqa: N818 - an event, not an error
     """The client closed the connection."""
 
 
-class _Cut(Exception):
+class _Cut(Exception):  # noqa: N818 - an event, not an error
     """We have reset the connection, as told."""
 
 
@@ -124,7 +127,7 @@ class FakeOllama:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> FakeOllama:
+    async def __aenter__(self) -> Self:
         await self.listen()
         return self
 
@@ -269,6 +272,10 @@ class FakeOllama:
             await connection.until(self.gate)
         if request.path == "/api/embed":
             await self._embed(request, connection)
+            return
+        if request.body.get("stream") is False:
+            text = "".join(self.tokens(request.body))
+            await connection.send_json(200, self._line(request.path, name, text, done=True) | {"done_reason": "stop"})
             return
         await connection.start(200, "application/x-ndjson")
         await self._stream(name, request, connection, fault)

@@ -3,6 +3,8 @@
     GleitzeitError
     ├── ConfigError                  a setting that cannot be used: what, where, and the nearest valid one
     ├── MissingDependencyError       an optional package is absent; names the pip line
+    ├── UsageError                   a magic's line or cell that cannot be used: what to write instead
+    ├── RunFailedError               a %%sandbox cell whose run did not end ok; carries the result
     ├── EngineClosedError            the engine, pool or sandbox was used before it started or after it stopped
     ├── WrongLoopError               an object of one event loop was used from another
     ├── PoolError
@@ -32,6 +34,7 @@ A message says what happened, what was tried, and what to do next. Foreign error
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class GleitzeitError(Exception):
@@ -47,11 +50,22 @@ class MissingDependencyError(GleitzeitError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed.\n"
-            f'Install it with: pip install "gleitzeit-nb[{extra}]"'
+            f'{purpose} needs the package {package!r}, which is not installed.\nInstall it with: pip install "gleitzeit-nb[{extra}]"'
         )
         self.package = package
         self.extra = extra
+
+
+class UsageError(GleitzeitError):
+    """A magic's line or cell that cannot be used."""
+
+
+class RunFailedError(GleitzeitError):
+    """Makes a `%%sandbox` cell fail when its run did not end ok. `result` is the ExecutionResult."""
+
+    def __init__(self, message: str, *, result: Any) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class EngineClosedError(GleitzeitError):

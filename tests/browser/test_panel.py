@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
 from gleitzeit_nb.snapshot import SCHEMA_VERSION, FailoverView, InstanceView, ModeView, RunView, Snapshot, WarmModel
-from tests.support.lab import NotebookPage
+from tests.support.lab import NotebookPage, running_lab
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 WAIT_MS = 30_000
@@ -181,3 +182,13 @@ def test_the_panel_follows_the_theme(open_notebook: OpenNotebook, theme: str) ->
     )
     assert abs(foreground - background) > 300, colours
     assert (foreground < background) == (light == "light"), colours
+
+
+def test_notebook_7_shows_the_panel_too(page: Page, tmp_path: Path) -> None:
+    root = tmp_path / "notebooks"
+    root.mkdir()
+    with running_lab(root, {}, "notebook") as server:
+        server.write_notebook("seven.ipynb", cells(snapshot(instance("local"))))
+        notebook = NotebookPage(page, server, "seven.ipynb")
+        notebook.run(0)
+        expect(row(notebook.show_panel(), "local")).to_contain_text("OK", timeout=WAIT_MS)

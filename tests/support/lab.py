@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page
@@ -32,11 +32,20 @@ CHROMIUM_FLAGS = (
 )
 
 
-class LabServer:
-    """One `jupyter lab` on loopback, whose files lie in `root`."""
+Application = Literal["lab", "notebook"]
+# The same option has another owner in each, and each serves notebooks under another path.
+APPLICATIONS: dict[Application, tuple[str, str]] = {
+    "lab": ("--LabApp.expose_app_in_browser=True", "lab/tree"),
+    "notebook": ("--JupyterNotebookApp.expose_app_in_browser=True", "notebooks"),
+}
 
-    def __init__(self, root: Path, port: int) -> None:
+
+class LabServer:
+    """One `jupyter lab` (or `jupyter notebook`) on loopback, whose files lie in `root`."""
+
+    def __init__(self, root: Path, port: int, application: Application = "lab") -> None:
         self.root = root
+        self.application = application
         self.url = f"http://127.0.0.1:{port}"
 
     def write_notebook(self, name: str, cells: list[str]) -> None:
@@ -49,7 +58,7 @@ class LabServer:
         (self.root / name).write_text(json.dumps(document))
 
     def address(self, name: str) -> str:
-        return f"{self.url}/lab/tree/{quote(name)}?token={TOKEN}&reset"
+        return f"{self.url}/{APPLICATIONS[self.application][1]}/{quote(name)}?token={TOKEN}&reset"
 
 
 def free_port() -> int:
@@ -59,11 +68,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_lab(root: Path, environment: Mapping[str, str]) -> Iterator[LabServer]:
+def running_lab(root: Path, environment: Mapping[str, str], application: Application = "lab") -> Iterator[LabServer]:
     """Starts the server with `environment` on top of this process's, and stops it with its kernels."""
-    server = LabServer(root, free_port())
+    server = LabServer(root, free_port(), application)
     command = [
-        str(Path(sys.executable).parent / "jupyter-lab"),
+        str(Path(sys.executable).parent / f"jupyter-{application}"),
         "--no-browser",
         "--allow-root",
         "--ip=127.0.0.1",
@@ -71,7 +80,7 @@ def running_lab(root: Path, environment: Mapping[str, str]) -> Iterator[LabServe
         "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={TOKEN}",
         f"--ServerApp.root_dir={root}",
-        "--LabApp.expose_app_in_browser=True",
+        APPLICATIONS[application][0],
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]

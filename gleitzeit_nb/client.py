@@ -6,7 +6,7 @@ import asyncio
 import builtins
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gleitzeit_nb.config import Config, load
 from gleitzeit_nb.core.execution import ExecutionResult
@@ -20,23 +20,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from gleitzeit_nb.llm.pool import OllamaPoolManager
+    from gleitzeit_nb.sandbox.request import RunOptions
 
 T = TypeVar("T")
-
-
-class ExecutionOptions(TypedDict, total=False):
-    """The keywords of one run beside code and mode; what is not given comes from the mode's configuration."""
-
-    image: str | None
-    timeout: float | None  # s
-    memory_limit: str | int | None
-    cpu_limit: float | None
-    pids_limit: int | None
-    max_output: str | int | None
-    inputs: Mapping[str, Any] | None
-    outputs: Sequence[str]
-    fresh: bool
-    session: str | None
 
 
 class GleitzeitClient:
@@ -106,7 +92,7 @@ class GleitzeitClient:
 
     # -- code -------------------------------------------------------------------------------------------------------------
 
-    async def execute_python(self, code: str, execution_mode: str | None = None, **options: Unpack[ExecutionOptions]) -> ExecutionResult:
+    async def execute_python(self, code: str, execution_mode: str | None = None, **options: Unpack[RunOptions]) -> ExecutionResult:
         """Run untrusted code. A failure of the code is in the result's status; a failure of the sandbox is a SandboxError."""
         return await self._on_engine(self._running().sandbox.execute(code, execution_mode, **options))
 

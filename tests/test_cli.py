@@ -321,7 +321,7 @@ def test_ask_reads_standard_input_and_prints_json(
 @pytest.mark.model
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["-m", "llama9"], "llama9"), (["-t", "gpu"], "gpu"), (["--instance", "two"], "two")],
+    [(["-m", "llama9"], "llama9"), (["-m", "smollm2:135m", "-t", "gpu"], "gpu"), (["-m", "smollm2:135m", "--instance", "two"], "two")],
 )
 def test_ask_says_why_nobody_can_answer(pool_of_one: str, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
     assert main(["ask", "hello", *arguments]) == 1

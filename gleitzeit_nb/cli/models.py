@@ -154,6 +154,7 @@ async def _execute(code: str, name: str, arguments: argparse.Namespace) -> Execu
             image=arguments.image,
             timeout=arguments.timeout,
             memory_limit=arguments.memory,
+            filename=name,
             on_output=None if arguments.json else on_output,
         )
     if not arguments.json:

@@ -1,0 +1,265 @@
+"""GleitzeitClient and ask(): whose engine, on which loop, and what reaches the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gleitzeit_nb import GleitzeitClient, StreamInterrupted, ask, configure
+from gleitzeit_nb.config import Config, load
+from gleitzeit_nb.errors import ConfigError, EngineClosedError, ModelNotFoundError, WrongLoopError
+from gleitzeit_nb.runtime import Runtime, current_runtime
+from tests.support.fake_ollama import FakeOllama, Fault, Kind
+
+LIMIT_S = 30.0
+
+
+@pytest.fixture
+def server() -> Iterator[FakeOllama]:
+    """A server on a loop of its own, so that a caller may block its own."""
+    elsewhere, made = Runtime(), FakeOllama("fake")
+    elsewhere.call(made.listen())
+    yield made
+    elsewhere.call(made.die())
+    elsewhere.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_runtime_before_or_after() -> Iterator[None]:
+    assert current_runtime() is None
+    yield
+    if (runtime := current_runtime()) is not None:
+        runtime.close()
+
+
+def pointing_at(server: FakeOllama) -> dict[str, Any]:
+    return {"instances": [{"id": server.id, "url": server.url}]}
+
+
+# -- an engine of one's own ---------------------------------------------------------------------------------------------------
+
+
+async def test_with_configuration_a_client_owns_its_engine_and_ends_it(server: FakeOllama) -> None:
+    async with GleitzeitClient(ollama_config=pointing_at(server)) as client:
+        reply = await client.chat("hello there", model="llama3.2")
+        assert (reply.text.strip(), reply.instance) == ("hello there", "fake")
+        assert client.snapshot().instances[0].total_requests == 1
+        assert repr(client) == "<GleitzeitClient on an engine of its own>"
+        pool = client.pool
+    assert current_runtime() is None
+    assert repr(pool) == "<OllamaPoolManager closed>"
+    assert repr(client) == "<GleitzeitClient on an engine of its own, closed>"
+
+
+async def test_a_stream_arrives_in_pieces_and_ends_with_the_whole(server: FakeOllama) -> None:
+    async with GleitzeitClient(ollama_config=pointing_at(server)) as client:
+        chunks = [chunk async for chunk in client.stream("one two three")]
+    assert "".join(chunk.text for chunk in chunks) == "one two three "
+    assert len(chunks) > 3
+    assert chunks[-1].reply is not None
+    assert chunks[-1].reply.text == "one two three "
+
+
+async def test_embeddings_are_one_vector_per_input(server: FakeOllama) -> None:
+    async with GleitzeitClient(ollama_config=pointing_at(server)) as client:
+        vectors = await client.embed(["a", "b", "a"])
+    assert len(vectors) == 3
+    assert vectors[0] == vectors[2] != vectors[1]
+
+
+async def test_what_the_request_asks_for_reaches_the_server(server: FakeOllama) -> None:
+    async with GleitzeitClient(ollama_config=pointing_at(server)) as client:
+        await client.chat([{"role": "user", "content": "x"}], options={"seed": 7}, format="json")
+    body = server.asked[0].body
+    assert (body["options"]["seed"], body["format"], body["model"].removesuffix(":latest")) == (7, "json", "llama3.2")
+
+
+async def test_an_unknown_keyword_is_a_type_error_that_names_the_nearest(server: FakeOllama) -> None:
+    async with GleitzeitClient(ollama_config=pointing_at(server)) as client:
+        with pytest.raises(TypeError, match="'strategy'"):
+            await client.chat("x", stratgy="round_robin")  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="'deadline'"):
+            _ = [chunk async for chunk in client.stream("x", deadlin=3)]  # type: ignore[call-arg]
+
+
+async def test_a_bad_configuration_is_told_when_the_client_is_made() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'instances'"):
+        GleitzeitClient(ollama_config={"instance": []})
+    with pytest.raises(TypeError, match="not both"):
+        GleitzeitClient(Config(), ollama_config={})
+
+
+async def test_a_client_that_is_not_open_says_how_to_open_it() -> None:
+    client = GleitzeitClient(ollama_config={"instances": []})
+    for use in (client.chat("x"), client.embed("x"), client.execute_python("1"), anext(client.stream("x"))):
+        with pytest.raises(EngineClosedError, match="async with GleitzeitClient"):
+            await use
+    with pytest.raises(EngineClosedError):
+        client.snapshot()
+    await client.close()
+
+
+async def test_a_client_takes_a_whole_configuration(server: FakeOllama) -> None:
+    config = load(pointing_at(server), environ={}, home=Path("/nowhere"))
+    async with GleitzeitClient(config) as client:
+        assert (await client.chat("x")).instance == "fake"
+
+
+# -- the process's engine -----------------------------------------------------------------------------------------------------
+
+
+async def test_without_configuration_in_a_notebook_a_client_attaches_to_the_notebooks_engine(
+    server: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builtins, "__IPYTHON__", True, raising=False)
+    configure(pointing_at(server))
+    async with GleitzeitClient() as client:
+        assert repr(client) == "<GleitzeitClient on the notebook's engine>"
+        assert (await client.chat("hello")).text.strip() == "hello"
+        assert [chunk.text async for chunk in client.stream("a b")][:2] == ["a ", "b "]
+        assert len(await client.embed("a")) == 1
+        assert client.snapshot().instances[0].total_requests == 3
+        runtime = current_runtime()
+        assert runtime is not None
+        assert runtime.engine.pool is client.pool
+    assert runtime.running
+
+
+async def test_the_pool_of_a_shared_engine_says_that_it_lives_on_another_loop(server: FakeOllama) -> None:
+    configure(pointing_at(server))
+    async with GleitzeitClient() as client:
+        with pytest.raises(WrongLoopError):
+            await client.pool.chat("llama3.2", "x")
+
+
+async def test_a_cut_answer_raises_with_the_partial_text_on_the_callers_loop(server: FakeOllama) -> None:
+    server.fault = Fault(Kind.CUT, after=2)
+    configure(pointing_at(server))
+    async with GleitzeitClient() as client:
+        seen: list[str] = []
+
+        async def read() -> None:
+            async for chunk in client.stream("one two three four"):
+                seen.append(chunk.text)
+
+        with pytest.raises(StreamInterrupted) as caught:
+            await read()
+    assert "".join(seen) == caught.value.partial == "one two "
+
+
+async def test_leaving_a_stream_early_cancels_the_request(server: FakeOllama) -> None:
+    server.token_s = 0.05
+    configure(pointing_at(server))
+    async with GleitzeitClient() as client:
+        stream = client.stream("word " * 500)
+        async for chunk in stream:
+            assert chunk.text
+            break
+        await stream.aclose()
+        await _until(lambda: server.abandoned == 1 and not client.snapshot().in_flight)
+
+
+async def test_cancelling_a_chat_on_the_shared_engine_frees_its_slot(server: FakeOllama) -> None:
+    server.fault = Fault(Kind.HANG_BEFORE_HEADERS)
+    configure(pointing_at(server))
+    async with GleitzeitClient() as client:
+        asking = asyncio.ensure_future(client.chat("x"))
+        await _until(lambda: len(server.asked) == 1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await _until(lambda: not client.snapshot().in_flight)
+
+
+async def test_the_callers_loop_turns_while_the_shared_engine_answers(server: FakeOllama) -> None:
+    server.token_s = 0.05
+    configure(pointing_at(server))
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.01)
+
+    async with GleitzeitClient() as client:
+        turning = asyncio.ensure_future(turn())
+        await client.chat("a b c d e f g h")
+        turning.cancel()
+    assert turns > 5
+
+
+# -- ask ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_ask_blocks_for_the_whole_answer(server: FakeOllama) -> None:
+    configure(pointing_at(server))
+    assert ask("hello there", model="llama3.2").text.strip() == "hello there"
+    assert ask([{"role": "user", "content": "again"}]).instance == "fake"
+
+
+async def test_ask_works_in_a_thread_whose_loop_runs(server: FakeOllama) -> None:
+    configure(pointing_at(server))
+    assert ask("hello").text.strip() == "hello"
+
+
+def test_ask_works_from_many_threads_at_once(server: FakeOllama) -> None:
+    configure(pointing_at(server))
+    answers: list[str] = []
+    threads = [threading.Thread(target=lambda word=str(index): answers.append(ask(word).text.strip())) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S)
+    assert sorted(answers) == [str(index) for index in range(8)]
+
+
+def test_ask_raises_the_pools_errors(server: FakeOllama) -> None:
+    configure(pointing_at(server))
+    with pytest.raises(ModelNotFoundError, match="llama9"):
+        ask("x", model="llama9")
+
+
+def test_configure_keeps_what_is_not_given_and_refuses_what_is_wrong(server: FakeOllama) -> None:
+    configure(pointing_at(server))
+    configure(python_config={"modes": {"docker-sandbox": {"timeout": 5}}})
+    with pytest.raises(ConfigError):
+        configure({"instance": []})
+    assert ask("x").instance == "fake"
+    runtime = current_runtime()
+    assert runtime is not None
+    assert runtime.engine.config.sandbox.modes["docker-sandbox"].limits.timeout_s == 5.0
+
+
+def test_configure_reaches_a_running_engine(server: FakeOllama) -> None:
+    configure(pointing_at(server))
+    assert ask("x").instance == "fake"
+    configure({"instances": [{"id": "renamed", "url": server.url}]})
+    assert ask("x").instance == "renamed"
+
+
+def test_a_script_that_asks_ends_by_itself(server: FakeOllama, project_root: Path) -> None:
+    code = (
+        "from gleitzeit_nb import ask, configure\n"
+        f"configure({{'instances': [{{'id': 'a', 'url': {server.url!r}}}]}})\n"
+        "print(ask('hello').text)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "hello", "")
+
+
+async def _until(condition: Any) -> None:
+    """Wait for what must come true."""
+    for _ in range(int(LIMIT_S / 0.02)):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come true")

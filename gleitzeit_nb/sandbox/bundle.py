@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import resources
 
 PACKAGE = "gleitzeit_nb.sandbox"
-MODULES = ("protocol", "codec", "runner", "guest")  # in the order of their imports; the last one's main() is called
+MODULES = ("protocol", "codec", "wiping", "witness", "runner", "guest")  # in the order of their imports; the last one's main() is called
 
 WORK_DIR = "/work"
 WRITABLE_DIRS = (WORK_DIR, "/tmp", "/dev/shm")

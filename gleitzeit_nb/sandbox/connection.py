@@ -7,7 +7,7 @@ import codecs
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from gleitzeit_nb.core.execution import MIB, ExecutionRequest, ExecutionResult, Limits, Timings
@@ -77,7 +77,13 @@ class GuestConnection:
             raise
         self.facts = facts
 
-    async def run(self, request: ExecutionRequest, limits: Limits, on_output: OutputSink | None = None) -> ExecutionResult:
+    async def run(
+        self,
+        request: ExecutionRequest,
+        limits: Limits,
+        on_output: OutputSink | None = None,
+        allowed_modules: Sequence[str] | None = None,
+    ) -> ExecutionResult:
         """Run `request` and say how it ended. A guest that goes away is a result too ("lost").
 
         Raises TransferError, before anything runs, for what cannot be sent, and SandboxProtocolError when the guest broke the
@@ -85,7 +91,9 @@ class GuestConnection:
         """
         if not self.usable:
             raise SandboxProtocolError(f"The guest in {self.channel.name} cannot take a run now ({self!r}).")
-        messages = _messages(request, limits, self.facts.get("packages", ()))
+        header = _header(request, limits)
+        header["allowed_modules"] = None if allowed_modules is None else list(allowed_modules)
+        messages = _messages(header, request, limits, self.facts.get("packages", ()))
         run = self._run = _Run(request, limits, on_output)
         started = time.monotonic()
         exchange = asyncio.create_task(self._exchange(run, messages))
@@ -305,7 +313,19 @@ def _report_bytes(request: ExecutionRequest, limits: Limits) -> int:
     return len(request.outputs) * (limits.value_bytes + protocol.CHUNK_BYTES) + REPORT_BYTES
 
 
-def _messages(request: ExecutionRequest, limits: Limits, packages: Iterable[str]) -> list[bytes]:
+def _header(request: ExecutionRequest, limits: Limits) -> dict[str, Any]:
+    return {
+        "filename": request.filename,
+        "timeout_s": limits.timeout_s,
+        "output_bytes": limits.output_bytes,
+        "result_bytes": _report_bytes(request, limits),
+        "value_bytes": limits.value_bytes,
+        "rlimits": {"CORE": 0, "FSIZE": limits.file_bytes, "NOFILE": limits.open_files},
+        "outputs": list(request.outputs),
+    }
+
+
+def _messages(header: dict[str, Any], request: ExecutionRequest, limits: Limits, packages: Iterable[str]) -> list[bytes]:
     """The frames of a run: what, under which limits, then code and inputs in pieces. Raises TransferError."""
     check_names(request.outputs, "out")
     code = request.code.encode("utf-8", "surrogatepass")
@@ -314,17 +334,8 @@ def _messages(request: ExecutionRequest, limits: Limits, packages: Iterable[str]
             f"The code has {len(code)} bytes, and at most {protocol.MAX_CODE_BYTES} are run at once. Pass data as inputs instead of source."
         )
     inputs = encode_inputs(request.inputs, limits.value_bytes, packages)
-    header = {
-        "filename": request.filename,
-        "timeout_s": limits.timeout_s,
-        "output_bytes": limits.output_bytes,
-        "result_bytes": _report_bytes(request, limits),
-        "value_bytes": limits.value_bytes,
-        "rlimits": {"CORE": 0, "FSIZE": limits.file_bytes, "NOFILE": limits.open_files},
-        "inputs": [{"name": name, "kind": kind} for name, kind, _ in inputs],
-        "outputs": list(request.outputs),
-        "blobs": [len(code), *(len(data) for _, _, data in inputs)],
-    }
+    header["inputs"] = [{"name": name, "kind": kind} for name, kind, _ in inputs]
+    header["blobs"] = [len(code), *(len(data) for _, _, data in inputs)]
     if len(json.dumps(header)) > protocol.TO_GUEST[protocol.RUN]:
         raise TransferError("The run names too many inputs and outputs. Pass them together, as one dictionary or DataFrame.")
     messages = [protocol.json_frame(protocol.RUN, header)]

@@ -17,7 +17,6 @@ import importlib.util
 import json
 import os
 import platform
-import resource
 import select
 import signal
 import stat
@@ -26,16 +25,12 @@ import time
 from collections import deque
 from typing import Any
 
-from gleitzeit_nb.sandbox import protocol, runner
+from gleitzeit_nb.sandbox import protocol, runner, wiping, witness
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 3, 4, 36
-IFF_UP = 1
-# The kernel puts these into every new network namespace when their modules are loaded; they are down, and stay so.
-TEMPLATE_INTERFACES = frozenset("tunl0 gre0 gretap0 erspan0 ip_vti0 ip6_vti0 sit0 ip6tnl0 ip6gre0".split())
 OUTBOX_BYTES = 256 << 10  # more than this waiting for the host stops reading from the child
 KILL_S = 5.0
 TICK_S = 60.0
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def main(options: str) -> None:
@@ -70,7 +65,7 @@ class Guest:
         self.reader = protocol.FrameReader(protocol.TO_GUEST)
         self.inbox: deque[tuple[bytes, bytes]] = deque()
         self.outbox = bytearray()
-        self.nature = _nature()
+        self.nature = witness.nature()
 
     # -- frames -----------------------------------------------------------------------------------------------------------
 
@@ -168,7 +163,7 @@ class Guest:
             os.close(read)
             for piece in stream.end():
                 self.outbox += piece
-        clean = self.wipe() and clean and _nature() == self.nature
+        clean = self.wipe() and clean and witness.nature() == self.nature
         status = ended.get(child)
         content = {"reason": reason, "exit_code": _exit_code(status), "run_s": run_s, "clean": clean}
         self.post(protocol.json_frame(protocol.EXIT, content))
@@ -232,7 +227,7 @@ class Guest:
         """SIGKILL to everything but the guest, and wait until it is gone. False when something would not go."""
         give_up = time.monotonic() + KILL_S
         while True:
-            for pid in [-1] if self.first else _children():
+            for pid in [-1] if self.first else witness.children():
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
@@ -245,12 +240,12 @@ class Guest:
 
     def wipe(self) -> bool:
         """Empty the writable directories. False when something is left."""
-        emptied = [empty_directory(path, mode) for path, mode in self.wiped.items()]
+        emptied = [wiping.empty_directory(path, mode) for path, mode in self.wiped.items()]
         return all(emptied)
 
     def facts(self) -> dict[str, Any]:
         """What this process is, as the kernel tells it; the host compares it with what it was promised."""
-        status = _status()
+        status = witness.status()
         return {
             "pid": os.getpid(),
             "uid": os.getuid(),
@@ -260,7 +255,7 @@ class Guest:
             "seccomp": status.get("Seccomp"),
             "dumpable": self.prctl(PR_GET_DUMPABLE, 0),
             "read_only_root": bool(os.statvfs("/").f_flag & os.ST_RDONLY),
-            "interfaces": _interfaces(),
+            "interfaces": witness.interfaces(),
             "python": platform.python_version(),
             "packages": [name for name in ("numpy", "pandas") if importlib.util.find_spec(name)],
             "wiped": sorted(self.wiped),
@@ -313,113 +308,8 @@ class Results:
         return []
 
 
-def empty_directory(path: str, mode: int) -> bool:
-    """Remove everything in `path`, following no link. True when it is empty afterwards. Nothing else may be running in it.
-
-    Directories are moved up into `path` and emptied there one by one, so that neither depth nor path length can defeat it.
-    """
-    try:
-        if stat.S_IMODE(os.stat(path).st_mode) != mode:
-            os.chmod(path, mode)  # the code changed its own directory's permissions
-        top = os.open(path, _DIRECTORY)
-    except OSError:
-        return False
-    prefix = f".wiped-{os.urandom(8).hex()}-"  # no name that the code could have taken
-    try:
-        waiting = deque(_clear(top, top, prefix, 0))
-        made = len(waiting)
-        while waiting:
-            name = waiting.popleft()
-            inner = os.open(name, _DIRECTORY, dir_fd=top)
-            try:
-                found = _clear(inner, top, prefix, made)
-            finally:
-                os.close(inner)
-            made += len(found)
-            waiting.extend(found)
-            os.rmdir(name, dir_fd=top)
-        return not os.listdir(top)
-    except OSError:
-        return False
-    finally:
-        os.close(top)
-
-
-def _clear(directory: int, top: int, prefix: str, made: int) -> list[str]:
-    """Unlink what is no directory, move what is one up into `top` under a new name; return those names."""
-    moved: list[str] = []
-    for name in os.listdir(directory):
-        if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=directory)
-            continue
-        os.chmod(name, 0o700, dir_fd=directory)  # mode 000 would stop both the move and the look inside
-        moved.append(f"{prefix}{made + len(moved)}")
-        os.rename(name, moved[-1], src_dir_fd=directory, dst_dir_fd=top)
-    return moved
-
-
 def _exit_code(status: int | None) -> int | None:
     """As subprocess gives it: negative for a signal."""
     if status is None:
         return None
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def _status() -> dict[str, int]:
-    numbers = {}
-    with open("/proc/self/status") as file:
-        for line in file:
-            name, _, value = line.partition(":")
-            if name in ("CapBnd", "CapEff"):
-                numbers[name] = int(value, 16)
-            elif name in ("NoNewPrivs", "Seccomp"):
-                numbers[name] = int(value)
-    return numbers
-
-
-def _interfaces() -> list[str] | None:
-    """Names of the network interfaces that are up; None when that cannot be seen."""
-    try:
-        names = os.listdir("/sys/class/net")
-        return sorted(name for name in names if _flags(name) & IFF_UP)
-    except OSError:
-        pass
-    try:
-        with open("/proc/net/dev") as file:
-            names = [line.partition(":")[0].strip() for line in file if ":" in line]
-    except OSError:
-        return None
-    return sorted(name for name in names if name not in TEMPLATE_INTERFACES)
-
-
-def _flags(interface: str) -> int:
-    with open(f"/sys/class/net/{interface}/flags") as file:
-        return int(file.read(), 16)
-
-
-def _nature() -> tuple[object, ...]:
-    """What a process of the same user can change about the guest from outside, and the next run would inherit."""
-    limits = tuple(resource.getrlimit(getattr(resource, name)) for name in sorted(dir(resource)) if name.startswith("RLIMIT_"))
-    return limits, os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)
-
-
-def _children() -> list[int]:
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:
-        return _children_by_scan()
-
-
-def _children_by_scan() -> list[int]:
-    """For kernels that keep no list of children."""
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                parent = int(file.read().rpartition(b")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        if name.isdigit() and parent == os.getpid():
-            found.append(int(name))
-    return found

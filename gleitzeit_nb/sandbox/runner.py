@@ -82,7 +82,7 @@ def run(header: dict[str, Any], code: bytes, inputs: list[bytes]) -> int:
             namespace[each["name"]] = codec.decode(each["kind"], data)
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()  # random reseeds itself after a fork, numpy does not
-        _execute(code.decode("utf-8", "surrogatepass"), filename, namespace)
+        _execute(code.decode("utf-8", "surrogatepass"), filename, namespace, header["allowed_modules"])
     except SystemExit as exc:
         status = _exit_code(exc.code)
     except BaseException as exc:
@@ -103,10 +103,12 @@ def _fresh_main() -> dict[str, Any]:
     return module.__dict__
 
 
-def _execute(source: str, filename: str, namespace: dict[str, Any]) -> None:
+def _execute(source: str, filename: str, namespace: dict[str, Any], allowed_modules: list[str] | None) -> None:
     """As a notebook would: await at the top level, and the last expression's value shown."""
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     tree = ast.parse(source, filename)
+    if allowed_modules is not None:
+        _refuse_imports(tree, set(allowed_modules))
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     steps = []
     last: list[ast.stmt] = []
@@ -130,6 +132,17 @@ def _execute(source: str, filename: str, namespace: dict[str, Any]) -> None:
     import asyncio
 
     asyncio.run(in_one_loop())
+
+
+def _refuse_imports(tree: ast.AST, allowed: set[str]) -> None:
+    """A courtesy to whoever reads the code, not a boundary: an import can be had without the statement."""
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        for name in [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]:
+            if name.partition(".")[0] not in allowed and name not in allowed:
+                listed = ", ".join(sorted(allowed)) or "none"
+                raise ImportError(f"line {node.lineno} imports {name!r}, and this mode allows only: {listed}")
 
 
 def _exit_code(code: Any) -> int:

@@ -1,0 +1,237 @@
+"""Guests in Docker containers: made with the hardened profile, attached before they start, removed by force and never stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
+from gleitzeit_nb.errors import ImageMissingError, SandboxProtocolError, SandboxUnavailableError
+from gleitzeit_nb.sandbox import images, ownership, profile
+from gleitzeit_nb.sandbox.channel import Expectations
+from gleitzeit_nb.sandbox.container_group import container_group
+from gleitzeit_nb.sandbox.daemon import DaemonRefusalError, DockerDaemon
+from gleitzeit_nb.sandbox.ownership import Owner, provably_dead
+from gleitzeit_nb.sandbox.stream import KEPT_STDERR_BYTES, AttachedSocket, Demultiplexer
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from gleitzeit_nb.sandbox.cgroup import Cgroup
+
+logger = logging.getLogger("gleitzeit_nb.sandbox")
+
+LAUNCH_S = 60.0
+REMOVE_S = 20.0
+GONE = (404, 409)  # not there, or its removal is in progress
+STREAMS = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+
+
+class DockerLauncher:
+    """Starts guests on one daemon. `owner` is written on every container, so that a later process can tell orphans."""
+
+    def __init__(self, daemon: DockerDaemon | None = None, owner: Owner | None = None) -> None:
+        self.daemon = daemon or DockerDaemon()
+        self.owner = owner or Owner.current()
+        self._numbers = itertools.count(1)
+        self._sweeping: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<DockerLauncher {self.daemon!r} owner {self.owner.id[:8]}>"
+
+    async def check(self, mode: ModeSettings) -> str:
+        image = await self.daemon.call("look for the image", functools.partial(images.resolve, wanted=mode.image))
+        if self._sweeping is None:  # once, and nobody waits for it
+            self._sweeping = asyncio.create_task(self._sweep_quietly(), name="gleitzeit-sweep")
+        return (
+            f"Docker container of {image}: no network, read-only root, no capabilities, seccomp, uid {profile.USER_ID}, "
+            f"{mode.limits.memory_bytes // MIB} MiB, {mode.limits.pids} processes"
+        )
+
+    async def launch(self, mode: ModeSettings, limits: Limits, image: str | None) -> DockerChannel:
+        name = f"gleitzeit-{self.owner.id[:8]}-{next(self._numbers)}"
+        handover = _Handover()
+        start = functools.partial(self._start, name=name, mode=mode, limits=limits, wanted=image or mode.image, handover=handover)
+        try:
+            started = await self.daemon.call("start a container", start, timeout_s=LAUNCH_S)
+        except DaemonRefusalError as exc:
+            raise _explained(exc, image or mode.image) from exc
+        except BaseException:
+            late = handover.abandon()
+            if late is not None:
+                await DockerChannel(self.daemon, late).kill()
+            raise
+        return DockerChannel(self.daemon, started)
+
+    async def sweep(self) -> int:
+        """Remove the containers whose owners have provably ended; how many there were."""
+        return await self.daemon.call("sweep", self._sweep)
+
+    async def aclose(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+        self.daemon.close()
+
+    async def _sweep_quietly(self) -> None:
+        try:
+            swept = await self.sweep()
+        except SandboxUnavailableError as exc:
+            logger.debug("no sweep: %s", exc)
+            return
+        if swept:
+            logger.info("removed %d containers that ended processes had left", swept)
+
+    def _start(self, api: APIClient, *, name: str, mode: ModeSettings, limits: Limits, wanted: str | None, handover: _Handover) -> _Started:
+        from gleitzeit_nb import __version__
+
+        image = images.resolve(api, wanted)
+        config = profile.container_config(image, mode, self.owner.labels(__version__))
+        host = api.create_host_config(**profile.host_config(limits))
+        container = api.create_container(**config, name=name, host_config=host)["Id"]
+        attached = None
+        try:
+            attached = AttachedSocket.take_over(api.attach_socket(container, params=STREAMS))
+            api.start(container)
+            pid = api.inspect_container(container)["State"]["Pid"]
+            return handover.give(_Started(container, attached, container_group(pid, container)))
+        except BaseException:
+            if attached is not None:
+                attached.close()
+            _remove(api, container)
+            raise
+
+    def _sweep(self, api: APIClient) -> int:
+        swept = 0
+        for each in api.containers(all=True, filters={"label": ownership.OWNER}):
+            if provably_dead(each.get("Labels") or {}, self.owner):
+                _remove(api, each["Id"])
+                swept += 1
+        return swept
+
+
+@dataclass(frozen=True)
+class _Started:
+    container: str
+    attached: AttachedSocket
+    group: Cgroup | None
+
+
+class _Handover:
+    """From the thread that starts a container to the task that waits for it, which may leave at any moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # invariant: a started container has exactly one side that is responsible for it
+        self._given: _Started | None = None
+        self._abandoned = False
+
+    def give(self, started: _Started) -> _Started:
+        """By the thread. Raises when nobody waits any more: then the thread has to clean up."""
+        with self._lock:
+            if self._abandoned:
+                raise SandboxUnavailableError("Nobody waits for this container any more.")
+            self._given = started
+            return started
+
+    def abandon(self) -> _Started | None:
+        """By the task that leaves. What was given before is the task's to clean up."""
+        with self._lock:
+            self._abandoned = True
+            return self._given
+
+
+class DockerChannel:
+    """A started container. `group` None: its cgroup is not on this machine, so the daemon is asked instead."""
+
+    def __init__(self, daemon: DockerDaemon, started: _Started) -> None:
+        self._daemon = daemon
+        self._container = started.container
+        self._socket = started.attached
+        self._group = started.group
+        self._streams = Demultiplexer()
+        self._stderr = bytearray()
+        self._spoke = False
+        self._oom_kills = 0
+
+    def __repr__(self) -> str:
+        return f"<DockerChannel {self.name}>"
+
+    @property
+    def name(self) -> str:
+        return self._container[:12]
+
+    @property
+    def expectations(self) -> Expectations:
+        return profile.EXPECTATIONS
+
+    async def read(self) -> bytes:
+        while data := await self._socket.read():
+            out, err = self._streams.feed(data)
+            self._stderr += err[: KEPT_STDERR_BYTES - len(self._stderr)]
+            if out:
+                self._spoke = True
+                return out
+        if self._stderr:
+            said = self._stderr.decode("utf-8", "replace").strip()
+            if not self._spoke:
+                raise SandboxProtocolError(f"the container's python3 could not run the guest: {said}")
+            logger.warning("the guest in %s ended with: %s", self.name, said)
+            self._stderr.clear()
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        await self._socket.write(data)
+
+    async def kill(self) -> None:
+        self._socket.close()  # even a daemon that does not answer cannot keep the guest alive: it ends with its input
+        try:
+            await self._daemon.call("remove a container", functools.partial(_remove, container=self._container), timeout_s=REMOVE_S)
+        except SandboxUnavailableError as exc:
+            logger.warning("the container %s could not be removed (it ends by itself): %s", self.name, exc)
+
+    async def oom_kills(self) -> int:
+        try:
+            if self._group is not None:
+                self._oom_kills = self._group.oom_kills()
+            else:
+                self._oom_kills = await self._daemon.call("inspect a container", functools.partial(_oom_killed, container=self._container))
+        except (OSError, SandboxUnavailableError):
+            logger.debug("the container %s has gone, and its counters with it", self.name)
+        return self._oom_kills
+
+    async def memory_bytes(self) -> int | None:
+        try:
+            return self._group.memory_bytes() if self._group is not None else None
+        except OSError:
+            return None
+
+
+def _remove(api: APIClient, container: str) -> None:
+    from docker.errors import APIError
+
+    try:
+        api.remove_container(container, force=True, v=True)
+    except APIError as exc:
+        if exc.response is None or exc.response.status_code not in GONE:
+            raise
+
+
+def _oom_killed(api: APIClient, container: str) -> int:
+    """The daemon says only whether, not how often; it also says so when a mere grandchild was the victim."""
+    return int(bool(api.inspect_container(container)["State"].get("OOMKilled")))
+
+
+def _explained(exc: DaemonRefusalError, image: str | None) -> SandboxUnavailableError | ImageMissingError:
+    text = str(exc)
+    if "executable file not found" in text or "no such file or directory" in text:
+        return SandboxUnavailableError(
+            f"The image {image} has no python3, which the sandbox needs. Choose an image with Python 3.8 or newer."
+        )
+    if exc.status == 404 and "image" in text.lower():
+        return images.missing(image)
+    return exc

@@ -1,0 +1,66 @@
+"""Container images: which one the sandbox runs, and what to say when there is none. `images.recipe` makes one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gleitzeit_nb.errors import ImageMissingError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from gleitzeit_nb.sandbox.daemon import DockerDaemon
+
+REPOSITORY = "gleitzeit/sandbox"
+SLIM_PYTHON = "python"  # any python:*-slim that is on the daemon already serves when no image was built
+
+
+async def default_image(daemon: DockerDaemon | None = None) -> str:
+    """The image that runs code when none is named. Raises ImageMissingError, or SandboxUnavailableError without a daemon."""
+    from gleitzeit_nb.sandbox.daemon import DockerDaemon
+
+    own = daemon or DockerDaemon()
+    try:
+        return await own.call("look for the image", resolve)
+    finally:
+        if daemon is None:
+            own.close()
+
+
+def resolve(api: APIClient, wanted: str | None = None) -> str:
+    """The image to run: `wanted`, else the one that was built here, else a slim Python that is there. Nothing is ever pulled.
+
+    Raises ImageMissingError.
+    """
+    if wanted is not None:
+        from docker.errors import ImageNotFound
+
+        try:
+            api.inspect_image(wanted)  # type: ignore[no-untyped-call]
+        except ImageNotFound as exc:
+            raise missing(wanted) from exc
+        return wanted
+    built = _tags(api, REPOSITORY)
+    if built:
+        return f"{REPOSITORY}:latest" if f"{REPOSITORY}:latest" in built else built[0]
+    slim = sorted(tag for tag in _tags(api, SLIM_PYTHON) if tag.endswith("-slim") and tag.startswith("python:3"))
+    if slim:
+        return slim[-1]
+    raise missing(None)
+
+
+def missing(wanted: str | None) -> ImageMissingError:
+    if wanted is None:
+        return ImageMissingError(
+            "The Docker daemon has no image for the sandbox, and nothing is pulled unasked. Make one with: gleitzeit-nb images build"
+        )
+    return ImageMissingError(
+        f"The image {wanted} is not on the Docker daemon, and nothing is pulled unasked. "
+        f"Fetch it with `docker pull {wanted}`, or make the sandbox's own with `gleitzeit-nb images build`."
+    )
+
+
+def _tags(api: APIClient, repository: str) -> list[str]:
+    """Newest image first."""
+    found = sorted(api.images(name=repository), key=lambda image: image["Created"], reverse=True)
+    return [tag for image in found for tag in image.get("RepoTags") or () if tag != "<none>:<none>"]

@@ -1,0 +1,273 @@
+"""The sandbox over all modes: a request in, a worker borrowed, a result out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gleitzeit_nb.config import sandbox_settings
+from gleitzeit_nb.core.execution import ExecutionRequest, ExecutionResult, Limits, ModeKind, ModeSettings, SandboxSettings, Timings
+from gleitzeit_nb.errors import (
+    EngineClosedError,
+    ImageMissingError,
+    SandboxProtocolError,
+    SandboxUnavailableError,
+    TransferError,
+    WrongLoopError,
+)
+from gleitzeit_nb.events import EventBus, RunEnded
+from gleitzeit_nb.protocols import OutputSink
+from gleitzeit_nb.sandbox.channel import Launcher
+from gleitzeit_nb.sandbox.connection import GuestConnection
+from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
+from gleitzeit_nb.sandbox.pool import Lease, WorkerPool
+from gleitzeit_nb.sandbox.request import RunOptions, limits_of, make_request
+from gleitzeit_nb.snapshot import ModeView, RunView
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+# How a run ended → why its worker is not used again. Protocol errors and dead guests are the pool's to see.
+DISCARD = {"timeout": "timeout", "oom": "oom", "killed": "cancelled", "lost": "died"}
+LABEL_CHARS = 60
+
+
+@dataclass(eq=False)
+class _Run:
+    """A request that is going on: waiting for `leasing`, then in `connection`."""
+
+    request: ExecutionRequest
+    mode: ModeSettings
+    since: float
+    leasing: asyncio.Task[Lease] | None = None
+    connection: GuestConnection | None = None
+    cancelled: bool = False
+
+
+class Sandbox:
+    """Runs untrusted code. User code that fails is a result; a sandbox that fails raises SandboxError. Lives on one event loop.
+
+    `settings`: SandboxSettings, or a dictionary with the keys of the configuration's python section.
+    """
+
+    def __init__(
+        self,
+        settings: SandboxSettings | Mapping[str, Any] | None = None,
+        *,
+        events: EventBus | None = None,
+        launchers: Mapping[ModeKind, Launcher] | None = None,
+    ) -> None:
+        self.settings = settings if isinstance(settings, SandboxSettings) else sandbox_settings(settings)
+        self.events = events or EventBus()
+        self._launchers = Launchers(launchers)
+        self._modes = Modes(self.settings, self._launchers)
+        self._pool = WorkerPool(self._launchers.of, self.settings.container_pool, self.events)
+        self._runs: dict[str, _Run] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "started" if self._loop else "not started"
+        return f"<Sandbox {state}, {len(self._runs)} runs, {self._pool!r}>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Bind to this loop. Nothing is launched, and a missing daemon is no error, until something is to be run."""
+        if self._closed:
+            raise EngineClosedError("this sandbox was closed: make a new one")
+        self._loop = self._loop or asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        """Kill every guest. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._pool.close()
+        await self._launchers.aclose()
+
+    # -- running ----------------------------------------------------------------------------------------------------------
+
+    async def execute(
+        self, code: str | ExecutionRequest, mode: str | None = None, *, on_output: OutputSink | None = None, **options: Unpack[RunOptions]
+    ) -> ExecutionResult:
+        """Run code, or a request made before (then without other arguments), in `mode` (default: the configured one).
+
+        Raises ConfigError, ModeDisabledError, ImageMissingError, SandboxUnavailableError, SandboxProtocolError or TransferError when
+        it was not run or its guest cannot be trusted. Cancelling the caller kills the run.
+        """
+        self._require_open()
+        if isinstance(code, ExecutionRequest):
+            if mode is not None or options:
+                raise TypeError("a request carries its own mode and options")
+            return await self._execute(code, {}, on_output)
+        request, own = make_request(code, mode, options)
+        return await self._execute(request, own, on_output)
+
+    async def run(self, request: ExecutionRequest, on_output: OutputSink | None = None) -> ExecutionResult:
+        """The `Executor` protocol: `execute` for a request."""
+        return await self.execute(request, on_output=on_output)
+
+    def cancel(self, request_id: str) -> bool:
+        """End a run; its result will be "killed", with what it had printed. False when there is none of that id."""
+        run = self._runs.get(request_id)
+        if run is None:
+            return False
+        run.cancelled = True
+        if run.connection is not None:
+            run.connection.cancel()
+        elif run.leasing is not None:
+            run.leasing.cancel()
+        return True
+
+    async def cleanup_idle(self, idle_s: float | None = None) -> int:
+        """Discard the workers that were idle for `idle_s` (default: the configured time); how many there were."""
+        self._require_open()
+        return await self._pool.cleanup_idle(idle_s)
+
+    async def _execute(self, request: ExecutionRequest, own: Mapping[str, Any], on_output: OutputSink | None) -> ExecutionResult:
+        mode_id = request.mode if request.mode not in (None, "auto") else None
+        mode = self._modes.find(mode_id or (await self.resolve_default())[0])
+        limits = limits_of(request.limits or mode.limits, own)
+        request = replace(request, mode=mode.id, limits=limits)
+        run = _Run(request, mode, time.monotonic())
+        if request.id in self._runs:
+            raise ValueError(f"a run with the id {request.id!r} is going on")
+        self._runs[request.id] = run
+        try:
+            result = await self._in_worker(run, limits, on_output)
+        except (SandboxUnavailableError, ImageMissingError) as exc:
+            if request.image is None:  # an image that this one run named says nothing about the mode
+                self._modes.note(mode.id, exc)
+            raise
+        finally:
+            del self._runs[request.id]
+        self.events.emit(RunEnded(at=time.time(), mode=mode.id, request_id=request.id, status=result.status))
+        return result
+
+    async def _in_worker(self, run: _Run, limits: Limits, on_output: OutputSink | None) -> ExecutionResult:
+        lease = await self._lease(run, limits)
+        if lease is None:
+            return ExecutionResult("killed", run.mode.id, detail="stopped before it started")
+        worker = lease.worker
+        run.connection = worker.connection
+        discard: str | None = "cancelled"
+        try:
+            self._modes.verdicts[run.mode.id] = (True, worker.isolation)
+            result = await worker.connection.run(run.request, limits, on_output, run.mode.allowed_modules)
+            discard = DISCARD.get(result.status)
+        except TransferError:
+            discard = None  # nothing was sent
+            raise
+        except SandboxProtocolError:
+            discard = "protocol"
+            raise
+        finally:
+            lease.end(discard)
+        return replace(
+            result,
+            timings=Timings(lease.queue_s, lease.start_s, result.timings.run_s),
+            isolation="; weaker: ".join(filter(None, (worker.isolation, result.isolation))),
+        )
+
+    async def _lease(self, run: _Run, limits: Limits) -> Lease | None:
+        """A worker that is alive; None when the run was cancelled while it waited."""
+        request = run.request
+        while True:
+            run.leasing = asyncio.create_task(self._pool.lease(run.mode, limits, image=request.image, fresh=request.fresh, tag=request.id))
+            leasing = run.leasing
+            try:
+                lease = await leasing
+            except asyncio.CancelledError:
+                if leasing.done() and not leasing.cancelled() and leasing.exception() is None:
+                    leasing.result().end()  # it came in the same moment
+                if run.cancelled:
+                    return None
+                raise
+            finally:
+                run.leasing = None
+            if run.cancelled:
+                lease.end()
+                return None
+            if lease.worker.connection.usable:
+                return lease
+            lease.end("died")  # between its choice and now; nothing was sent to it
+
+    # -- what there is ----------------------------------------------------------------------------------------------------
+
+    async def check(self, mode: str) -> str:
+        """One line on what the mode runs with here. Raises SandboxError (or ConfigError) when it cannot be had."""
+        self._require_open()
+        return await self._modes.check(mode)
+
+    async def resolve_default(self) -> tuple[str, str]:
+        """(mode, why) of a run that names none; settled once. Raises SandboxUnavailableError when there is no isolation to be had."""
+        self._require_open()
+        return await self._modes.resolve_default()
+
+    @property
+    def default_mode(self) -> str:
+        """What a run without a mode gets; "" while `auto` is not resolved."""
+        return self._modes.default
+
+    def describe(self, request_id: str) -> str:
+        """Where a run stands, in one line: "queued 3rd", "starting, 1 s", "running, 4 s"; "" when it does not go on."""
+        run = self._runs.get(request_id)
+        if run is None:
+            return ""
+        return self._pool.state_of(request_id) or f"running, {time.monotonic() - run.since:.0f} s"
+
+    def mode_views(self) -> tuple[ModeView, ...]:
+        return tuple(self._mode_view(mode) for mode in self.settings.modes.values())
+
+    def run_views(self) -> tuple[RunView, ...]:
+        return tuple(self._run_view(run) for run in self._runs.values())
+
+    def _mode_view(self, mode: ModeSettings) -> ModeView:
+        counts = self._pool.counts(mode.id)
+        available, line = self._modes.verdicts.get(mode.id, (None, ""))
+        note = line if available is False else ""
+        if mode.kind == "local":
+            note = NO_ISOLATION
+        if not mode.enabled:
+            note = "disabled"
+        return ModeView(
+            id=mode.id,
+            label=mode.label,
+            level=level_of(mode),
+            enabled=mode.enabled,
+            available=available,
+            active=counts.active,
+            queued=counts.queued,
+            containers=counts.containers,
+            max_containers=self.settings.container_pool.max_containers,
+            memory_bytes=counts.memory_bytes,
+            note=note or self._pool.weaker(mode.id),
+        )
+
+    def _run_view(self, run: _Run) -> RunView:
+        state = self._pool.state_of(run.request.id)
+        first_line = run.request.code.strip().partition("\n")[0]
+        return RunView(
+            id=run.request.id,
+            kind="sandbox",
+            label=run.request.label or first_line[:LABEL_CHARS],
+            where="" if state.startswith("queued") else run.mode.id,
+            state=state or "running",
+            elapsed_s=time.monotonic() - run.since,
+            tokens=0,
+        )
+
+    def _require_open(self) -> None:
+        if self._closed or self._loop is None:
+            raise EngineClosedError("the sandbox is not running: use `async with Sandbox() as sandbox`, or await its start() first")
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongLoopError("this sandbox lives on the event loop that started it; make another one for this loop")

@@ -17,6 +17,7 @@ from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot
 
 if TYPE_CHECKING:
+    from gleitzeit_nb.doctor import Finding
     from gleitzeit_nb.embedded import EmbeddedInstance
     from gleitzeit_nb.llm.pool import OllamaPoolManager
     from gleitzeit_nb.sandbox import Sandbox
@@ -182,6 +183,12 @@ class Engine:
                 raise
             return self._latest
 
+    async def doctor(self) -> list[Finding]:
+        """What is there and what is missing, each with what to do. Takes a second or two: it starts a guest to see whether it holds."""
+        from gleitzeit_nb.doctor import examine
+
+        return await examine(self.config, self.pool.instance_views(), self.sandbox)
+
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` on the engine's loop with each changed snapshot, at most 4 times a second. Returns the way to end it."""
         loop = self._loop
@@ -230,6 +237,7 @@ class Engine:
         """Runs only while somebody watches."""
         told: Snapshot | None = None
         while self._watchers:
+            self.pool.touch()  # what is watched is kept fresh also while nobody asks
             snapshot = self._take()
             if snapshot is not told:
                 told = snapshot

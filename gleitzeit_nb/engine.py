@@ -108,26 +108,30 @@ class Engine:
         if self._loop is None:
             return
         if _pool_wide(before) != _pool_wide(config):
-            await self.pool.close()
             await self._start_pool()
         elif before.pool.instances != config.pool.instances or (again and not config.explicit_instances):
             await self._exchange_instances(before)
         if before.sandbox != config.sandbox or again:
-            await self.sandbox.close()
             await self._start_sandbox()
 
     async def _start_pool(self) -> None:
         from gleitzeit_nb.llm.pool import OllamaPoolManager
 
         settings = replace(self.config.pool, instances=await self._instances())
-        self._pool = OllamaPoolManager(settings=settings, events=self.events)
-        await self._pool.initialize()
+        fresh = OllamaPoolManager(settings=settings, events=self.events)
+        await fresh.initialize()
+        before, self._pool = self._pool, fresh
+        if before is not None:
+            await before.close()
 
     async def _start_sandbox(self) -> None:
         from gleitzeit_nb.sandbox import Sandbox
 
-        self._sandbox = Sandbox(self.config.sandbox, events=self.events)
-        await self._sandbox.start()
+        fresh = Sandbox(self.config.sandbox, events=self.events)
+        await fresh.start()
+        before, self._sandbox = self._sandbox, fresh
+        if before is not None:
+            await before.close()
 
     async def _exchange_instances(self, before: Config) -> None:
         old = {each.id: each for each in (before.pool.instances if before.explicit_instances else self._discovered)}

@@ -1,0 +1,149 @@
+"""The composition root: what it takes over from a configuration, and the one snapshot that it makes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gleitzeit_nb.config import Config, load
+from gleitzeit_nb.engine import SNAPSHOT_INTERVAL_S, Engine
+from gleitzeit_nb.errors import EngineClosedError
+from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot, json_schema
+from tests.support.fake_ollama import FakeOllama
+
+
+def configured(*servers: FakeOllama, python: Mapping[str, Any] | None = None, **ollama: Any) -> Config:
+    instances = [{"id": server.id, "url": server.url} for server in servers]
+    return load({"instances": instances, **ollama}, python, environ={}, home=Path("/nonexistent"))
+
+
+@pytest.fixture
+async def north() -> AsyncIterator[FakeOllama]:
+    async with FakeOllama("north") as server:
+        yield server
+
+
+@pytest.fixture
+async def south() -> AsyncIterator[FakeOllama]:
+    async with FakeOllama("south") as server:
+        yield server
+
+
+async def until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
+    for _ in range(int(limit_s / 0.02)):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the condition did not come true in time")
+
+
+async def test_a_question_through_the_engine_shows_in_its_snapshot(north: FakeOllama) -> None:
+    async with Engine(configured(north)) as engine:
+        reply = await engine.pool.chat("llama3.2", "one two")
+        snapshot = engine.snapshot()
+    assert reply.instance == "north"
+    assert snapshot.schema_version == SCHEMA_VERSION
+    assert [view.id for view in snapshot.instances] == ["north"]
+    assert snapshot.instances[0].total_requests == 1
+    assert {mode.id: mode.enabled for mode in snapshot.modes} == {"docker-sandbox": True, "restricted": True, "local": False}
+
+
+async def test_an_engine_that_is_not_running_says_so() -> None:
+    engine = Engine(configured())
+    with pytest.raises(EngineClosedError, match="start"):
+        engine.snapshot()
+    await engine.start()
+    await engine.stop()
+    await engine.stop()
+    with pytest.raises(EngineClosedError, match="start"):
+        _ = engine.pool
+
+
+async def test_a_server_at_the_usual_address_is_found_without_configuration(north: FakeOllama) -> None:
+    config = load(environ={"OLLAMA_HOST": f"127.0.0.1:{north.port}"}, home=Path("/nonexistent"))
+    async with Engine(config) as engine:
+        assert [view.url for view in engine.snapshot().instances] == [north.url]
+        assert (await engine.pool.chat("llama3.2", "hello")).text.strip() == "hello"
+
+
+async def test_a_changed_configuration_exchanges_instances_and_keeps_those_added_by_hand(north: FakeOllama, south: FakeOllama) -> None:
+    async with FakeOllama("by-hand") as added, Engine(configured(north)) as engine:
+        pool = engine.pool
+        await pool.add_instance(added.settings())
+        await engine.apply(configured(south))
+        assert engine.pool is pool
+        assert {view.id for view in engine.snapshot().instances} == {"south", "by-hand"}
+
+
+async def test_a_changed_strategy_makes_a_new_pool_and_the_views_go_on(north: FakeOllama) -> None:
+    seen: list[Snapshot] = []
+    async with Engine(configured(north)) as engine:
+        engine.watch(seen.append)
+        await until(lambda: len(seen) > 0)
+        await engine.apply(configured(north, load_balancing={"strategy": "round_robin"}))
+        count = len(seen)
+        await engine.pool.chat("llama3.2", "one")
+        await until(lambda: len(seen) > count)
+    assert seen[-1].seq > seen[0].seq
+
+
+async def test_the_sandbox_is_left_alone_when_only_instances_change(north: FakeOllama, south: FakeOllama) -> None:
+    async with Engine(configured(north)) as engine:
+        before = engine.sandbox
+        await engine.apply(configured(north, south))
+        assert engine.sandbox is before
+        await engine.apply(configured(north, south, python={"default_mode": "restricted"}))
+        assert engine.sandbox is not before
+
+
+async def test_watchers_hear_of_changes_only_and_not_after_they_left(north: FakeOllama) -> None:
+    seen: list[Snapshot] = []
+    async with Engine(configured(north)) as engine:
+        unwatch = engine.watch(seen.append)
+        await until(lambda: len(seen) == 1)
+        await asyncio.sleep(3 * SNAPSHOT_INTERVAL_S)
+        quiet = len(seen)
+        await engine.pool.chat("llama3.2", "one")
+        await until(lambda: len(seen) > quiet)
+        unwatch()
+        count = len(seen)
+        await engine.pool.chat("llama3.2", "two")
+        await asyncio.sleep(2 * SNAPSHOT_INTERVAL_S)
+    assert quiet <= 2  # nothing was asked, so at most the first health probe moved anything
+    assert len(seen) == count
+    assert len({snapshot.seq for snapshot in seen}) == len(seen)
+
+
+async def test_a_view_that_fails_is_dropped_and_the_others_go_on(north: FakeOllama, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Snapshot] = []
+
+    def broken(snapshot: Snapshot) -> None:
+        raise LookupError("widget is gone")
+
+    async with Engine(configured(north)) as engine:
+        engine.watch(broken)
+        engine.watch(seen.append)
+        await until(lambda: len(seen) == 1)
+        await engine.pool.chat("llama3.2", "one")
+        await until(lambda: len(seen) > 1)
+    assert caplog.text.count("a view failed") == 1
+
+
+async def test_a_snapshot_can_be_taken_from_another_thread(north: FakeOllama) -> None:
+    taken: list[Snapshot] = []
+    async with Engine(configured(north)) as engine:
+        thread = threading.Thread(target=lambda: taken.append(engine.snapshot()))
+        thread.start()
+        await asyncio.to_thread(thread.join)
+    assert taken[0].instances[0].id == "north"
+
+
+def test_the_schema_names_every_field_that_the_front_end_reads() -> None:
+    schema = json_schema()
+    assert set(schema["required"]) == set(Snapshot.__dataclass_fields__)
+    assert schema["$defs"]["InstanceView"]["properties"]["retry_in_s"]["anyOf"][1] == {"type": "null"}

@@ -87,6 +87,7 @@ class Standing(Enum):
     PAUSED = (Hope.LATER, "said that it is busy, asked again in {a:.1f} s")
     PROBING = (Hope.LATER, "half open, one probe is on its way")
     UNHEALTHY = (Hope.LATER, "unhealthy: {a}")
+    UNKNOWN = (Hope.LATER, "has not answered yet")
     EJECTED = (Hope.EJECTED, "ejected ({b}), next probe in {a:.1f} s")
     DRAINING = (Hope.NEVER, "draining")
     OTHER = (Hope.NEVER, "not the instance asked for")
@@ -165,7 +166,7 @@ def strategy_named(name: str) -> Strategy:
 
 
 def pick(needs: Needs, instances: Collection[Instance], now: float, rng: Random) -> Pick:
-    """Choose for `needs`. Instances that a probe found unhealthy are passed over, unless nobody else is left to hope for."""
+    """Choose for `needs`. Instances that are not known to be up are passed over, unless nobody else is left to hope for."""
     verdicts = [judge(needs, instance, now) for instance in instances]
     if not any(verdict.standing in _HOPEFUL for verdict in verdicts):
         verdicts = [_regardless_of_health(verdict, needs, now) for verdict in verdicts]
@@ -200,6 +201,8 @@ def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool =
         return Verdict(instance, Standing.EJECTED, retry_at - now, instance.ejected_because(needs.model))
     if regard_health and instance.state is InstanceState.UNHEALTHY:
         return Verdict(instance, Standing.UNHEALTHY, instance.reason)
+    if regard_health and instance.state is InstanceState.UNKNOWN:
+        return Verdict(instance, Standing.UNKNOWN)
     if now < instance.paused_until:
         return Verdict(instance, Standing.PAUSED, instance.paused_until - now)
     load, slots = instance.load, instance.slots
@@ -234,7 +237,7 @@ def _never(needs: Needs, instance: Instance) -> Verdict | None:
 
 
 def _regardless_of_health(verdict: Verdict, needs: Needs, now: float) -> Verdict:
-    if verdict.standing is not Standing.UNHEALTHY:
+    if verdict.standing not in (Standing.UNHEALTHY, Standing.UNKNOWN):
         return verdict
     return judge(needs, verdict.instance, now, regard_health=False)
 

@@ -13,14 +13,14 @@ from random import Random
 
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.health import Probe, after_probe
-from gleitzeit_nb.core.instances import InstanceState
+from gleitzeit_nb.core.instances import Instance, InstanceState
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.inventory import loaded_of, names_of
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.membership import Member, Membership
 
 FIRST_LOOK_S = 2.0  # a dead server must not hold up the start
-PROBE_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 3.0
 LINGER_S = 10.0  # after the last use
 TICK_S = 0.5  # how soon a watcher notices that something became due
 AWAY_EVERY_S = 0.8  # an unhealthy instance is looked for this often, so that it is used soon after it is back
@@ -42,7 +42,10 @@ class Watch:
 
 
 class HealthMonitor:
-    """Probes by `/api/version`, `/api/ps` and `/api/tags`; writes what it learns into the instances and then calls `on_news`."""
+    """Probes by `/api/version`, `/api/ps` and `/api/tags`; writes what it learns into the instances.
+
+    Then it calls `on_news`; and before that `on_lost`, when an instance does not answer any more.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class HealthMonitor:
         interval_s: float,
         is_busy: Callable[[], bool],
         on_news: Callable[[], None],
+        on_lost: Callable[[Instance], None],
         clock: Callable[[], float] = time.monotonic,
         rng: Random,
     ) -> None:
@@ -60,6 +64,7 @@ class HealthMonitor:
         self._interval_s = interval_s
         self._is_busy = is_busy
         self._on_news = on_news
+        self._on_lost = on_lost
         self._clock = clock
         self._rng = rng
         self._watches: dict[Member, Watch] = {}
@@ -78,19 +83,19 @@ class HealthMonitor:
         for member in self._members:
             self._ensure_watcher(self._watch_of(member))
 
-    async def look(self, members: Iterable[Member], limit_s: float = FIRST_LOOK_S) -> None:
-        """Probe these now, all at once; those that take longer go on without the caller."""
+    async def look(self, members: Iterable[Member], limit_s: float | None = None) -> None:
+        """Probe these now, all at once; those that take longer than a first look may go on without the caller."""
         probes = [self._probe_soon(self._watch_of(member)) for member in members]
         if probes:
-            await asyncio.wait(probes, timeout=limit_s)
+            await asyncio.wait(probes, timeout=FIRST_LOOK_S if limit_s is None else limit_s)
 
-    async def refresh_models(self, max_age_s: float, limit_s: float = FIRST_LOOK_S) -> None:
+    async def refresh_models(self, max_age_s: float) -> None:
         """List the models anew where the list is older than that."""
         now = self._clock()
         stale = [watch for watch in map(self._watch_of, self._members) if watch.listed_at is None or now - watch.listed_at > max_age_s]
         for watch in stale:
             watch.listed_at = None
-        await self.look([watch.member for watch in stale], limit_s)
+        await self.look([watch.member for watch in stale])
 
     def expire_models(self, member: Member) -> None:
         """The instance has just contradicted its list: ask for it at the next probe, and that soon."""
@@ -138,7 +143,7 @@ class HealthMonitor:
 
     def _period_s(self, watch: Watch) -> float:
         instance = watch.member.instance
-        if instance.state is InstanceState.UNHEALTHY:
+        if instance.state is InstanceState.UNHEALTHY or instance.missed_probes:
             period_s = AWAY_EVERY_S
         elif instance.load.in_flight:
             period_s = BUSY_EVERY_S
@@ -189,6 +194,8 @@ class HealthMonitor:
             if move is not None:
                 self._journal.breaker_moved(instance, [move])
         self._journal.state_changed(instance, *after_probe(instance, probe))
+        if instance.state is InstanceState.UNHEALTHY:
+            self._on_lost(instance)
         watch.probed_at = self._clock()
         watch.due_at = watch.probed_at + self._period_s(watch) * self._rng.uniform(1 - JITTER, 1 + JITTER)
         self._on_news()

@@ -9,6 +9,7 @@ from typing import Any
 
 from gleitzeit_nb.core.admission import Grant, Hopeless
 from gleitzeit_nb.core.faults import Blame, Cause
+from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Lease, Outcome
 from gleitzeit_nb.core.models import display
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route
@@ -55,6 +56,8 @@ class Try:
     answer: Answer
     lines: AsyncIterator[Mapping[str, Any]]
     spoke: bool = False  # a line has come
+    patience: Limit = field(default_factory=Limit)  # around the wait for the next line
+    lost: bool = False  # a health probe says that waiting is in vain
 
 
 @dataclass(eq=False)
@@ -189,13 +192,23 @@ class Journey:
 
     async def _next_line(self, attempt: Try) -> Mapping[str, Any] | None:
         left_s = self.left_s
-        if left_s is None:
+        if left_s is None and attempt.spoke:
             return await anext(attempt.lines, None)
+        attempt.patience = Limit(left_s)
         try:
-            async with Limit(left_s):
+            async with attempt.patience:
                 return await anext(attempt.lines, None)
         except TimeoutError as exc:
+            if attempt.lost:
+                raise InstanceFault(Cause.FIRST_BYTE_TIMEOUT, "and it does not answer health probes") from exc
             raise self._out_of_time(attempt) from exc
+
+    def lose(self, instance: Instance) -> None:
+        """A health probe found that `instance` is gone: don't wait for its first token until the long time for a load is over."""
+        attempt = self.current
+        if attempt is not None and attempt.lease.instance is instance and not attempt.spoke:
+            attempt.lost = True
+            attempt.patience.expire()
 
     def _out_of_time(self, attempt: Try) -> PoolError:
         self._note(attempt, "deadline", "the deadline ran out")

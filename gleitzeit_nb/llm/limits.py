@@ -7,11 +7,14 @@ from types import TracebackType
 
 
 class Limit:
-    """`async with Limit(s):` raises TimeoutError when the block takes longer; a cancel from outside stays a cancel."""
+    """`async with Limit(s):` raises TimeoutError when the block takes longer; a cancel from outside stays a cancel.
+
+    `expire` ends it early, from elsewhere on the same loop. Without a number it only ever ends that way.
+    """
 
     __slots__ = ("_cancels_before", "_fired", "_handle", "_limit_s", "_task")
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float | None = None) -> None:
         self._limit_s = limit_s
         self._fired = False
         self._cancels_before = 0
@@ -21,21 +24,24 @@ class Limit:
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
         self._cancels_before = _cancels(self._task)
-        self._handle = asyncio.get_running_loop().call_later(max(0.0, self._limit_s), self._fire)
+        if self._limit_s is not None:
+            self._handle = asyncio.get_running_loop().call_later(max(0.0, self._limit_s), self.expire)
 
     async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
         if self._handle is not None:
             self._handle.cancel()
+        self._task, task = None, self._task
         if not self._fired:
             return
-        uncancel = getattr(self._task, "uncancel", None)  # Python 3.11
+        uncancel = getattr(task, "uncancel", None)  # Python 3.11
         outside = uncancel is not None and uncancel() > self._cancels_before
         if kind is not None and issubclass(kind, asyncio.CancelledError) and not outside:
-            raise TimeoutError(f"took longer than {self._limit_s:.3g} s") from exc
+            raise TimeoutError("a limit of time was reached") from exc
 
-    def _fire(self) -> None:
-        self._fired = True
-        if self._task is not None:
+    def expire(self) -> None:
+        """Now, if the block is still being waited for."""
+        if self._task is not None and not self._fired:
+            self._fired = True
             self._task.cancel()
 
 

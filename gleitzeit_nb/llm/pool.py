@@ -109,10 +109,16 @@ class OllamaPoolManager:
             interval_s=settings.balancing.health_check_interval_s,
             is_busy=lambda: bool(members.in_flight or len(queue)),
             on_news=dispatcher.pump,
+            on_lost=self._lose,
             clock=clock,
             rng=rng,
         )
         return Parts(settings, members, dispatcher, health, journal, clock, rng)
+
+    def _lose(self, instance: Instance) -> None:
+        if self._parts is not None:
+            for journey in tuple(self._parts.active):
+                journey.lose(instance)
 
     async def close(self) -> None:
         """End what runs: waiting and running requests raise EngineClosedError. Safe to call twice."""

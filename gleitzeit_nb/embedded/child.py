@@ -48,11 +48,12 @@ class Child:
         self._notes = notes
         self.address = address
         # Loopback only: no proxy of the environment, no TLS context, and no read limit, since a prompt may take minutes.
+        # One connection for each request: an idle one would hold one of the server's few threads for 5 s, then break.
         self._client: httpx.AsyncClient = httpx.AsyncClient(
             base_url=address,
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(None, connect=_CONNECT_S),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=16),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             trust_env=False,
             verify=False,
         )

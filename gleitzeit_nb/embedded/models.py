@@ -1,7 +1,7 @@
 """Which models are loaded, for how long, and who may use them: one load at a time, as in Ollama.
 
     absent ──load──▶ loaded ──(other num_ctx asked: retiring)──▶ idle ──▶ absent
-                       │ └──────── expired while idle, evicted, unloaded ──▶ absent
+                       │ └──────── expired while idle, unloaded ──▶ absent
                        └── its process died ──▶ absent; the next request loads again
 
 A request for a loaded model waits for one of its slots without bound; a request that must load waits in a bounded queue.
@@ -33,7 +33,6 @@ class Limits:
 
     parallel: int = 1
     max_queue: int = 512
-    max_loaded: int = 3
     keep_alive_s: float = 300.0
     num_ctx: int = 4096
     threads: int = 1
@@ -64,7 +63,7 @@ class ModelTable:
         self.limits = limits
         self._clock = clock
         self._loaded: dict[str, Loaded] = {}
-        self._loading = asyncio.Lock()  # invariant: at most one child starts, and the table's size is decided by its holder
+        self._loading = asyncio.Lock()  # invariant: at most one child starts, and only its holder adds an entry
         self._pending = 0
         self._idle = asyncio.Event()  # pulsed whenever some model loses its last user or its process
 
@@ -112,29 +111,18 @@ class ModelTable:
             self._pending -= 1
 
     async def _make_room(self, model: ServedModel) -> None:
-        """End the model's own process if it is of another shape or dead, and idle ones above the limit. Waits for their users."""
+        """End the model's process if it has one of another shape, or a dead one. Waits for its users."""
         own = self._loaded.get(model.name)
-        if own is not None:
-            own.retiring = True  # from here on its new requests queue behind this load
-            try:
-                if own.child.alive:
-                    await self._until(lambda: own.users == 0 or not own.child.alive)
-                await self._unload(own)
-            finally:
-                own.retiring = False
-        while len(self._loaded) >= self.limits.max_loaded:
-            await self._until(self._room_can_be_had)
-            idle = [entry for entry in self._loaded.values() if entry.users == 0]
-            if idle:
-                await self._unload(min(idle, key=lambda entry: entry.keep_alive_s))
-
-    def _room_can_be_had(self) -> bool:
-        return len(self._loaded) < self.limits.max_loaded or any(entry.users == 0 for entry in self._loaded.values())
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self._idle.clear()
-            await self._idle.wait()
+        if own is None:
+            return
+        own.retiring = True  # from here on its new requests queue behind this load
+        try:
+            while own.users and own.child.alive:
+                self._idle.clear()
+                await self._idle.wait()
+            await self._unload(own)
+        finally:
+            own.retiring = False
 
     async def _load(self, model: ServedModel, num_ctx: int | None) -> Loaded:
         context = model.context_length(num_ctx, self.limits.num_ctx)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable
@@ -91,8 +92,11 @@ def serve(
     listener = listen(settings.host, settings.port)
     with listener:
         url = url_of(listener)
+        line = f"Embedded instance with {settings.model} on {url} (Ctrl-C stops it)"
+        if token is None and not is_loopback(listener):
+            line += " – open to everyone who can reach this address; --token closes it"
         with suppress(KeyboardInterrupt):  # the server has ended in order before it passes the interrupt on
-            run(settings, listener, lambda server: announce(f"Embedded instance with {settings.model} on {url} (Ctrl-C stops it)"))
+            run(settings, listener, lambda server: announce(line))
 
 
 def default_threads(cpus: int) -> int:
@@ -128,10 +132,12 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
 def run(settings: ServerSettings, listener: socket.socket, on_ready: Callable[[uvicorn.Server], None]) -> None:
     """Serve on `listener` until the server is told to exit; children end with it."""
-    import ipaddress
-
     import uvicorn
 
     from gleitzeit_nb.embedded.api import build_app
@@ -157,9 +163,8 @@ def run(settings: ServerSettings, listener: socket.socket, on_ready: Callable[[u
             await table.close()  # first: requests that still run end with it, instead of being waited for
             await super().shutdown(sockets)
 
-    loopback = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
     config = uvicorn.Config(
-        build_app(table, loopback=loopback, token=settings.token),
+        build_app(table, loopback=is_loopback(listener), token=settings.token),
         http="h11",
         ws="none",
         loop="asyncio",

@@ -146,6 +146,25 @@ async def test_other_output_before_the_handshake_is_skipped() -> None:
     assert not child.alive
 
 
+def established(port: int) -> int:
+    """Open connections of this machine to a port on loopback."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(1 for row in rows if row[2] == f"0100007F:{port:04X}" and row[3] == "01")
+
+
+@pytest.mark.model
+async def test_no_connection_to_a_child_is_left_idle(smollm2_weights: Path) -> None:
+    """llama-server has few threads; an idle connection holds one for 5 s, and has been seen to keep 40 small requests waiting for 15 s."""
+    child = await Child.start(smollm2_weights, slots=1, num_ctx=128, threads=1, embedding=False)
+    try:
+        answers = await asyncio.gather(*(child.post("/tokenize", {"content": "x"}) for _ in range(40)))
+        assert all(len(answer["tokens"]) == 1 for answer in answers)
+        port = int(child.address.rpartition(":")[2])
+        await asyncio.to_thread(wait_until, lambda: established(port) == 0, 3)
+    finally:
+        await child.stop()
+
+
 async def test_a_cancelled_load_leaves_no_process(tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     loading = asyncio.create_task(start(f"open({str(mark)!r}, 'w').write(str(os.getpid())); import time; time.sleep(600)"))

@@ -15,6 +15,8 @@ from tests.embedded.conftest import COLORS, MODEL, Connect, Launch, bearer, chil
 pytestmark = pytest.mark.model
 
 LONG = {"temperature": 0, "num_predict": 4000, "stop": []}
+# An answer of at least 250,000 numbers: it cannot end before its bound of 10 contexts, which takes minutes.
+ENDLESS = {"type": "array", "minItems": 500, "items": {"type": "array", "items": {"type": "integer"}, "minItems": 500}}
 STORY = [{"role": "user", "content": "Tell me a very long story about a lighthouse."}]
 
 
@@ -65,7 +67,7 @@ def test_a_reload_waits_for_the_running_request(client: ollama.Client) -> None:
 def test_a_lost_client_stops_the_generation(embedded: EmbeddedInstance, client: ollama.Client, moment: str) -> None:
     client.generate(MODEL)
     (child,) = children(embedded.pid)
-    body = {"model": MODEL, "messages": STORY, "options": LONG, "stream": moment != "without streaming"}
+    body = {"model": MODEL, "messages": STORY, "options": {"num_predict": -1}, "format": ENDLESS, "stream": moment != "without streaming"}
     if moment == "before the first chunk":  # a prompt that takes long to read
         body["messages"] = [{"role": "user", "content": "lighthouse " * 3000}]
     with httpx.Client(base_url=embedded.url, headers=bearer(embedded), timeout=httpx.Timeout(60, read=1.0), trust_env=False) as leaving:
@@ -81,7 +83,7 @@ def test_a_lost_client_stops_the_generation(embedded: EmbeddedInstance, client: 
         time.sleep(0.3)  # a span to measure over
         return cpu_ticks(child) - before <= 1
 
-    wait_until(idle)
+    wait_until(idle, limit_s=20)
     assert children(embedded.pid) == [child]
     assert client.chat(MODEL, COLORS, options={"num_predict": 2}).eval_count == 2
 

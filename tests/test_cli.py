@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -19,7 +20,10 @@ import yaml
 from gleitzeit_nb.cli import main
 from gleitzeit_nb.cli.models import exit_code
 from gleitzeit_nb.cli.terminal import ProgressBar, shower
+from gleitzeit_nb.config import load
 from gleitzeit_nb.core.execution import ExecutionResult
+from gleitzeit_nb.errors import SandboxError
+from gleitzeit_nb.sandbox import Sandbox
 from tests.support.model import model_cache
 
 Write = Callable[[str], Path]
@@ -231,6 +235,85 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(project_root: Path) ->
 )
 def test_run_exits_with_what_the_code_exited_with(status: Any, code: int | None, expected: int) -> None:
     assert exit_code(ExecutionResult(status, "docker-sandbox", exit_code=code)) == expected
+
+
+@pytest.fixture(scope="module")
+def isolation() -> str:
+    """The mode that untrusted code gets here; skips where none can be had."""
+
+    async def settle() -> str:
+        async with Sandbox(load(environ={}).sandbox) as sandbox:
+            return (await sandbox.resolve_default())[0]
+
+    try:
+        return asyncio.run(settle())
+    except SandboxError as error:
+        pytest.skip(f"no sandbox can be had: {str(error).splitlines()[0]}")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "expected", "out", "err"),
+    [
+        ("print(6 * 7)", [], 0, "42\n", ""),
+        ("import sys; print('to err', file=sys.stderr)", [], 0, "", "to err\n"),
+        ("import sys; sys.exit(3)", [], 3, "", ""),
+        ("1 / 0", [], 1, "", "ZeroDivisionError: division by zero\n"),
+        ("def f(:", [], 1, "", "SyntaxError"),
+        ("print('before', flush=True)\nwhile True: pass", ["--timeout", "1"], 124, "before\n", "timeout: "),
+        ("x = bytearray(10**9)", ["--memory", "64m"], 137, "", "oom: "),
+        ("import os; os.kill(os.getpid(), 11)", [], 139, "", ""),
+    ],
+)
+def test_run_shows_what_the_code_printed_and_exits_as_it_did(
+    isolation: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], code: str, arguments: list[str], expected: int, out: str, err: str
+) -> None:
+    path = tmp_path / "code.py"
+    path.write_text(code)
+    status = main(["run", str(path), *arguments])
+    shown = capfd.readouterr()
+    if expected == 137 and status == 1:  # where memory is bounded per process, the code gets a MemoryError instead
+        assert "MemoryError" in shown.err
+        return
+    assert (status, shown.out) == (expected, out)
+    assert err in shown.err
+    assert "gleitzeit_nb" not in shown.err
+
+
+def test_run_reads_standard_input_and_prints_json(
+    isolation: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("print('hi')"))
+    assert main(["run", "-", "--json", "--mode", isolation]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["status"], result["stdout"], result["mode"]) == ("ok", "hi\n", isolation)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--mode", "local"], "switched off"),
+        (["--mode", "docker-sandbx"], "docker-sandbox"),
+        (["--memory", "lots"], "512m"),
+        (["--memory", "1m"], "16 MiB"),
+    ],
+)
+def test_run_says_why_it_ran_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    path = tmp_path / "code.py"
+    path.write_text("open('/tmp/it-ran', 'w')")
+    assert main(["run", str(path), *arguments]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_an_interrupt_kills_the_run(isolation: str, project_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "code.py"
+    path.write_text("print('begun', flush=True)\nwhile True: pass")
+    process = command(project_root, "run", str(path))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
 
 
 def test_a_file_that_is_not_there_is_a_mistake_in_the_arguments(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ LAYERS = (
     {"events", "snapshot", "protocols"},
     {"config"},
     {"llm", "sandbox", "embedded", "batch", "workflow", "fleet"},
+    {"doctor"},
     {"engine"},
     {"metrics", "runtime"},
     {"client"},

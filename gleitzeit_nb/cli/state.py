@@ -13,7 +13,7 @@ from gleitzeit_nb.cli.terminal import is_terminal, say
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from gleitzeit_nb.engine import Finding
+    from gleitzeit_nb.doctor import Finding
     from gleitzeit_nb.snapshot import Snapshot
 
 _MARKS = {"ok": "✓", "warn": "!", "missing": "✗"}

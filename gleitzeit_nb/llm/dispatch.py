@@ -119,13 +119,8 @@ class Dispatcher:
 
     def _settle(self, turn: Turn, outcome: Grant | Hopeless) -> None:
         turn.outcome = outcome
-        if turn.future is None:
-            return
-        if not turn.future.done():
-            turn.future.set_result(None)
-        elif isinstance(outcome, Grant):
-            # It was cancelled and has not noticed yet. Not from inside this pump: another request is to get the slot.
-            asyncio.get_running_loop().call_soon(self.end, outcome.lease, Outcome.IGNORED)
+        if turn.future is not None and not turn.future.done():
+            turn.future.set_result(None)  # one that is cancelled finds its outcome in `_abandon`
 
     def _abandon(self, turn: Turn) -> None:
         if isinstance(turn.outcome, Grant):

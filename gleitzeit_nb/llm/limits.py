@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import TracebackType
 
 
@@ -33,8 +34,7 @@ class Limit:
         self._task, task = None, self._task
         if not self._fired:
             return
-        uncancel = getattr(task, "uncancel", None)  # Python 3.11
-        outside = uncancel is not None and uncancel() > self._cancels_before
+        outside = _take_back(task) > self._cancels_before
         if kind is not None and issubclass(kind, asyncio.CancelledError) and not outside:
             raise TimeoutError("a limit of time was reached") from exc
 
@@ -45,6 +45,13 @@ class Limit:
             self._task.cancel()
 
 
+# Python 3.10 counts no cancels: there a cancel from outside in the very step in which the limit fires is taken for the limit's.
+
+
 def _cancels(task: asyncio.Task[object] | None) -> int:
-    cancelling = getattr(task, "cancelling", None)  # Python 3.11
-    return cancelling() if cancelling is not None else 0
+    return task.cancelling() if sys.version_info >= (3, 11) and task is not None else 0
+
+
+def _take_back(task: asyncio.Task[object] | None) -> int:
+    """Undo the limit's own cancel; how many are left."""
+    return task.uncancel() if sys.version_info >= (3, 11) and task is not None else 0

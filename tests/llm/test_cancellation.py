@@ -20,7 +20,7 @@ async def cancelled(task: asyncio.Future[object]) -> None:
 
 def is_unblamed(pool: OllamaPoolManager) -> bool:
     (view,) = pool.instance_views()
-    return (view.failed_requests, view.breaker, view.state) == (0, "closed", "healthy")
+    return (view.total_requests, view.failed_requests, view.breaker, view.state) == (0, 0, "closed", "healthy")
 
 
 @pytest.mark.parametrize("token_s", [3600.0, 0.005], ids=["before the first token", "between tokens"])

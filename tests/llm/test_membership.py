@@ -51,6 +51,13 @@ async def test_a_removed_instance_finishes_and_then_is_let_go() -> None:
             await pool.remove_instance("a")
 
 
+async def test_a_removed_instance_that_is_idle_is_let_go_at_once() -> None:
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b) as pool:
+        transport = pool._parts.members.named("a").transport  # type: ignore[union-attr]
+        await pool.remove_instance("a")
+        await until(lambda: "closed" in repr(transport))
+
+
 async def test_removing_the_last_hope_ends_the_wait() -> None:
     async with FakeOllama("a") as a, pool_of(a, max_concurrent=1) as pool:
         a.gate.clear()

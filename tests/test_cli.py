@@ -304,6 +304,27 @@ def test_run_says_why_it_ran_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.docker
+def test_images_list_says_which_image_each_mode_would_use(
+    docker_daemon: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, a_file: Write
+) -> None:
+    monkeypatch.setenv("GLEITZEIT_CONFIG", str(a_file("python: {modes: {docker-none: {image: 'nobody/has:this'}}}")))
+    assert main(["images", "list"]) == 1
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert set(lines) == {"docker-sandbox", "docker-none"}
+    assert "docker pull nobody/has:this" in lines["docker-none"]
+
+
+@pytest.mark.parametrize("arguments", [["images", "list"], ["images", "build"], ["run", os.devnull, "--mode", "docker-sandbox"]])
+def test_without_a_docker_daemon_the_message_says_what_to_start(arguments: list[str], project_root: Path, tmp_path: Path) -> None:
+    # In a process of its own: Docker's SDK leaves a socket open when nobody listens, which is an error in tests.
+    process = command(project_root, *arguments, env={**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"})
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert "DOCKER_HOST" in err
+    assert "Traceback" not in err
+
+
 def test_an_interrupt_kills_the_run(isolation: str, project_root: Path, tmp_path: Path) -> None:
     path = tmp_path / "code.py"
     path.write_text("print('begun', flush=True)\nwhile True: pass")

@@ -30,7 +30,7 @@ NODE_SCRIPT = """
 import * as model from './lib/model.js';
 let text = '';
 for await (const piece of process.stdin) text += piece;
-const outcome = message => { try { return model.readSnapshot(message); } catch (error) { return String(error.message); } };
+const outcome = message => { try { return model.readMessage(message); } catch (error) { return String(error.message); } };
 const views = { WarmModel: model.warmModel, InstanceView: model.instanceView, ModeView: model.modeView,
                 FailoverView: model.failoverView, RunView: model.runView, Snapshot: model.snapshot };
 const fields = Object.fromEntries(Object.entries(views).map(([name, view]) => [name, Object.keys(view.fields)]));
@@ -128,7 +128,7 @@ def replaced(value: dict[str, Any], path: tuple[str | int, ...], new: object) ->
 
 def test_the_panel_reads_the_snapshot_that_the_kernel_writes(read: Callable[..., dict[str, Any]]) -> None:
     message = {"type": "snapshot", "snapshot": example()}
-    assert read(message)["outcomes"] == [example()]
+    assert read(message)["outcomes"] == [message]
 
 
 def test_the_panel_and_the_kernel_name_the_same_fields(read: Callable[..., dict[str, Any]]) -> None:
@@ -153,8 +153,13 @@ def test_another_version_is_refused_with_what_to_do(read: Callable[..., dict[str
 
 
 def test_other_messages_and_unknown_fields_are_passed_over(read: Callable[..., dict[str, Any]]) -> None:
-    outcomes = read({"type": "farewell"}, {"type": "snapshot", "snapshot": {**example(), "newer": 1}})["outcomes"]
-    assert outcomes == [None, example()]
+    outcomes = read({"type": "done", "of": "drain"}, {"type": "snapshot", "snapshot": {**example(), "newer": 1}})["outcomes"]
+    assert outcomes == [None, {"type": "snapshot", "snapshot": example()}]
+
+
+def test_a_refusal_of_the_kernel_is_read(read: Callable[..., dict[str, Any]]) -> None:
+    [outcome] = read({"type": "error", "of": "drain", "text": "This kernel has no instance 'x'."})["outcomes"]
+    assert outcome == {"type": "refusal", "text": "This kernel has no instance 'x'."}
 
 
 def test_the_parts_without_a_browser_pass_under_node(builder: ModuleType) -> None:

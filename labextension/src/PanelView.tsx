@@ -95,7 +95,7 @@ export class GleitzeitPanel extends ReactWidget {
       label: instance.draining ? trans.__('Resume %1', instance.id) : trans.__('Drain %1', instance.id),
       caption: instance.draining ? trans.__('Give it requests again') : trans.__('Finish what it has, give it nothing new'),
       describedBy: { args: null },
-      execute: () => link.command({ type: verb, instance: instance.id })
+      execute: () => link.send({ type: verb, instance: instance.id })
     });
     commands.addCommand('copy-url', {
       label: trans.__('Copy its address'),

@@ -29,6 +29,14 @@ export type OnMenu = (instance: InstanceView, anchor: HTMLElement) => void;
 /** `age`: seconds since the snapshot came, by which waiting times have moved on. */
 export function LiveView(props: Translated & { snapshot: Snapshot; age: number; onMenu: OnMenu }): React.JSX.Element {
   const { snapshot, age, trans, onMenu } = props;
+  if (snapshot.modes.length === 0) {
+    return (
+      <div className="gz-Empty" role="status">
+        <b>{trans.__('Nothing asked yet')}</b>
+        <p>{trans.__('The first %%llm or %%sandbox cell starts what will be shown here.')}</p>
+      </div>
+    );
+  }
   return (
     <div className="gz-Body">
       <Summary snapshot={snapshot} trans={trans} />

@@ -5,7 +5,7 @@ import type { Kernel, KernelMessage } from '@jupyterlab/services';
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-import { CONTROL_TARGET, ModelError, readSnapshot, type Request, type Snapshot } from './model';
+import { CONTROL_TARGET, ModelError, readMessage, type Request, type Snapshot } from './model';
 
 /**
  * no-notebook ─ follow ─→ no-kernel ─ kernel ─→ unasked ─ attach ─→ connecting ─→ live | not-loaded | incompatible
@@ -40,10 +40,16 @@ export class KernelLink implements IDisposable {
   private askAtIdle = false;
   private busyFrom: number | null = null;
   private disposed = false;
+  private readonly refusal = new Signal<this, string>(this);
   private readonly signal = new Signal<this, LinkState>(this);
 
   get state(): LinkState {
     return this.current;
+  }
+
+  /** Why the kernel did not do what it was told, in its words. */
+  get refused(): ISignal<this, string> {
+    return this.refusal;
   }
 
   get changed(): ISignal<this, LinkState> {
@@ -94,18 +100,10 @@ export class KernelLink implements IDisposable {
     }
   }
 
-  /**
-   * Tells the kernel to do something, also while a cell runs. Each time by a comm of its own: ipykernel (7.4) hands the messages
-   * of a comm to the shell from which it last sent on it, and the snapshots come from a thread, which counts as the main shell.
-   */
-  async command(request: Request): Promise<void> {
-    const kernel = this.kernel;
-    if (kernel && !kernel.isDisposed) {
-      const comm = kernel.createComm(CONTROL_TARGET);
-      await pastMainShell(kernel, comm);
-      comm.open();
-      comm.send(request);
-      comm.close();
+  /** Tells the kernel to do something. What came of it shows in the next snapshot, or as a refusal. */
+  send(request: Request): void {
+    if (this.comm && !this.comm.isDisposed) {
+      this.comm.send(request);
     }
   }
 
@@ -181,8 +179,7 @@ export class KernelLink implements IDisposable {
     // A kernel that does not know the target closes the comm before it reports idle: only then is it clear that somebody listens.
     await comm.open().done.catch(() => undefined);
     if (this.comm === comm) {
-      const hello: Request = { type: 'hello' };
-      comm.send(hello);
+      this.send({ type: 'hello' });
     }
   }
 
@@ -204,9 +201,11 @@ export class KernelLink implements IDisposable {
       return;
     }
     try {
-      const snapshot = readSnapshot(message.content.data);
-      if (snapshot) {
-        this.become({ kind: 'live', snapshot, receivedAt: Date.now() });
+      const said = readMessage(message.content.data);
+      if (said?.type === 'snapshot') {
+        this.become({ kind: 'live', snapshot: said.snapshot, receivedAt: Date.now() });
+      } else if (said?.type === 'refusal') {
+        this.refusal.emit(said.text);
       }
     } catch (error) {
       if (!(error instanceof ModelError)) {

@@ -1,7 +1,7 @@
 /** Plugins: the side panel, its command, and the item in the status bar. Only the notebook tracker is required. */
 
 import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ICommandPalette } from '@jupyterlab/apputils';
+import { ICommandPalette, Notification } from '@jupyterlab/apputils';
 import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
@@ -24,6 +24,8 @@ function activate(
   const trans = (translator ?? nullTranslator).load('gleitzeit_nb');
   const link = new KernelLink();
   const panel = new GleitzeitPanel(link, trans);
+
+  link.refused.connect((_, text) => Notification.error(text, { autoClose: 8000 }));
 
   const follow = (_: INotebookTracker, notebook: NotebookPanel | null): void => {
     link.follow(notebook?.sessionContext ?? null);

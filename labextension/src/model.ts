@@ -129,15 +129,22 @@ export type Request = { type: 'hello' } | { type: 'drain' | 'resume'; instance: 
 const envelope = record({ type: text });
 const versioned = record({ snapshot: record({ schema_version: number }) });
 const carried = record({ snapshot });
+const refusal = record({ of: text, text });
 
-/** The snapshot in a message of the control comm; null for other messages. Throws ModelError. */
-export function readSnapshot(message: unknown): Snapshot | null {
-  if (envelope(message, '').type !== 'snapshot') {
+export type Message = { readonly type: 'snapshot'; readonly snapshot: Snapshot } | { readonly type: 'refusal'; readonly text: string };
+
+/** A message of the control comm; null for those of no interest here. Throws ModelError. */
+export function readMessage(message: unknown): Message | null {
+  const { type } = envelope(message, '');
+  if (type === 'error') {
+    return { type: 'refusal', text: refusal(message, '').text };
+  }
+  if (type !== 'snapshot') {
     return null;
   }
   const version = versioned(message, '').snapshot.schema_version;
   if (version !== SCHEMA_VERSION) {
     throw new ModelError('snapshot', `of version ${SCHEMA_VERSION} but ${version}: update gleitzeit-nb and reload the page`);
   }
-  return carried(message, '').snapshot;
+  return { type, snapshot: carried(message, '').snapshot };
 }

@@ -15,23 +15,26 @@ from tests.support.lab import NotebookPage, running_lab
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 WAIT_MS = 30_000
 
-# The kernel's half of the protocol: hello brings snapshots, sent from a thread as the engine does; drain and resume change them.
+# The kernel's half of the protocol: hello brings snapshots, sent from a thread as the engine does, in the context of the message
+# that asked (ipykernel hands a comm's messages to the subshell that it last published from); drain and resume change them.
 KERNEL_SIDE = """
-import json, threading
+import contextvars, json, threading
 snapshot = json.loads({snapshot!r})
 heard, views = [], []
 
 def publish():
     snapshot["seq"] += 1
-    for view in views:
-        view.send({{"type": "snapshot", "snapshot": snapshot}})
+    for view, context in views:
+        context.copy().run(view.send, {{"type": "snapshot", "snapshot": snapshot}})
 
 def on_open(comm, message):
     def on_message(message):
         data = message["content"]["data"]
         heard.append(data)
         if data["type"] == "hello":
-            views.append(comm)
+            views.append((comm, contextvars.copy_context()))
+        if data.get("instance") == "stubborn":
+            comm.send({{"type": "error", "of": data["type"], "text": "It will not."}})
         for instance in snapshot["instances"]:
             if data.get("instance") == instance["id"]:
                 instance["draining"] = data["type"] == "drain"
@@ -124,6 +127,15 @@ def test_drain_and_resume_reach_the_kernel(open_notebook: OpenNotebook) -> None:
     notebook.run(1)
     expected = "[{'type': 'hello'}, {'type': 'drain', 'instance': 'local'}, {'type': 'resume', 'instance': 'local'}]"
     expect(notebook.output(1)).to_contain_text(expected)
+
+
+def test_a_refusal_is_shown_in_the_kernels_words(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook(cells(snapshot(instance("stubborn"))))
+    notebook.run(0)
+    panel = notebook.show_panel()
+    expect(row(panel, "stubborn")).to_contain_text("OK", timeout=WAIT_MS)
+    choose(notebook, panel, "stubborn", "Drain stubborn")
+    expect(notebook.page.get_by_text("It will not.").first).to_be_visible(timeout=WAIT_MS)
 
 
 def test_the_kernel_answers_the_panel_while_a_cell_runs(open_notebook: OpenNotebook) -> None:

@@ -50,6 +50,7 @@ STATUSES: Mapping[int, Cause] = {
     408: Cause.FIRST_BYTE_TIMEOUT,
     429: Cause.BUSY,
     499: Cause.DISCONNECTED,
+    501: Cause.BAD_REQUEST,  # the model cannot do it, such as embeddings with a model for text; nor could it elsewhere
 }
 
 # Ollama answers these with a 500 although the request is what is wrong (server/routes.go, option parsing and format checks).

@@ -49,9 +49,13 @@ class Limit:
 
 
 def _cancels(task: asyncio.Task[object] | None) -> int:
-    return task.cancelling() if sys.version_info >= (3, 11) and task is not None else 0
+    if sys.version_info >= (3, 11):
+        return task.cancelling() if task is not None else 0
+    return 0
 
 
 def _take_back(task: asyncio.Task[object] | None) -> int:
     """Undo the limit's own cancel; how many are left."""
-    return task.uncancel() if sys.version_info >= (3, 11) and task is not None else 0
+    if sys.version_info >= (3, 11):
+        return task.uncancel() if task is not None else 0
+    return 0

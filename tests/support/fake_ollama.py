@@ -102,6 +102,7 @@ class FakeOllama:
         token_s: float = 0.0,
         load_s: float = 0.0,
         on_gpu: bool = False,
+        embeds: bool = True,
         api_key: str | None = None,
     ) -> None:
         self.id = id
@@ -110,6 +111,7 @@ class FakeOllama:
         self.token_s = token_s
         self.load_s = load_s
         self.on_gpu = on_gpu
+        self.embeds = embeds
         self.api_key = api_key
         self.fault: Fault | None = None
         self.faults: list[Fault | None] = []
@@ -324,6 +326,9 @@ class FakeOllama:
         return {"model": name, "created_at": "2026-01-05T10:00:00.000000001Z", **said, "done": done}
 
     async def _embed(self, request: Request, connection: _Connection) -> None:
+        if not self.embeds:
+            await connection.send_json(501, {"error": "This server does not support embeddings. Start it with `--embeddings`"})
+            return
         inputs = request.body.get("input", [])
         texts = [inputs] if isinstance(inputs, str) else inputs
         vectors = [[byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:4]] for text in texts]

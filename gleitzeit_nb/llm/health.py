@@ -103,6 +103,13 @@ class HealthMonitor:
         watch.listed_at = None
         watch.due_at = 0.0
 
+    def forget(self, member: Member) -> None:
+        """It does not belong to the pool any more."""
+        watch = self._watches.pop(member, None)
+        for task in (watch.task, watch.probing) if watch is not None else ():
+            if task is not None:
+                task.cancel()
+
     async def close(self) -> None:
         self._closed = True
         tasks = [task for watch in self._watches.values() for task in (watch.task, watch.probing) if task is not None]
@@ -134,8 +141,6 @@ class HealthMonitor:
         finally:
             watch.task = None
             self._running -= 1
-            if watch.member.retired:
-                self._watches.pop(watch.member, None)
 
     def _come_earlier(self, watch: Watch) -> None:
         """What was to be probed late is due sooner when requests run there, or when it has failed since."""

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from gleitzeit_nb.core.admission import Grant, Hopeless
-from gleitzeit_nb.core.faults import Blame, Cause
+from gleitzeit_nb.core.faults import TRAITS, Blame, Cause
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Lease, Outcome
 from gleitzeit_nb.core.models import display
@@ -74,9 +74,10 @@ class Journey:
     attempts: list[Attempt] = field(default_factory=list)
     queue_s: float = 0.0
     _tries: int = 0  # with the current model
-    _excluded: dict[str, Blame] = field(default_factory=dict)  # who has failed, and who is to blame for it
+    _excluded: dict[str, Cause] = field(default_factory=dict)  # who has failed this request, and how
     _left: tuple[str, str] | None = None  # (instance, why it was left): a failover that has no target yet
     _listed_anew: bool = False
+    _came_back: bool = False
 
     def __post_init__(self) -> None:
         self.models = [self.request.model, *self.request.fallback_models]
@@ -132,8 +133,22 @@ class Journey:
             if not self._listed_anew and is_model_missing(outcome.waiter.needs, outcome.verdicts):
                 self._listed_anew = True
                 await self.parts.health.refresh_models(FRESH_S)
-            elif not self._fall_back():
+            elif not self._come_back() and not self._fall_back():
                 raise outcomes.nobody(self.request, self.model, self.attempts, outcome)
+
+    def _come_back(self) -> bool:
+        """Nobody else is left: hope once for those that were only not there, such as a server that restarts."""
+        away = [name for name, cause in self._excluded.items() if cause in (Cause.REFUSED, Cause.DISCONNECTED)]
+        if self._came_back or not away or not self._may_try_again():
+            return False
+        self._came_back = True
+        for name in away:
+            del self._excluded[name]
+        return True
+
+    def _may_try_again(self) -> bool:
+        balancing = self.parts.settings.balancing
+        return balancing.failover and self._tries <= balancing.retry_attempts
 
     def _fall_back(self) -> bool:
         """Go on with the next model, if there is one. Who failed only with the last one may be asked again."""
@@ -142,7 +157,7 @@ class Journey:
         del self.models[0]
         self._tries = 0
         self._listed_anew = False
-        self._excluded = {name: blame for name, blame in self._excluded.items() if blame is Blame.INSTANCE}
+        self._excluded = {name: cause for name, cause in self._excluded.items() if TRAITS[cause].blame is Blame.INSTANCE}
         return True
 
     async def _queued(self) -> Grant | Hopeless:
@@ -259,7 +274,7 @@ class Journey:
         if fault.cause is Cause.BUSY:
             instance.paused_until = self.parts.clock() + self._pause_s(fault)
             return
-        self._excluded[instance.id] = fault.traits.blame
+        self._excluded[instance.id] = fault.cause
         if fault.cause is Cause.MODEL_MISSING:
             instance.forget_model(lease.model)
             self.parts.health.expire_models(self.parts.members.holding(instance))
@@ -270,8 +285,7 @@ class Journey:
             return outcomes.interrupted(instance_id, f"it {fault}", attempt.answer.text)
         if not fault.traits.retryable:
             return outcomes.rejected(instance_id, fault)
-        balancing = self.parts.settings.balancing
-        if self._tries <= (balancing.retry_attempts if balancing.failover else 0) or self._fall_back():
+        if self._may_try_again() or self._fall_back():
             return None
         return outcomes.all_failed(self.model, self.attempts, attempt.verdicts)
 

@@ -82,7 +82,7 @@ class Membership:
         self._journal.changed(settings.id, "added")
         return member
 
-    def remove(self, instance_id: str) -> None:
+    def remove(self, instance_id: str) -> Member:
         """It gets nothing new; what it answers now it may finish, then its connections are closed."""
         member = self.named(instance_id)
         del self._members[instance_id]
@@ -91,6 +91,7 @@ class Membership:
         self._update()
         self._journal.changed(instance_id, "removed")
         self.released(member.instance)
+        return member
 
     def released(self, instance: Instance) -> None:
         """A lease of this instance has ended: if it was the last of one that leaves, close its connections."""

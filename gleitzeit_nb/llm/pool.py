@@ -91,9 +91,13 @@ class OllamaPoolManager:
             return
         self._loop = asyncio.get_running_loop()
         self._parts = parts = self._assemble()
-        for each in self.settings.instances:
-            parts.members.add(each)
-        await parts.health.look(parts.members)
+        try:
+            for each in self.settings.instances:
+                parts.members.add(each)
+            await parts.health.look(parts.members)
+        except BaseException:
+            await self.close()
+            raise
 
     def _assemble(self) -> Parts:
         from gleitzeit_nb.llm.ollama import open_transport
@@ -241,7 +245,7 @@ class OllamaPoolManager:
     async def remove_instance(self, instance_id: str) -> None:
         """It finishes what it is answering and gets nothing new."""
         parts = self._here()
-        parts.members.remove(instance_id)
+        parts.health.forget(parts.members.remove(instance_id))
         parts.dispatcher.pump()
 
     async def drain(self, instance_id: str) -> None:

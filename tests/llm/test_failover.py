@@ -258,6 +258,18 @@ async def test_all_down_is_an_answer_within_about_a_second_with_every_reason() -
             assert all("ejected (refused the connection), next probe in" in reason for _, reason in caught.value.rejections)
 
 
+async def test_a_server_that_restarts_is_waited_for_a_moment() -> None:
+    async with FakeOllama("a") as a:
+        async with pool_of(a, breaker=BreakerSettings(first_ejection_s=0.5, recovery_timeout_s=0.5)) as pool:
+            await a.die()
+            asking = asyncio.ensure_future(pool.chat("llama3.2", "hi"))
+            await until(lambda: pool.instance_views()[0].breaker == "open")
+            await until(lambda: [view.state for view in pool.run_views()] == ["waiting for an instance to come back"])
+            await a.listen()
+            reply = await asking
+        assert [attempt.outcome for attempt in reply.route.attempts] == ["refused", "ok"]
+
+
 async def test_waiting_for_the_first_to_come_back() -> None:
     async with FakeOllama("a") as a:
         async with pool_of(a, breaker=BreakerSettings(first_ejection_s=0.3, recovery_timeout_s=0.3)) as pool:

@@ -35,6 +35,14 @@ async def test_an_instance_can_be_added_by_a_dictionary() -> None:
             await pool.add_instance({"id": "late", "url": a.url})
 
 
+async def test_two_instances_of_one_name_are_refused_and_leave_nothing_open() -> None:
+    async with FakeOllama("a") as a:
+        pool = OllamaPoolManager(settings=PoolSettings(instances=(a.settings(), a.settings())))
+        with pytest.raises(ConfigError, match="'a' already"):
+            await pool.initialize()
+        assert repr(pool) == "<OllamaPoolManager closed>"
+
+
 async def test_a_removed_instance_finishes_and_then_is_let_go() -> None:
     async with FakeOllama("a", token_s=0.01) as a, FakeOllama("b") as b, pool_of(a, b) as pool:
         a.gate.clear()

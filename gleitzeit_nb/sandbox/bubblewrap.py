@@ -14,7 +14,17 @@ from gleitzeit_nb.sandbox.interpreter import Interpreter
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/run/current-system/sw/bin"  # a system's own bwrap may have its own AppArmor profile: first
 NEEDED = (
-    *("--args", "--as-pid-1", "--cap-drop", "--clearenv", "--die-with-parent", "--disable-userns", "--hostname", "--new-session"),
+    *(
+        "--args",
+        "--as-pid-1",
+        "--cap-drop",
+        "--chmod",
+        "--clearenv",
+        "--die-with-parent",
+        "--disable-userns",
+        "--hostname",
+        "--new-session",
+    ),
     *("--remount-ro", "--ro-bind-try", "--seccomp", "--size", "--unshare-all"),
 )
 # Beside /usr: what the loader, the C library and Python's own modules read. Not passwd, not resolv.conf, not hosts.
@@ -97,7 +107,9 @@ def describe_jail(interpreter: Interpreter, folders: Sequence[Folder], environme
         words += ["--ro-bind", mount.source, mount.path]
     for target, path in interpreter.links:
         words += ["--symlink", target, path]
-    return [*words, "--remount-ro", "/dev", "--remount-ro", "/", "--seccomp", str(seccomp), "--chdir", folders[0].path]
+    words += ["--chmod", "0555", "/dev/pts"]  # read-only its mount would be without devices, so without terminals
+    words += ["--remount-ro", "/dev", "--remount-ro", "/"]  # not what is mounted below them
+    return [*words, "--seccomp", str(seccomp), "--chdir", folders[0].path]
 
 
 def _system_view() -> Iterator[str]:

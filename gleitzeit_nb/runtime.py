@@ -10,15 +10,20 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import logging
 import os
 import queue
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from gleitzeit_nb.config import Config, load
 from gleitzeit_nb.engine import Engine
+from gleitzeit_nb.errors import EngineClosedError
+
+logger = logging.getLogger("gleitzeit_nb.runtime")
 
 T = TypeVar("T")
 
@@ -26,17 +31,23 @@ TICK_S = 0.2  # an interrupt of an awaited cell is noticed only when the kernel'
 CLEAN_UP_S = 0.3  # how long a cancelled call may take to end before its caller is let go
 
 
+EngineListener = Callable[[Engine | None], None]
+"""Told of an engine that has started, and with None when it has stopped; on whichever thread did that, and maybe twice."""
+
+
 class _Process:
     """What this process holds: at most one runtime, which is the lock's invariant."""
 
     lock = threading.Lock()
     runtime: Runtime | None = None
+    listeners: list[EngineListener] = []  # noqa: RUF012 - one for the process: they outlive the runtime that they were told by
 
     @classmethod
     def forget(cls) -> None:
         """In a forked child: neither threads nor held locks mean anything there."""
         cls.lock = threading.Lock()
         cls.runtime = None
+        cls.listeners = []
 
 
 os.register_at_fork(after_in_child=_Process.forget)
@@ -46,7 +57,7 @@ def get_runtime() -> Runtime:
     """The process's runtime; made at the first call, and anew after it was closed or the process was forked."""
     with _Process.lock:
         if _Process.runtime is None or _Process.runtime.closed:
-            _Process.runtime = Runtime()
+            _Process.runtime = Runtime(_Process.listeners)
         return _Process.runtime
 
 
@@ -56,10 +67,24 @@ def current_runtime() -> Runtime | None:
     return None if runtime is None or runtime.closed else runtime
 
 
+def on_engine(listener: EngineListener) -> Callable[[], None]:
+    """Tell `listener` of this process's engine: now if one runs, else when one starts, and when it stops. Makes nothing.
+
+    Returns the way to end it.
+    """
+    _Process.listeners.append(listener)
+    runtime = current_runtime()
+    engine = runtime.current_engine if runtime is not None else None
+    if engine is not None:
+        listener(engine)
+    return partial(_forget_listener, _Process.listeners, listener)
+
+
 class Runtime:
     """A loop on a thread, and at most one engine on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, listeners: list[EngineListener] | None = None) -> None:
+        self._listeners = listeners if listeners is not None else []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="gleitzeit-engine", daemon=True)
         self._engine: Engine | None = None
@@ -81,6 +106,11 @@ class Runtime:
         """Whether there is an engine."""
         return self._engine is not None
 
+    @property
+    def current_engine(self) -> Engine | None:
+        """The engine if there is one. Starts none and waits for nobody, so the loop itself may ask."""
+        return self._engine
+
     # -- bridging ---------------------------------------------------------------------------------------------------------
 
     def call(self, coro: Coroutine[Any, Any, T]) -> T:
@@ -94,6 +124,13 @@ class Runtime:
         except KeyboardInterrupt:
             _cancel(future)
             raise
+
+    def submit(self, coro: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start `coro` on the loop and wait for nothing: for handlers that must not block. Raises EngineClosedError."""
+        if self.closed:
+            coro.close()
+            raise EngineClosedError("the runtime is closed: the next cell that asks the pool starts a new one")
+        return asyncio.run_coroutine_threadsafe(coro, self._loop)
 
     async def acall(self, coro: Coroutine[Any, Any, T]) -> T:
         """Run `coro` on the loop and await its result from any other loop, which is kept ticking meanwhile."""
@@ -109,7 +146,7 @@ class Runtime:
             raise
         return wrapped.result()
 
-    def iterate(self, source: AsyncIterator[T], *, tick_s: float = 0.05) -> Iterator[list[T]]:
+    def iterate(self, source: AsyncIterator[T], *, tick_s: float = 0.05) -> Generator[list[T], None, None]:
         """What `source` yields, in batches: all that arrived since the last one, or [] after `tick_s` without anything.
 
         Blocks the calling thread. Closing the iterator, or an interrupt, cancels and closes the source.
@@ -126,7 +163,23 @@ class Runtime:
                 engine = Engine(self.config())
                 self.call(engine.start())
                 self._engine = engine
+                self._tell(engine)
             return self._engine
+
+    def on_engine(self, listener: EngineListener) -> Callable[[], None]:
+        """As the module's `on_engine`, of this runtime alone."""
+        self._listeners.append(listener)
+        engine = self.current_engine
+        if engine is not None:
+            listener(engine)
+        return partial(_forget_listener, self._listeners, listener)
+
+    def _tell(self, engine: Engine | None) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(engine)
+            except Exception:
+                logger.exception("a listener failed on %r", engine)
 
     def config(self) -> Config:
         """The configuration as its layers say now."""
@@ -165,6 +218,7 @@ class Runtime:
             try:
                 if engine is not None:
                     self.call(engine.stop())
+                    self._tell(None)
             finally:
                 self._stop_loop()
                 atexit.unregister(self._stop_loop)
@@ -210,7 +264,7 @@ class _Bridge(Generic[T]):
                 await close()
             self._items.put(self._END)
 
-    def batches(self, tick_s: float) -> Iterator[list[T]]:
+    def batches(self, tick_s: float) -> Generator[list[T], None, None]:
         future = asyncio.run_coroutine_threadsafe(self._pump(), self._loop)
         try:
             ended = False
@@ -236,6 +290,11 @@ class _Bridge(Generic[T]):
                 batch.append(self._items.get_nowait())
             except queue.Empty:
                 return batch
+
+
+def _forget_listener(listeners: list[EngineListener], listener: EngineListener) -> None:
+    if listener in listeners:
+        listeners.remove(listener)
 
 
 def _cancel(future: concurrent.futures.Future[Any]) -> None:

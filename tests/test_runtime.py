@@ -8,10 +8,12 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from gleitzeit_nb.runtime import Runtime, current_runtime, get_runtime
+from gleitzeit_nb.errors import EngineClosedError
+from gleitzeit_nb.runtime import Runtime, current_runtime, get_runtime, on_engine
 
 
 @pytest.fixture
@@ -149,3 +151,59 @@ def test_a_forked_child_gets_a_runtime_of_its_own() -> None:
     os.close(read)
     os.close(write)
     runtime.close()
+
+
+@pytest.fixture
+def no_instances(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An engine of this configuration asks no network."""
+    file = tmp_path / "gleitzeit.yaml"
+    file.write_text("ollama: {instances: []}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("GLEITZEIT_CONFIG", str(file))
+
+
+def test_listeners_hear_of_the_engine_that_starts_and_that_it_stopped(no_instances: None) -> None:
+    heard: list[object] = []
+    forget = on_engine(heard.append)
+    assert heard == []
+    runtime = get_runtime()
+    assert runtime.current_engine is None
+    engine = runtime.engine
+    late: list[object] = []
+    forget_late = on_engine(late.append)
+    assert (heard, late) == ([engine], [engine])
+    forget_late()
+    runtime.close()
+    assert (heard, late) == ([engine, None], [engine])
+    again = get_runtime()
+    engine = again.engine
+    assert heard[2:] == [engine], "a listener outlives the runtime that it was told by"
+    forget()
+    again.close()
+    assert len(heard) == 3
+
+
+def test_a_listener_that_fails_stops_nobody(no_instances: None, runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[object] = []
+
+    def fails(_: object) -> None:
+        raise LookupError("broken view")
+
+    runtime.on_engine(fails)
+    runtime.on_engine(heard.append)
+    assert heard == []
+    engine = runtime.engine
+    assert heard == [engine]
+    assert "broken view" in caplog.text
+
+
+def test_submit_waits_for_nothing_and_a_closed_runtime_refuses(runtime: Runtime) -> None:
+    ended: list[str] = []
+    future = runtime.submit(endless(ended))
+    assert not future.done()
+    future.cancel()
+    runtime.call(asyncio.sleep(0))
+    assert ended == ["cancelled"]
+    runtime.close()
+    with pytest.raises(EngineClosedError):
+        runtime.submit(asyncio.sleep(0))

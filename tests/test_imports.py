@@ -21,7 +21,7 @@ LAYERS = (
     {"config"},
     {"llm", "sandbox", "embedded", "batch", "workflow", "fleet"},
     {"doctor"},
-    {"engine"},
+    {"engine", "rendering"},
     {"metrics", "runtime"},
     {"client"},
     {"cli", "jupyter"},

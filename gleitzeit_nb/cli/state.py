@@ -29,13 +29,13 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from gleitzeit_nb.cli.tables import snapshot_text
+    from gleitzeit_nb.rendering.text import status_text
 
     snapshot = asyncio.run(_snapshot())
     if arguments.json:
         say(json.dumps(snapshot.to_dict(), indent=2, ensure_ascii=not is_terminal()))
     else:
-        say(snapshot_text(snapshot))
+        say(status_text(snapshot))
     return 0
 
 

@@ -141,7 +141,7 @@ class NotebookPage:
         self.page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:run-cell'); }")
 
     def run(self, cell: int) -> None:
-        """Runs a cell to its end."""
+        """Runs a cell to its end, which must not be an error."""
         before = self._count(cell)
         self.start(cell)
         self.page.wait_for_function(
@@ -151,6 +151,8 @@ class NotebookPage:
             timeout=READY_MS,
         )
         self.wait_for_kernel()
+        failure = self.output(cell).locator("[data-mime-type='application/vnd.jupyter.error']")
+        assert failure.count() == 0, failure.first.inner_text()
 
     def _count(self, cell: int) -> int | None:
         count = self._shell(f"widget.content.widgets[{cell}].model.executionCount")

@@ -53,19 +53,30 @@ class EmbeddedInstance:
         parallel: int = 1,
         cache_dir: Path | None = None,
         threads: int | None = None,
-        **limits: Any,
+        max_queue: int = 512,
+        keep_alive_s: float = 300.0,
+        num_ctx: int = 4096,
     ) -> EmbeddedInstance:
         """Start a server on loopback and wait until it answers. Blocks for about a second; loads no model yet.
 
-        The weights must be there (`embedded.fetch`). `limits` are further fields of ServerSettings.
+        The weights must be there (`embedded.fetch`). The keywords are those of ServerSettings.
         WeightsError, PortInUseError, ChildStartError and MissingDependencyError say what to do.
         """
-        check_installation()
-        cache_dir = weights.cache(cache_dir)
-        if not model.lower().endswith(".gguf"):
-            weights.locate(model, cache_dir)
         token = secrets.token_urlsafe(24)
-        settings = ServerSettings(cache_dir=cache_dir, model=model, port=port, parallel=parallel, threads=threads, token=token, **limits)
+        settings = ServerSettings(
+            cache_dir=weights.cache(cache_dir),
+            model=model,
+            port=port,
+            parallel=parallel,
+            threads=threads,
+            token=token,
+            max_queue=max_queue,
+            keep_alive_s=keep_alive_s,
+            num_ctx=num_ctx,
+        )
+        check_installation()
+        if not settings.is_file:
+            weights.locate(model, settings.cache_dir)
         process, notes = _start(settings)
         try:
             with notes:
@@ -129,15 +140,12 @@ def _start(settings: ServerSettings) -> tuple[subprocess.Popen[bytes], IO[bytes]
         notes.close()
         raise ChildStartError(f"The embedded instance's process could not be started: {error}") from error
     order = {**asdict(settings), "cache_dir": str(settings.cache_dir.resolve()), "owner_pid": os.getpid()}
-    order["model"] = _absolute(settings.model)
+    if settings.is_file:
+        order["model"] = str(Path(settings.model).resolve())
     with suppress(OSError):  # it ended already; waiting for its answer tells why
         _pipe(process.stdin).write(json.dumps(order).encode() + b"\n")
         _pipe(process.stdin).flush()
     return process, notes
-
-
-def _absolute(model: str) -> str:
-    return str(Path(model).resolve()) if model.lower().endswith(".gguf") else model
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

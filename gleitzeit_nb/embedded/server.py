@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gleitzeit_nb.embedded import weights
 from gleitzeit_nb.embedded.cpu import CPUINFO, check_cpu
 from gleitzeit_nb.embedded.process import available_cpus
-from gleitzeit_nb.errors import EmbeddedError, GleitzeitError, MissingDependencyError, PortInUseError
+from gleitzeit_nb.errors import ConfigError, EmbeddedError, GleitzeitError, MissingDependencyError, PortInUseError
 
 if TYPE_CHECKING:
     import uvicorn
@@ -25,6 +25,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 11434  # Ollama's
 _MAX_THREADS = 8  # a model of this size gains nothing beyond
 _GRACE_S = 1
+_KEEP_ALIVE_S = 120  # longer than any client keeps an idle connection, so that none breaks just as it is used again
 _PACKAGES = ("xllamacpp", "starlette", "uvicorn", "httpx")
 
 
@@ -46,6 +47,19 @@ class ServerSettings:
     max_queue: int = 512
     keep_alive_s: float = 300.0
     num_ctx: int = 4096
+
+    def __post_init__(self) -> None:
+        for name, least in (("parallel", 1), ("threads", 1), ("max_queue", 0), ("keep_alive_s", 0), ("num_ctx", 4), ("port", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} of an embedded instance is {value}; it must be at least {least}")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable() and self.token.strip()):
+            raise ConfigError("the token of an embedded instance must be printable ASCII: it travels in a header")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the model is a file of the caller's own, not one of the table."""
+        return self.model.lower().endswith(".gguf")
 
     def __repr__(self) -> str:
         return f"<ServerSettings {self.model} on {self.host}:{self.port} parallel={self.parallel}{' with a token' if self.token else ''}>"
@@ -87,7 +101,7 @@ def serve(
     """
     settings = ServerSettings(weights.cache(cache_dir), model, host, port, parallel, threads, token)
     check_installation()
-    if not settings.model.lower().endswith(".gguf"):
+    if not settings.is_file:
         weights.fetch(settings.model, progress, cache_dir=settings.cache_dir)
     listener = listen(settings.host, settings.port)
     with listener:
@@ -145,7 +159,7 @@ def run(settings: ServerSettings, listener: socket.socket, on_ready: Callable[[u
     from gleitzeit_nb.embedded.store import ModelStore
 
     limits = Limits(
-        parallel=max(1, settings.parallel),
+        parallel=settings.parallel,
         max_queue=settings.max_queue,
         keep_alive_s=settings.keep_alive_s,
         num_ctx=settings.num_ctx,
@@ -172,6 +186,7 @@ def run(settings: ServerSettings, listener: socket.socket, on_ready: Callable[[u
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Killed processes, damaged files, full disks of the mind: each a clear error, and the next request recovers."""
+"""Killed processes, damaged files, old processors: each a clear error, and the next request recovers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gleitzeit_nb.embedded import EmbeddedInstance, weights
 from gleitzeit_nb.embedded.child import Child
 from gleitzeit_nb.embedded.cpu import check_cpu, missing_flags
 from gleitzeit_nb.errors import ChildStartError, WeightsError
-from tests.embedded.conftest import COLORS, MODEL, Connect, Launch, bearer, children, wait_until
+from tests.embedded.conftest import COLORS, MODEL, Connect, Launch, bearer, children, cpu_ticks, wait_until
 
 STORY = [{"role": "user", "content": "Tell me a very long story about a lighthouse."}]
 
@@ -46,7 +46,8 @@ def test_a_child_killed_before_the_first_chunk_is_a_500(embedded: EmbeddedInstan
             (child,) = children(embedded.pid)
             long = [{"role": "user", "content": "lighthouse " * 3000}]
             asking = asyncio.create_task(http.post("/api/chat", json={"model": MODEL, "messages": long}))
-            await asyncio.sleep(0.5)  # reading that prompt takes many seconds
+            spent = cpu_ticks(child)  # reading that prompt takes many seconds: it has begun, and is far from its end
+            await asyncio.to_thread(wait_until, lambda: cpu_ticks(child) > spent + 20)
             os.kill(child, signal.SIGKILL)
             return await asking
 

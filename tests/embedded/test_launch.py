@@ -10,13 +10,14 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from gleitzeit_nb.config import instance_settings
 from gleitzeit_nb.embedded import EmbeddedInstance, is_ready, server
-from gleitzeit_nb.errors import ChildStartError, MissingDependencyError, PortInUseError, WeightsError
+from gleitzeit_nb.errors import ChildStartError, ConfigError, MissingDependencyError, PortInUseError, WeightsError
 from tests.embedded.conftest import MODEL, Connect, Launch, bearer, children, running, wait_until
 
 pytestmark = pytest.mark.model
@@ -124,6 +125,12 @@ def test_missing_weights_name_the_command_that_fetches_them(tmp_path: Path) -> N
     with pytest.raises(WeightsError, match="gleitzeit-nb embedded fetch --model smollm2:135m"):
         EmbeddedInstance.launch("none", cache_dir=tmp_path)
     assert not is_ready(cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("settings", [{"parallel": 0}, {"threads": 0}, {"num_ctx": 1}, {"port": -1}, {"keep_alive_s": -1.0}])
+def test_impossible_settings_are_refused_by_name(launch: Launch, settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"^{next(iter(settings))} of an embedded instance is"):
+        launch(**settings)
 
 
 def test_an_unknown_model_lists_the_known_ones(tmp_path: Path) -> None:

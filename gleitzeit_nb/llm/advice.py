@@ -72,4 +72,5 @@ def cause_of(exception: BaseException | None) -> Cause:
     status = getattr(getattr(exception, "response", None), "status_code", None)
     if isinstance(status, int) and status >= 400:
         return fault_of_status(status, b'{"error": ""}', path="").cause
-    return cause_of_exception(exception, answering=False) or Cause.SERVER_ERROR
+    known = None if exception is None else cause_of_exception(exception, answering=False)
+    return known or Cause.SERVER_ERROR

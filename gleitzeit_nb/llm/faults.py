@@ -38,8 +38,10 @@ FOREIGN: Mapping[str, Cause] = {
     "TimeoutError": Cause.STALLED,
     "ConnectionRefusedError": Cause.REFUSED,
     "OSError": Cause.TRUNCATED,
-    "RuntimeError": Cause.TRUNCATED,  # aiohttp: "Session is closed", when the instance was removed meanwhile
 }
+
+# What these raise and the table does not know is still theirs, and no mistake of ours.
+FOREIGN_PACKAGES = frozenset({"aiohttp", "anyio", "h11", "httpcore", "httpx", "ssl", "zlib"})
 
 # Before the first byte of an answer the same events have other names.
 BEFORE_ANSWER: Mapping[Cause, Cause] = {Cause.STALLED: Cause.FIRST_BYTE_TIMEOUT, Cause.TRUNCATED: Cause.DISCONNECTED}
@@ -75,21 +77,20 @@ class InstanceFault(Exception):  # noqa: N818 - a fault of the instance; what ca
         return TRAITS[self.cause]
 
 
-def fault_of_exception(exc: BaseException, *, answering: bool) -> InstanceFault:
-    """Map what httpx, aiohttp or the system raised. `answering`: the answer had begun."""
-    return InstanceFault(cause_of_exception(exc, answering=answering) or Cause.TRUNCATED, _what_was_seen(exc))
+def fault_of_exception(exc: BaseException, *, answering: bool) -> InstanceFault | None:
+    """Map what httpx, aiohttp or the system raised; None: it is none of theirs. `answering`: the answer had begun."""
+    cause = cause_of_exception(exc, answering=answering)
+    return None if cause is None else InstanceFault(cause, _what_was_seen(exc))
 
 
-def cause_of_exception(exc: BaseException | None, *, answering: bool) -> Cause | None:
-    """By the names of the exception's classes, those of what caused it first. None: it is none of the known ones."""
-    if exc is None:
-        return None
+def cause_of_exception(exc: BaseException, *, answering: bool) -> Cause | None:
+    """By the names of the exception's classes, those of what caused it first. None: an exception of other origin."""
     for each in (exc.__cause__, exc):
         for cls in type(each).__mro__:
             cause = FOREIGN.get(cls.__name__)
             if cause is not None:
                 return cause if answering else BEFORE_ANSWER.get(cause, cause)
-    return None
+    return Cause.BAD_BODY if type(exc).__module__.partition(".")[0] in FOREIGN_PACKAGES else None
 
 
 def fault_of_status(status: int, body: bytes, *, path: str, retry_after: str | None = None) -> InstanceFault:

@@ -51,29 +51,26 @@ class OllamaTransport:
 
     async def get(self, path: str, *, timeout_s: float) -> Mapping[str, Any]:
         """GET `path`; the decoded JSON object of a 200."""
-        request = self._request("GET", path, None, timeout_s)
-        return await self._fetch(request, path, timeout_s)
+        return await self._fetch("GET", path, None, timeout_s)
 
     async def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> Mapping[str, Any]:
         """POST `body` to `path`, such as `/api/show`; the decoded JSON object of a 200."""
-        request = self._request("POST", path, body, timeout_s)
-        return await self._fetch(request, path, timeout_s)
+        return await self._fetch("POST", path, _encoded(body), timeout_s)
 
-    async def _fetch(self, request: httpx.Request, path: str, timeout_s: float) -> Mapping[str, Any]:
+    async def _fetch(self, method: str, path: str, content: bytes | None, timeout_s: float) -> Mapping[str, Any]:
         answering = False
         try:
             async with Limit(timeout_s):
-                response = await self._client.send(request, stream=True)
+                response = await self._send(method, path, content, timeout_s)
                 try:
                     answering = True
                     await self._check(response, path)
                     body = await _read_at_most(response, MAX_LINE_BYTES)
                 finally:
                     await response.aclose()
-        except InstanceFault:
-            raise
         except Exception as exc:
-            raise fault_of_exception(exc, answering=answering) from exc
+            self._raise_fault(exc, answering=answering)
+            raise
         return self._decoded(body, whole=True)
 
     async def stream(
@@ -83,13 +80,13 @@ class OllamaTransport:
 
         `first_s` counts until the first line is whole. Ends after a line that says `done`, or when the body does.
         """
-        request = self._request("POST", path, body, connect_s)
+        content = _encoded(body)
         response: httpx.Response | None = None
         begun = False
         lines = LineSplitter()
         try:
             async with Limit(first_s):
-                response = await self._client.send(request, stream=True)
+                response = await self._send("POST", path, content, connect_s)
                 await self._check(response, path)
                 chunks = response.aiter_bytes().__aiter__()
                 whole = await _first_lines(chunks, lines)
@@ -105,10 +102,9 @@ class OllamaTransport:
                     whole = await _next_lines(chunks, lines)
             if lines.rest:
                 yield self._decoded(lines.rest, whole=False)
-        except InstanceFault:
-            raise
         except Exception as exc:
-            raise fault_of_exception(exc, answering=begun) from exc
+            self._raise_fault(exc, answering=begun)
+            raise
         finally:
             if response is not None:
                 await response.aclose()
@@ -117,13 +113,19 @@ class OllamaTransport:
         self._closed = True
         await self._client.aclose()
 
-    def _request(self, method: str, path: str, body: Mapping[str, Any] | None, connect_s: float) -> httpx.Request:
-        # Reading has no limit here: httpx knows one for both the first token and the next ones, so `Limit` does it.
-        timeout = {"connect": connect_s, "pool": connect_s, "read": None, "write": None}
-        content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    async def _send(self, method: str, path: str, content: bytes | None, connect_s: float) -> httpx.Response:
+        if self._closed:
+            raise InstanceFault(Cause.DISCONNECTED, "the connection was given up here")
         request = self._client.build_request(method, self._base + path, content=content)
-        request.extensions["timeout"] = timeout
-        return request
+        # Reading has no limit here: httpx knows one for both the first token and the next ones, so `Limit` does it.
+        request.extensions["timeout"] = {"connect": connect_s, "pool": connect_s, "read": None, "write": None}
+        return await self._client.send(request, stream=True)
+
+    def _raise_fault(self, exc: Exception, *, answering: bool) -> None:
+        """Raise the fault that a foreign error means. One of our own is left alone: it is no fault of the instance."""
+        fault = None if isinstance(exc, InstanceFault) else fault_of_exception(exc, answering=answering)
+        if fault is not None:
+            raise fault from exc
 
     async def _check(self, response: httpx.Response, path: str) -> None:
         """Raise unless the status is 200."""
@@ -164,6 +166,11 @@ def _fault_of_error_line(line: bytes) -> InstanceFault:
 def _kind_of(body: bytes) -> str:
     start = body.lstrip()[:16].lower()
     return "an HTML page" if start.startswith((b"<!doctype", b"<html", b"<")) else "a line that is not JSON"
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    """Raises TypeError for what is no JSON: the caller's mistake."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 class LineSplitter:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from gleitzeit_nb.config import instance_settings, pool_settings
 from gleitzeit_nb.core.admission import AdmissionQueue
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Message, Reply, RequestOptions, build_request
@@ -25,6 +26,7 @@ from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing, loaded_rows,
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.journey import Journey, Parts
 from gleitzeit_nb.llm.membership import Member, Membership
+from gleitzeit_nb.llm.ollama import open_transport
 from gleitzeit_nb.protocols import TransportFactory
 from gleitzeit_nb.snapshot import FailoverView, InstanceView, RunView
 
@@ -53,8 +55,6 @@ class OllamaPoolManager:
     ) -> None:
         given = (instances, load_balancing, health_check_interval, circuit_breaker_config)
         if settings is None:
-            from gleitzeit_nb.config import pool_settings
-
             settings = pool_settings(*given)
         elif any(each is not None for each in given):
             raise TypeError("give either settings or the dictionaries, not both")
@@ -100,8 +100,6 @@ class OllamaPoolManager:
             raise
 
     def _assemble(self) -> Parts:
-        from gleitzeit_nb.llm.ollama import open_transport
-
         settings, clock, rng = self.settings, self._clock, self._rng
         journal = Journal(self.events)
         members = Membership(settings.breaker, self._factory or open_transport, journal)
@@ -236,8 +234,6 @@ class OllamaPoolManager:
         """Take another server in; waiting requests may go there at once. ConfigError when its id is taken."""
         parts = self._here()
         if not isinstance(instance, InstanceSettings):
-            from gleitzeit_nb.config import instance_settings
-
             instance = instance_settings(instance)
         member = parts.members.add(instance)
         await parts.health.look([member])

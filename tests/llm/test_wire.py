@@ -221,3 +221,32 @@ def test_only_faults_of_the_instance_feed_its_breaker() -> None:
     blamed = {cause for cause, traits in TRAITS.items() if traits.blame is Blame.INSTANCE}
     assert blamed.isdisjoint({Cause.BUSY, Cause.MODEL_MISSING, Cause.BAD_REQUEST, Cause.UNAUTHORISED, Cause.UNFINISHED})
     assert set(TRAITS) == set(Cause)
+
+
+async def test_an_address_that_is_none_is_a_fault_of_the_instance() -> None:
+    transport = OllamaTransport(InstanceSettings("x", "http://no such host"))
+    with pytest.raises(InstanceFault) as caught:
+        await transport.get("/api/version", timeout_s=5.0)
+    await transport.aclose()
+    assert caught.value.cause is Cause.REFUSED
+
+
+async def test_a_body_that_is_no_json_is_the_callers_mistake(server: Any) -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        await read(server, body={**CHAT, "options": {"stop": {1, 2}}})
+    assert server.requests == []
+
+
+async def test_after_closing_nothing_is_sent(server: Any) -> None:
+    await server.transport.aclose()
+    assert (await fault_of(server)).cause is Cause.DISCONNECTED
+
+
+async def test_an_error_of_our_own_is_not_blamed_on_the_instance(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, line: bytes, *, whole: bool = True) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(OllamaTransport, "_decoded", broken)
+    with pytest.raises(LookupError):
+        await read(server)
+    await until(lambda: server.in_flight == 0)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import socket
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.instances import InstanceSettings, Secret
+from tests.support.http_connection import Connection, Cut, Gone, Request, reset
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,24 +59,6 @@ def status(code: int, error: str | None = "", *, everywhere: bool = False, **hea
 
 BUSY = status(503, "server busy, please try again.  maximum pending requests exceeded")
 BROKEN = status(500, "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What somebody asked."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: Mapping[str, Any]
-
-
-class _Gone(Exception):  # noqa: N818 - an event, not an error
-    """The client closed the connection."""
-
-
-class _Cut(Exception):  # noqa: N818 - an event, not an error
-    """We have reset the connection, as told."""
 
 
 Tokens = Callable[[Mapping[str, Any]], Iterable[str]]
@@ -161,7 +142,7 @@ class FakeOllama:
             self._server.close()
             self._server = None
         for writer in tuple(self._writers):
-            _reset(writer)
+            reset(writer)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -175,12 +156,12 @@ class FakeOllama:
         self._tasks.add(task)
         self._writers.add(writer)
         self.connections += 1
-        connection = _Connection(reader, writer)
+        connection = Connection(reader, writer)
         try:
             while (request := await connection.request()) is not None:
                 self.requests.append(request)
                 await self._answer(request, connection)
-        except (_Gone, _Cut, ConnectionError, asyncio.IncompleteReadError):
+        except (Gone, Cut, ConnectionError, asyncio.IncompleteReadError):
             pass  # the client's choice, or what the fault is
         except asyncio.CancelledError:
             pass  # `die`
@@ -189,7 +170,7 @@ class FakeOllama:
             self._writers.discard(writer)
             self._tasks.discard(task)
 
-    async def _answer(self, request: Request, connection: _Connection) -> None:
+    async def _answer(self, request: Request, connection: Connection) -> None:
         answering = request.path in ANSWERING
         fault = self._next_fault(answering)
         if fault is not None and await self._fail_at_once(fault, connection):
@@ -206,12 +187,12 @@ class FakeOllama:
             return self.faults.pop(0)
         return self.fault if self.fault is not None and (answering or self.fault.everywhere) else None
 
-    async def _fail_at_once(self, fault: Fault, connection: _Connection) -> bool:
+    async def _fail_at_once(self, fault: Fault, connection: Connection) -> bool:
         """True: the fault came before any header of an answer, so this was all."""
         if fault.kind is Kind.HANG_BEFORE_HEADERS:
             await self._forever(connection)
         elif fault.kind is Kind.DISCONNECT:
-            raise _Gone
+            raise Gone
         elif fault.kind is Kind.HTML:
             await connection.send(200, b"<!DOCTYPE html><html><body>Welcome</body></html>", "text/html")
         elif fault.kind is Kind.EMPTY:
@@ -223,14 +204,14 @@ class FakeOllama:
             return False
         return True
 
-    async def _forever(self, connection: _Connection) -> None:
+    async def _forever(self, connection: Connection) -> None:
         try:
             await connection.pause(None)
-        except _Gone:
+        except Gone:
             self.abandoned += 1
             raise
 
-    async def _inform(self, request: Request, connection: _Connection) -> None:
+    async def _inform(self, request: Request, connection: Connection) -> None:
         if request.path == "/api/version":
             await connection.send_json(200, {"version": VERSION})
         elif request.path == "/api/tags":
@@ -253,18 +234,18 @@ class FakeOllama:
 
     # -- answers --------------------------------------------------------------------------------------------------------------
 
-    async def _counted(self, request: Request, connection: _Connection, fault: Fault | None) -> None:
+    async def _counted(self, request: Request, connection: Connection, fault: Fault | None) -> None:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             await self._generate(request, connection, fault)
-        except (_Gone, ConnectionError):
+        except (Gone, ConnectionError):
             self.abandoned += 1
             raise
         finally:
             self.in_flight -= 1
 
-    async def _generate(self, request: Request, connection: _Connection, fault: Fault | None) -> None:
+    async def _generate(self, request: Request, connection: Connection, fault: Fault | None) -> None:
         name = self._named(str(request.body.get("model", "")))
         if name is None:
             await connection.send_json(404, {"error": f"model '{request.body.get('model')}' not found"})
@@ -282,13 +263,13 @@ class FakeOllama:
         await connection.start(200, "application/x-ndjson")
         await self._stream(name, request, connection, fault)
 
-    async def _load(self, name: str, connection: _Connection) -> None:
+    async def _load(self, name: str, connection: Connection) -> None:
         if name not in self.loaded:
             await connection.pause(self.load_s)
             self.loads += 1
             self.loaded[name] = self.loads
 
-    async def _stream(self, name: str, request: Request, connection: _Connection, fault: Fault | None) -> None:
+    async def _stream(self, name: str, request: Request, connection: Connection, fault: Fault | None) -> None:
         tokens = list(self.tokens(request.body))
         for count, token in enumerate(tokens):
             if fault is not None and fault.after == count and await self._fail_inside(fault, connection):
@@ -302,13 +283,13 @@ class FakeOllama:
         await connection.line(self._line(request.path, name, "", done=True) | end)
         await connection.finish()
 
-    async def _fail_inside(self, fault: Fault, connection: _Connection) -> bool:
+    async def _fail_inside(self, fault: Fault, connection: Connection) -> bool:
         """True: the answer has ended by it."""
         if fault.kind in (Kind.STALL, Kind.HANG_BEFORE_TOKEN):
             await connection.pause(None)
         elif fault.kind is Kind.CUT:
             connection.cut()
-            raise _Cut
+            raise Cut
         elif fault.kind is Kind.ERROR_LINE:
             await connection.line({"error": "an error was encountered while running the model: CUDA error"})
             await connection.finish()
@@ -325,7 +306,7 @@ class FakeOllama:
         said = {"message": {"role": "assistant", "content": token}} if path == "/api/chat" else {"response": token}
         return {"model": name, "created_at": "2026-01-05T10:00:00.000000001Z", **said, "done": done}
 
-    async def _embed(self, request: Request, connection: _Connection) -> None:
+    async def _embed(self, request: Request, connection: Connection) -> None:
         if not self.embeds:
             await connection.send_json(501, {"error": "This server does not support embeddings. Start it with `--embeddings`"})
             return
@@ -337,95 +318,3 @@ class FakeOllama:
     def _named(self, wanted: str) -> str | None:
         wanted = wanted.lower() if ":" in wanted else f"{wanted.lower()}:latest"
         return next((name for name in self.models if name.lower() in (wanted, wanted.removesuffix(":latest"))), None)
-
-
-class _Connection:
-    """One client: requests in, answers out; and always an ear for its going away."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._ahead: asyncio.Task[bytes] | None = None  # a read that also hears the client go
-
-    async def request(self) -> Request | None:
-        first = await self._listen()
-        self._ahead = None
-        if not first:
-            return None
-        head = first + await self._reader.readuntil(b"\r\n\r\n")
-        start, *rows = head.decode("latin-1").split("\r\n")[:-2]
-        method, path, _ = start.split(" ")
-        headers = {name.lower(): value.strip() for name, _, value in (row.partition(":") for row in rows)}
-        body = await self._reader.readexactly(int(headers.get("content-length", "0")))
-        return Request(method, path, headers, json.loads(body) if body else {})
-
-    def _listen(self) -> asyncio.Task[bytes]:
-        if self._ahead is None:
-            self._ahead = asyncio.ensure_future(self._reader.read(1))
-        return self._ahead
-
-    async def pause(self, seconds: float | None) -> None:
-        """Wait (None: for ever), unless the client goes."""
-        if seconds == 0:
-            return
-        await self._or_gone(asyncio.ensure_future(asyncio.sleep(3600 if seconds is None else seconds)))
-
-    async def until(self, event: asyncio.Event) -> None:
-        if not event.is_set():
-            await self._or_gone(asyncio.ensure_future(event.wait()))
-
-    async def _or_gone(self, waiting: asyncio.Future[Any]) -> None:
-        heard = self._listen()
-        try:
-            await asyncio.wait({heard, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-        if heard.done() and (heard.exception() is not None or not heard.result()):
-            raise _Gone
-
-    async def send_json(self, code: int, body: Mapping[str, Any]) -> None:
-        await self.send(code, json.dumps(body).encode(), "application/json; charset=utf-8")
-
-    async def send(self, code: int, body: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
-        self._head(code, kind, {"Content-Length": str(len(body)), **(headers or {})})
-        self._writer.write(body)
-        await self._writer.drain()
-
-    async def start(self, code: int, kind: str) -> None:
-        self._head(code, kind, {"Transfer-Encoding": "chunked"})
-        await self._writer.drain()
-
-    def _head(self, code: int, kind: str, headers: Mapping[str, str]) -> None:
-        rows = [
-            f"HTTP/1.1 {code} Status",
-            f"Content-Type: {kind}",
-            *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
-        ]
-        self._writer.write(("\r\n".join(rows) + "\r\n\r\n").encode())
-
-    async def line(self, body: Mapping[str, Any]) -> None:
-        await self.chunk(json.dumps(body).encode() + b"\n")
-
-    async def chunk(self, data: bytes) -> None:
-        self._writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-        await self._writer.drain()
-
-    async def finish(self) -> None:
-        self._writer.write(b"0\r\n\r\n")
-        await self._writer.drain()
-
-    def cut(self) -> None:
-        _reset(self._writer)
-
-    def end(self) -> None:
-        if self._ahead is not None:
-            self._ahead.cancel()
-        self._writer.close()
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with an RST, as the kernel does for a killed process."""
-    sock = writer.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()

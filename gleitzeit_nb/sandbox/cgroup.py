@@ -170,13 +170,15 @@ class Cgroup:
             return
 
     async def remove(self, within_s: float = 5.0) -> bool:
-        """Take the group away, killing what is still in it; False when it is still there after `within_s`."""
-        for _ in range(max(1, round(within_s / 0.02))):
+        """Take the group away, killing what is still in it; False when it is still there after about `within_s`."""
+        pause_s = 0.001
+        while pause_s < within_s:
             if self._try_remove():
                 return True
             self.kill()
-            await asyncio.sleep(0.02)
-        return False
+            await asyncio.sleep(pause_s)
+            pause_s *= 1.5
+        return self._try_remove()
 
     def _try_remove(self) -> bool:
         for folder in self._folders:

@@ -3,22 +3,25 @@
 Its source is run by ``python3 -I -S -c`` with the standard library only, as root or not, and never sees untrusted input. It either becomes
 the program, or (`supervise`) stays as its parent: outside the program's landlock domain, so that nothing inside can signal it, and as the
 subreaper of everything inside, so that nothing inside can leave it.
+
+It runs before every guest, so what costs milliseconds to import (typing, signal) is imported where it is needed.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import stat
 import sys
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 NEW_MOUNT_NAMESPACE = 0x00020000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 0x1000, 0x4000, 0x80000
 SET_PDEATHSIG, SET_SUBREAPER = 1, 36
 DETACH = 2
-AWAITED = {signal.SIGTERM, signal.SIGCHLD}
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -113,7 +116,7 @@ def descendants() -> set[int]:
     return found
 
 
-def send(pid: int, number: signal.Signals) -> None:
+def send(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):  # gone, or a setuid program that local mode may have started
@@ -122,6 +125,8 @@ def send(pid: int, number: signal.Signals) -> None:
 
 def end_everything() -> None:
     """Stop all, then kill all: a stopped process keeps its place in the process limit, so that a fork bomb cannot outrun this."""
+    import signal
+
     stopped: set[int] = set()
     for _ in range(1000):
         fresh = descendants() - stopped
@@ -139,17 +144,27 @@ def end_everything() -> None:
             return
 
 
-def supervise(program: int, directory: str | None) -> NoReturn:
-    """Wait for the program's end or for SIGTERM (the host died, or says so); leave nothing behind."""
+def supervise(config: dict[str, Any]) -> NoReturn:
+    """Start the program; at its end, or at SIGTERM (the host died, or says so), leave nothing behind."""
+    import signal
+
+    awaited = {signal.SIGTERM, signal.SIGCHLD}
+    check(libc.prctl(SET_SUBREAPER, ctypes.c_ulong(1), None, None, None), "become the subreaper")
+    check(libc.prctl(SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), None, None, None), "follow the parent")
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    program = os.fork()
+    if program == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
+        become(config)
     silence = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):  # the guest alone holds the host's pipes, so that each side sees the other end
         os.dup2(silence, number)
-    running = True
-    while running and signal.sigwait(AWAITED) != signal.SIGTERM:
+    running = os.getppid() == config["parent"]  # else it died before it could be followed
+    while running and signal.sigwait(awaited) != signal.SIGTERM:
         running = reap(program)
     end_everything()
-    if directory:
-        remove(directory)
+    if config["directory"]:
+        remove(config["directory"])
     os._exit(0)
 
 
@@ -183,18 +198,9 @@ def main(config: dict[str, Any]) -> NoReturn:
     try:
         if config["mounts"] is not None:
             private_mounts(*config["mounts"])
-        if not config["supervise"]:
-            become(config)
-        check(libc.prctl(SET_SUBREAPER, ctypes.c_ulong(1), None, None, None), "become the subreaper")
-        check(libc.prctl(SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), None, None, None), "follow the parent")
-        signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
-        program = os.fork()
-        if program == 0:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, AWAITED)
-            become(config)
-        if os.getppid() != config["parent"]:  # it died before it could be followed
-            os.kill(os.getpid(), signal.SIGTERM)
-        supervise(program, config["directory"])
+        if config["supervise"]:
+            supervise(config)
+        become(config)
     except OSError as error:
         sys.stderr.write(f"jail: {error}\n")
         sys.stderr.flush()

@@ -108,4 +108,3 @@ async def test_many_cancels_lose_no_slot() -> None:
         assert len(kept) >= 26
         assert {result.text for result in kept} == {"one two three "}  # type: ignore[union-attr]
         assert (pool.in_flight, pool.queue_depth) == (0, 0)
-        assert max(a.most_in_flight, b.most_in_flight) <= 3  # a server hears of a cancel a moment later

@@ -15,8 +15,9 @@ import pytest
 
 from gleitzeit_nb import GleitzeitClient, StreamInterrupted, ask, configure
 from gleitzeit_nb.config import Config, load
-from gleitzeit_nb.errors import ConfigError, EngineClosedError, ModelNotFoundError, WrongLoopError
+from gleitzeit_nb.errors import ConfigError, EngineClosedError, ModeDisabledError, ModelNotFoundError, SandboxError, WrongLoopError
 from gleitzeit_nb.runtime import Runtime, current_runtime
+from gleitzeit_nb.sandbox import Sandbox
 from tests.support.fake_ollama import FakeOllama, Fault, Kind
 
 LIMIT_S = 30.0
@@ -197,6 +198,35 @@ async def test_the_callers_loop_turns_while_the_shared_engine_answers(server: Fa
     assert turns > 5
 
 
+# -- code ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def isolation() -> str:
+    """The mode that untrusted code gets here; skips where none can be had."""
+    async with Sandbox() as sandbox:
+        try:
+            return (await sandbox.resolve_default())[0]
+        except SandboxError as error:
+            pytest.skip(f"no sandbox can be had: {str(error).splitlines()[0]}")
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own engine", "shared engine"])
+async def test_python_runs_in_the_sandbox_with_values_in_and_out(isolation: str, shared: bool) -> None:
+    if shared:
+        configure({"instances": []})
+    async with GleitzeitClient(*([] if shared else [None, {"instances": []}])) as client:
+        result = await client.execute_python("y = [n * 2 for n in x]; print(sum(y))", inputs={"x": [1, 2, 3]}, outputs=["y"], timeout=30)
+        assert (result.status, result.stdout, result.outputs, result.mode) == ("ok", "12\n", {"y": [2, 4, 6]}, isolation)
+        failed = await client.execute_python("1 / 0", isolation)
+        assert (failed.status, failed.ok) == ("error", False)
+        assert "ZeroDivisionError" in failed.traceback
+        with pytest.raises(ModeDisabledError):
+            await client.execute_python("1", "local")
+        with pytest.raises(TypeError, match="memory"):
+            await client.execute_python("1", memory="1g")  # type: ignore[call-arg]
+
+
 # -- ask ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +284,19 @@ def test_a_script_that_asks_ends_by_itself(server: FakeOllama, project_root: Pat
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "hello", "")
+
+
+def test_a_script_that_ran_code_on_the_shared_engine_ends_without_a_word(isolation: str, project_root: Path) -> None:
+    code = (
+        "import asyncio\nfrom gleitzeit_nb import GleitzeitClient, configure\n"
+        "configure({'instances': []})\n"
+        "async def main():\n"
+        "    async with GleitzeitClient() as client:\n"
+        "        print((await client.execute_python('1')).status)\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "ok", "")
 
 
 async def _until(condition: Any) -> None:

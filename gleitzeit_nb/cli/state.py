@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from gleitzeit_nb.doctor import Finding
     from gleitzeit_nb.snapshot import Snapshot
 
-_MARKS = {"ok": "✓", "warn": "!", "missing": "✗"}
-
 
 def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     status = commands.add_parser("status", help="the instances and the sandbox as they are now")
@@ -52,12 +50,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=not is_terminal()))
     else:
-        width = max(len(finding.name) for finding in findings)
-        for finding in findings:
-            first, *more = finding.text.splitlines() or [""]
-            say(f"{_MARKS.get(finding.level, '?')} {finding.name:<{width}}  {first}")
-            for line in more:
-                say(f"  {'':<{width}}  {line}")
+        from gleitzeit_nb.rendering.text import findings_text
+
+        say(findings_text(findings))
     return 0
 
 

@@ -43,7 +43,7 @@ def untroubled() -> Iterator[None]:
 
 
 class ProgressBar:
-    """`done` of `total` bytes: a bar that redraws itself on a terminal, else one line at the beginning and one at the end."""
+    """`done` of `total` bytes: a bar that redraws itself on a terminal, else one line at the beginning."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -54,11 +54,14 @@ class ProgressBar:
     def __call__(self, done: int, total: int) -> None:
         if self._ended:
             return
-        if not sys.stderr.isatty():
-            self._plain(done, total)
-            return
-        now = time.monotonic()
         self._ended = done >= total
+        if self._ended and not self._begun:
+            return  # there was nothing to fetch
+        if not sys.stderr.isatty():
+            self._plain(total)
+            return
+        self._begun = True
+        now = time.monotonic()
         if self._ended or now - self._drawn_at >= _REDRAW_S:
             self._drawn_at = now
             share = min(1.0, done / total) if total else 1.0
@@ -66,11 +69,10 @@ class ProgressBar:
             bar = "█" * filled + "░" * (_BAR_WIDTH - filled)
             complain(f"\r{self._what}  {bar} {share:4.0%}  {done / 1e6:.0f} of {total / 1e6:.0f} MB", end="\n" if self._ended else "")
 
-    def _plain(self, done: int, total: int) -> None:
-        if not self._begun and done < total:
+    def _plain(self, total: int) -> None:
+        if not self._begun:
             self._begun = True
             complain(f"{self._what}: {total / 1e6:.0f} MB …")
-        self._ended = done >= total
 
 
 class AsItIs:

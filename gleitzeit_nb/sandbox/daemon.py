@@ -36,6 +36,10 @@ class DaemonRefusalError(SandboxUnavailableError):
         self.status = status
 
 
+class ProcessEndingError(SandboxUnavailableError):
+    """The interpreter is on its way out, and nobody is left to be told."""
+
+
 @dataclass(frozen=True)
 class DaemonFacts:
     """What the daemon says about itself, for the doctor. `lacks` names what a hardened one would have."""
@@ -83,7 +87,10 @@ class DockerDaemon:
         """`function(api)` in a thread. `what` completes "could not …" in the message of a SandboxUnavailableError."""
         if self._executor is None:
             self._executor = concurrent.futures.ThreadPoolExecutor(WORKERS, thread_name_prefix="gleitzeit-docker")
-        work = asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(self._call, function))
+        try:
+            work = asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(self._call, function))
+        except RuntimeError as exc:  # the interpreter ends, and starts no more threads; guests end with their stdin
+            raise ProcessEndingError(f"This process is ending; it could not {what}.") from exc
         try:
             return await asyncio.wait_for(work, timeout_s)
         except asyncio.TimeoutError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,6 @@ from gleitzeit_nb.jupyter.plain import one_line
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 _CONVERSION = re.compile(r"![rsa](?=[:}])")
 _CONVERSIONS: dict[str, Callable[[object], str]] = {"r": repr, "s": str, "a": ascii}
-_LITERAL = frozenset("0123456789\"'")
 _HINT = "Write {{ and }} for braces that are meant literally, or add --raw to send the text as it is."
 
 
@@ -78,9 +78,17 @@ def _with_format(text: str, start: int, at: int) -> Field:
         if end < 0:
             raise _unclosed(text, start)
         spec, at = text[at + 1 : end], end
-    if not expression or expression[0] in _LITERAL:
+    if not expression or _is_literal(expression):
         raise UsageError(f"{_shown(text, start)} holds no name or expression to insert.\n{_HINT}")
     return Field(expression, conversion, spec, at + 1)
+
+
+def _is_literal(expression: str) -> bool:
+    """Whether it is a mere constant: nobody inserts one, but JSON and regular expressions in prompts look like that."""
+    try:
+        return isinstance(ast.parse(expression, mode="eval").body, ast.Constant)
+    except (SyntaxError, ValueError):
+        return False  # evaluating it will say what is wrong
 
 
 def _after_string(text: str, at: int, start: int) -> int:

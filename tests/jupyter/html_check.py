@@ -37,7 +37,7 @@ class Page(HTMLParser):
             )
             if not fits:
                 self.faults.append(f"<{tag} {name}={value!r}>")
-            if name == "class" and "mermaid" in (value or ""):
+            if name == "class" and {"mermaid", "jp-Mermaid"} & set((value or "").split()):
                 self.faults.append(f"<{tag} class={value}>")
         self._code_depth += tag in ("code", "pre")
         if tag != "br":

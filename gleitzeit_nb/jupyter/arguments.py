@@ -1,0 +1,126 @@
+"""The line of a magic, read forgivingly: quotes as in a shell, a comment at its end, and the nearest option in an error."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from gleitzeit_nb.errors import UsageError
+
+
+class MagicParser(argparse.ArgumentParser):
+    """An argument parser that neither prints nor leaves: what is wrong becomes a UsageError."""
+
+    def __init__(self, magic: str, description: str) -> None:
+        super().__init__(prog=magic, description=description, add_help=False, allow_abbrev=False)
+        self.formatter_class = _formatter
+        self.add_argument("-h", "--help", action="store_true", help="print this and do nothing else")
+
+    def read(self, line: str, expand: Callable[[str], str] | None = None) -> argparse.Namespace:
+        """The arguments of `line`. `expand` is applied to each of them after they were told apart."""
+        words = split(line)
+        found, unknown = self.parse_known_args(words if expand is None else _expanded(words, expand))
+        if unknown:
+            self.error(self._unknown(unknown[0]))
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}\nAll options: {self.prog} --help")
+
+    def _unknown(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"{word!r} is more than the line takes; text with spaces needs quotes"
+        known = [option for action in self._actions for option in action.option_strings]
+        near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
+        return f"there is no option {word.partition('=')[0]}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=28, width=100)
+
+
+def _expanded(words: Sequence[str], expand: Callable[[str], str]) -> list[str]:
+    """What is inserted stays the value of its option, also when it begins like one."""
+    found: list[str] = []
+    for word in words:
+        value = expand(word)
+        if value.startswith("-") and not word.startswith("-") and found and found[-1].startswith("-"):
+            found[-1] += f"={value}" if found[-1].startswith("--") else value
+        else:
+            found.append(value)
+    return found
+
+
+def split(line: str) -> list[str]:
+    """Words as a shell tells them apart, without a trailing comment."""
+    try:
+        return shlex.split(_without_comment(line))
+    except ValueError as error:
+        advice = "Close the quote, or write an apostrophe inside double quotes."
+        raise UsageError(f"the line cannot be read: {str(error).lower()}.\n{advice}") from error
+
+
+def _without_comment(line: str) -> str:
+    quote = ""
+    escaped = False
+    for index, char in enumerate(line):
+        if escaped:
+            escaped = False
+        elif char == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char == "#" and (index == 0 or line[index - 1].isspace()):
+            return line[:index]
+    return line
+
+
+def comma_list(text: str) -> list[str]:
+    """`a,b c` as ["a", "b", "c"]; for an option that may be given more than once."""
+    return [word for word in text.replace(",", " ").split() if word]
+
+
+def joined(lists: Sequence[Sequence[str]] | None) -> tuple[str, ...]:
+    """The parts of an option that may be given more than once, each once, in their order."""
+    return tuple(dict.fromkeys(word for words in lists or () for word in words))
+
+
+def identifiers(text: str) -> list[str]:
+    """`a,b` where each is a name that Python takes."""
+    names = comma_list(text)
+    for name in names:
+        identifier(name)
+    return names
+
+
+def identifier(text: str) -> str:
+    if not text.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name for a variable")
+    return text
+
+
+def key_value(text: str) -> tuple[str, Any]:
+    """`temperature=0` as ("temperature", 0): the value is JSON where it can be, else text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number greater than 0")
+    return value

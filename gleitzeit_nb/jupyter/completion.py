@@ -1,0 +1,78 @@
+"""What Tab offers on the first line of a magic: options, subcommands, and the models, instances and tags that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gleitzeit_nb.jupyter.gleitzeit_magic import COMMANDS
+from gleitzeit_nb.jupyter.llm_magic import SUBCOMMANDS, llm_parser
+from gleitzeit_nb.jupyter.sandbox_magic import sandbox_parser
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.jupyter.arguments import MagicParser
+    from gleitzeit_nb.jupyter.front import Front
+    from gleitzeit_nb.snapshot import Snapshot
+
+HOOK = "complete_command"
+KEYS = ("%%llm", "%llm", "%%sandbox", "%gleitzeit")
+
+
+def register(front: Front) -> Callable[[], None]:
+    """Offer completions in the front's shell. Returns the way to end it."""
+    completers: dict[str, Callable[[Any, Any], list[str]]] = {
+        "%%llm": lambda _shell, event: _of_line(front, llm_parser(), event.line),
+        "%llm": lambda _shell, _event: list(SUBCOMMANDS),
+        "%%sandbox": lambda _shell, event: _of_line(front, sandbox_parser(), event.line),
+        "%gleitzeit": lambda _shell, event: _of_command(front, event.line),
+    }
+    for key, completer in completers.items():
+        front.shell.set_hook(HOOK, completer, str_key=key)  # type: ignore[no-untyped-call]
+
+    def unregister() -> None:
+        known = front.shell.strdispatchers[HOOK].strs
+        for key in KEYS:
+            known.pop(key, None)
+
+    return unregister
+
+
+def _of_line(front: Front, parser: MagicParser, line: str) -> list[str]:
+    words = line.split()
+    before = words[-1] if line.endswith(" ") else (words[-2] if len(words) > 1 else "")
+    values = _values(front, before)
+    return values if values is not None else [option for action in parser._actions for option in action.option_strings]
+
+
+def _of_command(front: Front, line: str) -> list[str]:
+    words = line.split()
+    if len(words) > 2 or (len(words) == 2 and line.endswith(" ")):
+        return _known(front, lambda snapshot: [view.id for view in snapshot.instances]) if words[1] in ("drain", "resume") else []
+    return list(COMMANDS)
+
+
+def _values(front: Front, option: str) -> list[str] | None:
+    """What can stand behind `option`; None when it takes nothing that is known."""
+    if option in ("-m", "--model"):
+        return _known(front, _models)
+    if option in ("--instance", "--prefer"):
+        return _known(front, lambda snapshot: [view.id for view in snapshot.instances])
+    if option in ("-t", "--tags"):
+        return _known(front, lambda snapshot: sorted({tag for view in snapshot.instances for tag in view.tags}))
+    if option == "--mode":
+        return _known(front, lambda snapshot: [view.id for view in snapshot.modes if view.enabled])
+    if option in ("--in", "--format"):
+        return [name for name in front.shell.user_ns if not name.startswith("_")]
+    return None
+
+
+def _models(snapshot: Snapshot) -> list[str]:
+    """Those that are loaded first."""
+    warm = [model.name for view in snapshot.instances for model in view.warm]
+    return list(dict.fromkeys([*warm, *sorted(name for view in snapshot.instances for name in view.models)]))
+
+
+def _known(front: Front, names: Callable[[Snapshot], list[str]]) -> list[str]:
+    """From the running engine; Tab starts none."""
+    runtime = front.runtime
+    return names(runtime.engine.snapshot()) if runtime.running else []

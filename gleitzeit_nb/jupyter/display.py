@@ -1,0 +1,200 @@
+"""Where an answer appears while it arrives: in one display of a notebook, on a terminal, or nowhere until it is whole.
+
+A view takes pieces of text and lines of status, and shows nothing that was not made harmless. All of it runs on the cell's thread.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from gleitzeit_nb.jupyter.markdown import harmless, harmless_line
+from gleitzeit_nb.jupyter.pace import Pace
+from gleitzeit_nb.jupyter.plain import OutputText, clean, one_line
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.jupyter.front import Front
+
+BYTES_PER_S = 150_000  # of a streamed answer's display; the dashboard has its own share below 250 kB/s
+STATUS_AFTER_S = 0.3  # a line that would be gone at once is not shown
+STATUS_INTERVAL_S = 0.25
+LAST_PAINT_WAIT_S = 1.5
+PLAIN_CHARS = 50_000
+
+Publish = Callable[[dict[str, Any], dict[str, Any], bool], None]
+
+
+class AnswerView(Protocol):
+    def status(self, line: str) -> None:
+        """Why nothing has come yet. Told again and again while waiting."""
+        ...
+
+    def add(self, text: str) -> None: ...
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        """Show the whole answer."""
+        ...
+
+    def give_up(self, note: str) -> None:
+        """Show what came so far with `note` behind it; nothing where nothing was shown."""
+        ...
+
+
+def answer_view(front: Front, *, stream: bool, quiet: bool) -> AnswerView:
+    """The view that fits the shell and the cell's options."""
+    if quiet:
+        return NoView()
+    if not front.in_kernel:
+        return TerminalView(sys.stdout) if stream else WholeView(lambda data, _metadata, _update: print(data["text/plain"]))  # noqa: T201
+    publish = _publisher()
+    return StreamView(publish, time.monotonic, time.sleep) if stream else WholeView(publish)
+
+
+def _publisher() -> Publish:
+    """Publishes Markdown into one place, which later messages replace."""
+    from IPython.display import publish_display_data
+
+    place = {"display_id": uuid.uuid4().hex}
+
+    def publish(data: dict[str, Any], metadata: dict[str, Any], update: bool) -> None:
+        publish_display_data(data=data, metadata=metadata, transient=place, update=update)  # type: ignore[no-untyped-call]
+
+    return publish
+
+
+class NoView:
+    def status(self, line: str) -> None:
+        return
+
+    def add(self, text: str) -> None:
+        return
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        return
+
+    def give_up(self, note: str) -> None:
+        return
+
+
+class WholeView:
+    """Shows the answer once, at its end: one message, which tools that replay notebooks can compare."""
+
+    def __init__(self, publish: Publish) -> None:
+        self._publish = publish
+        self._pieces: list[str] = []
+
+    def status(self, line: str) -> None:
+        return
+
+    def add(self, text: str) -> None:
+        if text:
+            self._pieces.append(text)
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        self._publish(_whole("".join(self._pieces)), metadata, False)
+
+    def give_up(self, note: str) -> None:
+        if self._pieces:
+            self._publish(_whole("".join(self._pieces), note), {}, False)
+
+
+class StreamView:
+    """Repaints one display as text arrives: often while it is short, more seldom as it grows, and once more when it is whole."""
+
+    def __init__(self, publish: Publish, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._publish = publish
+        self._clock = clock
+        self._sleep = sleep
+        self._pace = Pace(BYTES_PER_S)
+        self._pieces: list[str] = []
+        self._dirty = False
+        self._shown = False
+        self._began = clock()
+        self._status = ""
+
+    def status(self, line: str) -> None:
+        now = self._clock()
+        if self._dirty:
+            self._paint()
+        elif not self._pieces and line and line != self._status and now - self._began >= STATUS_AFTER_S and not self._pace.wait_s(now):
+            self._status = line
+            shown = one_line(line)
+            self._send({"text/markdown": f"*{harmless_line(shown)}*", "text/plain": shown}, {})
+            self._pace.sent(int(BYTES_PER_S * STATUS_INTERVAL_S), now)
+
+    def add(self, text: str) -> None:
+        if text:
+            self._pieces.append(text)
+            self._dirty = True
+            self._paint()
+
+    def _paint(self) -> None:
+        began = self._clock()
+        if self._pace.wait_s(began):
+            return
+        markdown = harmless("".join(self._pieces))
+        self._send({"text/markdown": markdown}, {})
+        ended = self._clock()
+        self._pace.sent(message_bytes(markdown), ended, ended - began)
+        self._dirty = False
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        self._sleep(min(self._pace.wait_s(self._clock()), LAST_PAINT_WAIT_S))
+        self._send(_whole("".join(self._pieces)), metadata)
+
+    def give_up(self, note: str) -> None:
+        if self._shown or self._pieces:
+            self._send(_whole("".join(self._pieces), note), {})
+
+    def _send(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        self._publish(data, metadata, self._shown)
+        self._shown = True
+
+
+class TerminalView:
+    """Prints the answer as it comes. A terminal shows text: Markdown stays as it was written."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._text = OutputText()
+        self._last = "\n"
+
+    def status(self, line: str) -> None:
+        return
+
+    def add(self, text: str) -> None:
+        self._write(self._text.feed(text.replace("\r", "")))
+
+    def finish(self, metadata: dict[str, Any]) -> None:
+        self._write(self._text.flush())
+        if self._last != "\n":
+            self._write("\n")
+
+    def give_up(self, note: str) -> None:
+        self.finish({})
+        self._write(f"({one_line(note)})\n")
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._out.write(text)
+            self._out.flush()
+            self._last = text[-1]
+
+
+def _whole(text: str, note: str = "") -> dict[str, Any]:
+    """An answer's last form. Readers without Markdown get the text too, of a very long one the beginning."""
+    markdown = harmless(text) or ("" if note else "*(an empty answer)*")
+    plain = clean(text[:PLAIN_CHARS]) + (f"\n… {len(text) - PLAIN_CHARS:,} more characters" if len(text) > PLAIN_CHARS else "")
+    if note:
+        markdown = "\n\n".join(part for part in (markdown, f"*({harmless_line(note)})*") if part)
+        plain = "\n".join(part for part in (plain, f"({one_line(note)})") if part)
+    return {"text/markdown": markdown, "text/plain": plain or "(an empty answer)"}
+
+
+def message_bytes(text: str) -> int:
+    """What a message with this text takes on the wire, its envelope included."""
+    return len(json.dumps(text, ensure_ascii=False).encode()) + 1000

@@ -1,0 +1,83 @@
+"""What the magics of one shell share: the settings, the way to the engine, and the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gleitzeit_nb.jupyter.settings import GleitzeitNB
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from gleitzeit_nb.engine import Engine
+    from gleitzeit_nb.jupyter.comms import ControlTarget
+    from gleitzeit_nb.jupyter.dashboard import Dashboard
+    from gleitzeit_nb.runtime import Runtime
+
+
+class Front:
+    """One per shell. Nothing heavy is imported, and no engine started, before a magic needs it."""
+
+    def __init__(self, shell: InteractiveShell, runtime_of: Callable[[], Runtime] | None = None) -> None:
+        self.shell = shell
+        self.settings = GleitzeitNB(parent=shell)
+        self.control: ControlTarget | None = None
+        self._runtime_of = runtime_of or _process_runtime
+        self._dashboard: Dashboard | None = None
+
+    def __repr__(self) -> str:
+        return f"<Front of {type(self.shell).__name__}, {'kernel' if self.in_kernel else 'terminal'}>"
+
+    @property
+    def in_kernel(self) -> bool:
+        """Whether a front end listens that can update what it shows. A terminal cannot."""
+        return getattr(self.shell, "kernel", None) is not None
+
+    @property
+    def runtime(self) -> Runtime:
+        return self._runtime_of()
+
+    @property
+    def engine(self) -> Engine:
+        """Started at the first use, which blocks."""
+        return self.runtime.engine
+
+    @property
+    def streams(self) -> bool:
+        """Whether answers are shown as they arrive."""
+        if self.settings.stream is not None:
+            return bool(self.settings.stream)
+        return self.engine.config.stream
+
+    @property
+    def cell_number(self) -> int:
+        """Of the running cell, as the notebook shows it; the shell's own counter may already stand on the next."""
+        return len(self.shell.history_manager.input_hist_parsed) - 1 if self.shell.history_manager is not None else 0
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a user's expression, in their namespace."""
+        return self.shell.ev(expression)  # type: ignore[no-untyped-call]
+
+    def dashboard(self) -> Dashboard:
+        """The kernel's one dashboard: every place that shows it is a view of the same widgets."""
+        if self._dashboard is None or self._dashboard.closed:
+            from gleitzeit_nb.jupyter.dashboard import Dashboard
+
+            self._dashboard = Dashboard(self.runtime)
+        return self._dashboard
+
+    def close(self) -> None:
+        """Close what front ends are connected to. The engine goes on."""
+        dashboard, self._dashboard = self._dashboard, None
+        if dashboard is not None:
+            dashboard.close()
+        control, self.control = self.control, None
+        if control is not None:
+            control.close()
+
+
+def _process_runtime() -> Runtime:
+    from gleitzeit_nb.runtime import get_runtime
+
+    return get_runtime()

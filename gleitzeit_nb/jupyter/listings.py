@@ -1,0 +1,51 @@
+"""Tables of text for cells: models, states, findings. Pure: facts in, lines out. All names come from elsewhere and are cleaned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gleitzeit_nb.jupyter.plain import one_line
+from gleitzeit_nb.rendering.text import CELL_CHARS, columns
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
+
+
+def models_text(listing: ModelListing) -> str:
+    rows = [("Instance", "Model", "Size", "Parameters", "Quantization", "Warm")]
+    for row in sorted(listing.rows, key=lambda each: (each.instance, not each.warm, each.name)):
+        facts = (size_text(row.size_bytes), row.parameters or "–", row.quantization or "–", "warm" if row.warm else "")
+        rows.append((row.instance, row.name, *facts))
+    table = columns(rows) if len(rows) > 1 else "No instance has a model. Pull one with `ollama pull NAME`."
+    return table + _unreachable(listing.unreachable)
+
+
+def loaded_text(listing: LoadedListing) -> str:
+    rows = [("Instance", "Model", "Size", "Processor", "Context", "Until")]
+    for row in sorted(listing.rows, key=lambda each: (each.instance, each.name)):
+        context = "–" if row.context_length is None else str(row.context_length)
+        rows.append((row.instance, row.name, size_text(row.size_bytes), processor_text(row.gpu_share), context, row.expires_at[:19] or "–"))
+    table = columns(rows) if len(rows) > 1 else "No model is loaded."
+    return table + _unreachable(listing.unreachable)
+
+
+def _unreachable(rows: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"\n{one_line(name, CELL_CHARS)} could not be asked: {one_line(reason)}" for name, reason in rows)
+
+
+def size_text(size_bytes: int | None) -> str:
+    """In the units that Ollama shows: powers of ten."""
+    if size_bytes is None:
+        return "–"
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size_bytes >= factor:
+            value = size_bytes / factor
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{size_bytes} B"
+
+
+def processor_text(gpu_share: float | None) -> str:
+    if gpu_share is None:
+        return "–"
+    return "CPU" if gpu_share <= 0 else f"GPU {gpu_share:.0%}".replace("%", " %")

@@ -1,0 +1,173 @@
+"""`%%llm`: ask the pool, show the answer while it arrives, and have it as a value. `%llm models`, `%llm ps`: what there is."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+
+from gleitzeit_nb.core.requests import LLMRequest, Reply, RequestOptions, build_request
+from gleitzeit_nb.errors import GleitzeitError, StreamInterruptedError, UsageError
+from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, identifier, joined, key_value, positive
+from gleitzeit_nb.jupyter.failures import fails_briefly
+from gleitzeit_nb.jupyter.template import expand
+from gleitzeit_nb.jupyter.values import LLMReply
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.jupyter.display import AnswerView
+    from gleitzeit_nb.jupyter.front import Front
+
+_FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
+SUBCOMMANDS = ("models", "ps", "help")
+
+
+def llm_parser() -> MagicParser:
+    parser = MagicParser("%%llm", "Ask the pool; the cell's text is the prompt. {expression} in it is replaced by its value.")
+    add = parser.add_argument
+    add("-m", "--model", help="the model; default: the configured one, else the only or first warm one")
+    add("-t", "--tags", type=comma_list, action="append", metavar="A,B", help="only instances that have all of these tags")
+    add("--instance", metavar="ID", help="only this instance")
+    add("--prefer", metavar="ID", help="rather this instance; another when it cannot")
+    add("--system", metavar="TEXT", help="the system prompt")
+    add("--option", type=key_value, action="append", metavar="K=V", help="a model option such as temperature=0; may be repeated")
+    add("--format", metavar="json|NAME", help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model")
+    add("--deadline", type=positive, metavar="S", help="seconds for everything, waiting and retries included")
+    add("-o", "--output", type=identifier, metavar="NAME", help="bind the reply to this variable")
+    add("--raw", action="store_true", help="expand nothing: braces are sent as they are")
+    add("--no-stream", action="store_true", help="show the answer once, when it is whole")
+    add("-q", "--quiet", action="store_true", help="show nothing")
+    return parser
+
+
+@magics_class
+class LLMMagics(Magics):
+    front: Front
+
+    def __init__(self, front: Front) -> None:
+        super().__init__(front.shell)
+        self.front = front
+
+    @no_var_expand
+    @cell_magic("llm")  # type: ignore[arg-type]
+    @fails_briefly
+    def ask(self, line: str, cell: str) -> LLMReply | None:
+        """Ask the pool of models; the cell's text is the prompt. `%%llm --help` lists the options.
+
+        `{expression}` in the cell and in the options is replaced by its value from the notebook, once; `{{` and `}}` are literal
+        braces; `--raw` replaces nothing. The cell's value is the reply: `.text`, `.json()`, `.model`, `.instance`, `.reply`.
+        """
+        parser = llm_parser()
+        raw = "--raw" in line.split()
+        args = parser.read(line, None if raw else self._expand_word)
+        if args.help:
+            print(parser.format_help())  # noqa: T201
+            return None
+        if not cell.strip():
+            raise UsageError("%%llm: the cell holds no prompt.\nWrite it below the first line.")
+        request = self._request(args, cell.strip() if raw else self._expand(cell.strip()))
+        from gleitzeit_nb.jupyter.display import answer_view
+
+        view = answer_view(self.front, stream=self.front.streams and not args.no_stream, quiet=args.quiet)
+        reply = LLMReply(self._answer(request, view))
+        if args.output:
+            self.front.shell.user_ns[args.output] = reply
+        return None if args.quiet else reply
+
+    @no_var_expand
+    @line_magic("llm")  # type: ignore[arg-type]
+    @fails_briefly
+    def look(self, line: str) -> None:
+        """`%llm models`: what each instance has. `%llm ps`: what is loaded. To ask, begin a cell with `%%llm`."""
+        words = line.split()
+        command = words[0] if words else "help"
+        if command in ("help", "-h", "--help"):
+            print(f"%llm models   what each instance has\n%llm ps       what is loaded\n\n{llm_parser().format_help()}")  # noqa: T201
+        elif command in SUBCOMMANDS and len(words) == 1:
+            from gleitzeit_nb.jupyter.listings import loaded_text, models_text
+
+            engine = self.front.engine
+            if command == "models":
+                print(models_text(self.front.runtime.call(engine.pool.models())))  # noqa: T201
+            else:
+                print(loaded_text(self.front.runtime.call(engine.pool.ps())))  # noqa: T201
+        else:
+            near = difflib.get_close_matches(command, SUBCOMMANDS, n=1) if len(words) == 1 else []
+            hint = f"did you mean %llm {near[0]}?" if near else "known are models, ps and help."
+            raise UsageError(f"%llm: there is no subcommand {command[:40]!r}; {hint}\nTo ask a model, begin the cell with %%llm.")
+
+    # -- the request --------------------------------------------------------------------------------------------------------
+
+    def _expand(self, text: str) -> str:
+        return expand(text, self.front.evaluate)
+
+    def _expand_word(self, word: str) -> str:
+        return word if word.startswith('{"') else self._expand(word)  # a schema written out is no expression
+
+    def _request(self, args: argparse.Namespace, prompt: str) -> LLMRequest:
+        settings = self.front.settings
+        messages = [{"role": "system", "content": args.system}] if args.system else []
+        options: RequestOptions = {
+            "tags": joined(args.tags),
+            "strategy": settings.strategy or None,  # type: ignore[typeddict-item]
+            "instance": args.instance,
+            "instance_preference": args.prefer,
+            "options": dict(args.option or ()),
+            "format": None if args.format is None else self._format(args.format),
+            "deadline": args.deadline,
+        }
+        label = f"[{self.front.cell_number}] %%llm"
+        name = f"cell-{uuid.uuid4().hex[:12]}"
+        model = args.model or settings.model
+        return build_request(name, "chat", model, messages=[*messages, {"role": "user", "content": prompt}], label=label, **options)
+
+    def _format(self, text: str) -> str | Mapping[str, Any]:
+        """`json`, a JSON Schema written out, or the name of a variable that holds one or a pydantic model."""
+        if text == "json":
+            return "json"
+        value: Any
+        if text.startswith("{"):
+            try:
+                value = json.loads(text)
+            except ValueError as error:
+                raise UsageError(f"--format: this is not JSON: {error}.\n{_FORMATS}") from error
+        elif text in self.front.shell.user_ns:
+            value = self.front.shell.user_ns[text]
+        else:
+            raise UsageError(f"--format: there is no variable {text[:60]!r} in the notebook.\n{_FORMATS}")
+        schema = getattr(value, "model_json_schema", None)
+        value = schema() if callable(schema) else value
+        if not isinstance(value, Mapping):
+            raise UsageError(f"--format: {text[:60]} is no JSON Schema but a {type(value).__name__}.\n{_FORMATS}")
+        return value
+
+    # -- the answer ---------------------------------------------------------------------------------------------------------
+
+    def _answer(self, request: LLMRequest, view: AnswerView) -> Reply:
+        runtime, pool = self.front.runtime, self.front.engine.pool
+        reply: Reply | None = None
+        thought = 0
+        try:
+            with contextlib.closing(runtime.iterate(pool.stream_request(request))) as batches:
+                for batch in batches:
+                    text = "".join(chunk.text for chunk in batch)
+                    thought += sum(len(chunk.thinking) for chunk in batch)
+                    reply = next((chunk.reply for chunk in batch if chunk.reply is not None), reply)
+                    view.add(text)
+                    if not text:
+                        view.status(f"thinking, {thought} characters" if thought else pool.describe(request.id))
+        except KeyboardInterrupt:
+            view.give_up("interrupted")
+            raise
+        except GleitzeitError as error:
+            view.give_up("the answer was cut here" if isinstance(error, StreamInterruptedError) else "failed")
+            raise
+        if reply is None:
+            raise RuntimeError("the pool ended a request without a reply and without an error")
+        view.finish(metadata=LLMReply(reply).metadata())
+        return reply

@@ -1,0 +1,188 @@
+"""`%%sandbox`: run a cell's code where it can do no harm, with its output as it comes and values in and out as data."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import difflib
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
+
+from gleitzeit_nb.core.execution import ExecutionResult
+from gleitzeit_nb.errors import RunFailedError, UsageError
+from gleitzeit_nb.jupyter.arguments import MagicParser, identifier, identifiers, joined, positive
+from gleitzeit_nb.jupyter.failures import fails_briefly
+from gleitzeit_nb.jupyter.plain import OutputText, clean, one_line
+from gleitzeit_nb.jupyter.values import SandboxRun, duration
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.jupyter.front import Front
+    from gleitzeit_nb.sandbox import Sandbox
+    from gleitzeit_nb.sandbox.request import RunOptions
+
+Piece = tuple[Literal["stdout", "stderr"], str]
+
+_ADVICE = {
+    "error": "Mend the code and run the cell again; its own traceback stands above.",
+    "timeout": "Let it do less, or give it longer: %%sandbox --timeout SECONDS.",
+    "oom": "Let it need less, or give it more: %%sandbox --memory 1g.",
+    "killed": "Run the cell again when you want its result.",
+    "lost": "Run the cell again; %gleitzeit doctor looks at the sandbox itself.",
+}
+
+
+def sandbox_parser() -> MagicParser:
+    parser = MagicParser("%%sandbox", "Run the cell's Python code in a sandbox. {expression} in options is replaced by its value.")
+    add = parser.add_argument
+    add("--mode", help="docker-sandbox, restricted or a mode of your own; default: the configured one")
+    add("--timeout", metavar="S", help="seconds of wall clock, such as 30 or 2m")
+    add("--memory", metavar="SIZE", help="such as 512m or 2g")
+    add("--cpu", type=positive, metavar="N", help="CPUs")
+    add("--image", help="the container image (docker modes)")
+    add("--in", dest="inputs", type=identifiers, action="append", metavar="A,B", help="variables of the notebook to pass in")
+    add("--out", dest="outputs", type=identifiers, action="append", metavar="X,Y", help="variables to bring back")
+    add("-o", "--output", type=identifier, metavar="NAME", help="bind the run (status, stdout, …) to this variable")
+    add("--fresh", action="store_true", help="in a worker that has never run anything")
+    add("--no-fail", action="store_true", help="do not fail the cell when the run is not ok")
+    add("-q", "--quiet", action="store_true", help="show no output and no footer")
+    return parser
+
+
+@magics_class
+class SandboxMagics(Magics):
+    front: Front
+
+    def __init__(self, front: Front) -> None:
+        super().__init__(front.shell)
+        self.front = front
+
+    @no_var_expand
+    @cell_magic("sandbox")  # type: ignore[arg-type]
+    @fails_briefly
+    def run(self, line: str, cell: str) -> SandboxRun | None:
+        """Run the cell's Python code in a sandbox. `%%sandbox --help` lists the options.
+
+        Plain Python: top-level `await` works, shell commands and magics do not, `input()` is an EOFError. `--in` and `--out` carry
+        values as data: JSON, text, bytes, arrays and tables of numbers. A run that is not ok fails the cell, after its output.
+        """
+        parser = sandbox_parser()
+        args = parser.read(line, self._expand)
+        if args.help:
+            print(parser.format_help())  # noqa: T201
+            return None
+        if not cell.strip():
+            raise UsageError("%%sandbox: the cell holds no code.\nWrite it below the first line.")
+        options = self._options(args)
+        run = SandboxRun(self._execute(cell, args, options))
+        self._bind(run, args)
+        if run.ok or args.no_fail:
+            return None if args.quiet else run
+        if not args.quiet:
+            self.front.shell.displayhook(run)
+        raise RunFailedError(_failure(run.result), result=run.result)
+
+    def _expand(self, text: str) -> str:
+        from gleitzeit_nb.jupyter.template import expand
+
+        return expand(text, self.front.evaluate)
+
+    def _options(self, args: argparse.Namespace) -> RunOptions:
+        given: RunOptions = {
+            "inputs": self._inputs(joined(args.inputs)),
+            "outputs": joined(args.outputs),
+            "fresh": args.fresh,
+            "image": args.image,
+            "timeout": args.timeout,
+            "memory_limit": args.memory,
+            "cpu_limit": args.cpu,
+            "label": f"[{self.front.cell_number}] %%sandbox",
+        }
+        return given
+
+    def _inputs(self, names: tuple[str, ...]) -> dict[str, Any]:
+        namespace = self.front.shell.user_ns
+        for name in names:
+            if name not in namespace:
+                near = difflib.get_close_matches(name, [each for each in namespace if not each.startswith("_")], n=1)
+                hint = f"; did you mean {near[0]}?" if near else "."
+                raise UsageError(f"--in: there is no variable {name!r} in the notebook{hint}\nDefine it in a cell before this one.")
+        return {name: namespace[name] for name in names}
+
+    def _execute(self, code: str, args: argparse.Namespace, options: RunOptions) -> ExecutionResult:
+        runtime, sandbox = self.front.runtime, self.front.engine.sandbox
+        screen = _Screen(quiet=args.quiet)
+        result: ExecutionResult | None = None
+        try:
+            with contextlib.closing(runtime.iterate(_pieces(sandbox, code, args.mode, options))) as batches:
+                for batch in batches:
+                    for piece in batch:
+                        if isinstance(piece, ExecutionResult):
+                            result = piece
+                        else:
+                            screen.show(*piece)
+        finally:
+            screen.end()
+        if result is None:
+            raise RuntimeError("the sandbox ended a run without a result and without an error")
+        if result.traceback:
+            screen.show("stderr", clean(result.traceback).rstrip("\n") + "\n")
+            screen.end()
+        return result
+
+    def _bind(self, run: SandboxRun, args: argparse.Namespace) -> None:
+        namespace = self.front.shell.user_ns
+        if args.output:
+            namespace[args.output] = run
+        namespace.update({name: value for name, value in run.result.outputs.items() if name in joined(args.outputs)})
+
+
+class _Screen:
+    """The notebook's stdout and stderr, for text that is not trusted."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._texts = {"stdout": OutputText(), "stderr": OutputText()}
+
+    def show(self, stream: Literal["stdout", "stderr"], text: str) -> None:
+        self._write(stream, self._texts[stream].feed(text))
+
+    def end(self) -> None:
+        for stream, text in self._texts.items():
+            self._write(stream, text.flush())
+
+    def _write(self, stream: str, text: str) -> None:
+        if text and not self._quiet:
+            target = sys.stdout if stream == "stdout" else sys.stderr
+            target.write(text)
+            target.flush()
+
+
+async def _pieces(sandbox: Sandbox, code: str, mode: str | None, options: RunOptions) -> AsyncGenerator[Piece | ExecutionResult, None]:
+    """Output as it comes, then the result. Closing it kills the run."""
+    arrived: asyncio.Queue[Piece | None] = asyncio.Queue()
+    running = asyncio.ensure_future(sandbox.execute(code, mode, on_output=lambda *piece: arrived.put_nowait(piece), **options))
+    running.add_done_callback(lambda _: arrived.put_nowait(None))
+    try:
+        while (piece := await arrived.get()) is not None:
+            yield piece
+        yield await running
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+def _failure(result: ExecutionResult) -> str:
+    """The status by name, why, where, and what to do."""
+    lines = [f"{result.status}: {one_line(result.detail, 200) or 'the run did not end ok'}"]
+    lines.append(f"It ran in {one_line(result.mode, 60)} for {duration(result.timings.run_s)}.")
+    lines += _cut(result.truncated)
+    return "\n".join([*lines, _ADVICE[result.status]])
+
+
+def _cut(truncated: Mapping[str, int]) -> list[str]:
+    cut = [f"{size:,} bytes of {stream}" for stream, size in sorted(truncated.items()) if size]
+    return [f"Left out of its output: {', '.join(cut)}."] if cut else []

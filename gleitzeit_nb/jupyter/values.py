@@ -1,0 +1,142 @@
+"""The values of cells: an answer and a run, each an ordinary object that shows itself as one line."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+from gleitzeit_nb.core.execution import ExecutionResult
+from gleitzeit_nb.core.requests import Reply
+from gleitzeit_nb.jupyter.plain import one_line
+
+_STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+class _OneLine:
+    """Shows `footer()` wherever Jupyter shows a value."""
+
+    def footer(self) -> str:
+        raise TypeError("a subclass says what its line is")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.footer()}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        line = self.footer()
+        return {"text/plain": line, "text/html": f'<div style="{_STYLE}">{html.escape(line)}</div>'}
+
+
+class LLMReply(_OneLine):
+    """An answer of the pool. `str()` is its text, so that `{answer}` in the next prompt inserts it; the text is untrusted."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+    def __str__(self) -> str:
+        return self.reply.text
+
+    def __format__(self, spec: str) -> str:
+        return format(self.reply.text, spec)
+
+    @property
+    def text(self) -> str:
+        return self.reply.text
+
+    @property
+    def model(self) -> str:
+        return self.reply.model
+
+    @property
+    def instance(self) -> str:
+        return self.reply.instance
+
+    @property
+    def tokens(self) -> int | None:
+        """How many were generated; None when the server did not say."""
+        return self.reply.usage.completion_tokens
+
+    def json(self) -> Any:
+        """The text as JSON. ValueError where it is none; the message shows where."""
+        try:
+            return json.loads(self.reply.text)
+        except json.JSONDecodeError as error:
+            near = one_line(self.reply.text[max(0, error.pos - 20) : error.pos + 20])
+            raise ValueError(f"the answer is not JSON: {error.msg} near {near!r}; ask with --format json, or with a schema") from error
+
+    def footer(self) -> str:
+        """Instance, model, tokens, rate, seconds, retries."""
+        reply, rate = self.reply, self.reply.usage.tokens_per_s
+        parts = [one_line(reply.instance, 60), one_line(reply.model, 60)]
+        parts += [] if self.tokens is None else [f"{self.tokens} tokens"]
+        parts += [] if rate is None else [f"{rate:.1f} tok/s"]
+        parts += [f"{reply.elapsed_s:.1f} s", self._retries()]
+        parts += [] if reply.done_reason in ("", "stop") else [f"ended by {one_line(reply.done_reason, 30)}"]
+        return " · ".join(parts)
+
+    def _retries(self) -> str:
+        retries = self.reply.route.retries
+        if not retries:
+            return "no retries"
+        failed = ", ".join(f"{one_line(each.instance, 40)}: {one_line(each.outcome, 40)}" for each in self.reply.route.attempts[:-1])
+        return f"{retries} {'retry' if retries == 1 else 'retries'} ({failed})"
+
+    def metadata(self) -> dict[str, Any]:
+        """What a notebook file remembers of where the answer came from."""
+        reply = self.reply
+        return {
+            "gleitzeit_nb": {
+                "instance": reply.instance,
+                "model": reply.model,
+                "tokens": self.tokens,
+                "elapsed_s": round(reply.elapsed_s, 3),
+                "route": [{"instance": each.instance, "outcome": each.outcome} for each in reply.route.attempts],
+            }
+        }
+
+
+class SandboxRun(_OneLine):
+    """A run in the sandbox. Everything that the code made, its texts included, is untrusted."""
+
+    def __init__(self, result: ExecutionResult) -> None:
+        self.result = result
+
+    @property
+    def status(self) -> str:
+        return self.result.status
+
+    @property
+    def ok(self) -> bool:
+        return self.result.ok
+
+    @property
+    def mode(self) -> str:
+        return self.result.mode
+
+    @property
+    def stdout(self) -> str:
+        return self.result.stdout
+
+    @property
+    def stderr(self) -> str:
+        return self.result.stderr
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        return dict(self.result.outputs)
+
+    @property
+    def traceback(self) -> str:
+        return self.result.traceback
+
+    def footer(self) -> str:
+        """Mode, status, seconds, what held it, and what was cut."""
+        result = self.result
+        parts = [one_line(result.mode, 60), result.status, duration(result.timings.run_s)]
+        parts += [one_line(result.isolation, 200)] if result.isolation else []
+        parts += [f"{size:,} bytes of {stream} left out" for stream, size in sorted(result.truncated.items()) if size]
+        return " · ".join(parts)

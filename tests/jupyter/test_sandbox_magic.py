@@ -1,0 +1,156 @@
+"""`%%sandbox` in a real IPython shell, over a scripted sandbox."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gleitzeit_nb.core.execution import ExecutionResult, ResultStatus, Timings
+from gleitzeit_nb.errors import RunFailedError, SandboxUnavailableError, UsageError
+from gleitzeit_nb.jupyter.values import SandboxRun
+from tests.support.shell import Shell
+
+OK = ExecutionResult("ok", "docker-sandbox", timings=Timings(run_s=0.012), isolation="a container without network")
+
+
+def failed(status: ResultStatus, detail: str, **more: Any) -> ExecutionResult:
+    return replace(OK, status=status, detail=detail, exit_code=1, **more)
+
+
+def test_the_code_goes_as_it_stands(shell: Shell) -> None:
+    shell.run("%%sandbox\nprint('{x} $y')\nawait f()")
+    assert shell.engine.sandbox.runs[0]["code"] == "print('{x} $y')\nawait f()\n"
+    assert shell.engine.sandbox.runs[0]["label"] == "[1] %%sandbox"
+
+
+def test_options_reach_the_run(shell: Shell) -> None:
+    shell.run("a = [1, 2]; where = 'restricted'")
+    shell.run("%%sandbox --mode {where} --timeout 30s --memory 256m --cpu 0.5 --image img --in a --out x,y --out z --fresh\npass")
+    run = shell.engine.sandbox.runs[0]
+    assert (run["mode"], run["timeout"], run["memory_limit"], run["cpu_limit"], run["image"]) == ("restricted", "30s", "256m", 0.5, "img")
+    assert (run["inputs"], run["outputs"], run["fresh"]) == ({"a": [1, 2]}, ("x", "y", "z"), True)
+
+
+def test_both_streams_arrive_apart_and_as_text(shell: Shell) -> None:
+    shell.engine.sandbox.output = [
+        ("stdout", "one\x1b[31m"),
+        ("stderr", "warn\x1b]0;t\x07\n"),
+        0.1,
+        ("stdout", "red\x1b["),
+        ("stdout", "0m\n50 %\r"),
+    ]
+    cell = shell.run("%%sandbox\npass")
+    assert cell.stdout.startswith("onered\n50 %\r")
+    assert cell.stderr == "warn␛]0;t␇\n"
+
+
+def test_the_cells_value_is_the_run_in_one_line(shell: Shell) -> None:
+    shell.engine.sandbox.result = OK
+    cell = shell.run("%%sandbox -o run\npass")
+    assert isinstance(cell.value, SandboxRun)
+    assert cell.shown_value["text/plain"] == "docker-sandbox · ok · 12 ms · a container without network"
+    assert shell.ip.user_ns["run"] is cell.value
+
+
+def test_what_is_weaker_and_what_was_cut_stand_in_the_line(shell: Shell) -> None:
+    shell.engine.sandbox.result = replace(OK, mode="restricted", isolation="seccomp; weaker: no namespaces", truncated={"stdout": 12345})
+    line = shell.run("%%sandbox\npass").shown_value["text/plain"]
+    assert line == "restricted · ok · 12 ms · seccomp; weaker: no namespaces · 12,345 bytes of stdout left out"
+
+
+def test_values_come_back_under_their_names_only(shell: Shell) -> None:
+    shell.engine.sandbox.result = replace(OK, outputs={"x": 42, "y": "text", "sneaky": "no"})
+    shell.run("%%sandbox --out x,y\npass")
+    assert (shell.ip.user_ns["x"], shell.ip.user_ns["y"]) == (42, "text")
+    assert "sneaky" not in shell.ip.user_ns
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "advice"),
+    [
+        ("error", "raised ValueError", "Mend the code"),
+        ("timeout", "ran longer than 2 s", "--timeout"),
+        ("oom", "used more memory than its limit of 128 MiB", "--memory"),
+        ("killed", "stopped before its end", "again"),
+        ("lost", "the sandbox went away", "doctor"),
+    ],
+)
+def test_a_run_that_is_not_ok_fails_the_cell_with_its_status_by_name(shell: Shell, status: ResultStatus, detail: str, advice: str) -> None:
+    shell.engine.sandbox.output = [("stdout", "before\n")]
+    shell.engine.sandbox.result = failed(status, detail)
+    cell = shell.run("%%sandbox -o run\npass")
+    assert isinstance(cell.error, RunFailedError)
+    assert cell.error.result.status == status
+    assert 3 <= len(cell.error_lines) <= 6
+    assert f"{status}: {detail}" in cell.error_lines[0]
+    assert any(advice in line for line in cell.error_lines)
+    assert cell.stdout.startswith("before\n")
+    assert shell.ip.user_ns["run"].status == status
+    assert shell.ip.user_ns["_"].status == status
+
+
+def test_a_traceback_is_shown_as_the_codes_own_before_the_error(shell: Shell) -> None:
+    trace = 'Traceback (most recent call last):\n  File "<sandbox>", line 1, in <module>\nValueError: no\x07\n'
+    shell.engine.sandbox.result = failed("error", "raised ValueError", traceback=trace)
+    cell = shell.run("%%sandbox\nraise ValueError('no\\a')")
+    assert cell.stderr == trace.replace("\x07", "␇")
+
+
+def test_no_fail_keeps_the_cell_alive(shell: Shell) -> None:
+    shell.engine.sandbox.result = failed("timeout", "ran longer than 2 s")
+    cell = shell.run("%%sandbox --no-fail -o attack\nwhile True: pass")
+    assert cell.error is None
+    assert cell.value.status == "timeout"
+    assert shell.ip.user_ns["attack"].ok is False
+
+
+def test_quiet_shows_nothing_but_still_fails(shell: Shell) -> None:
+    shell.engine.sandbox.output = [("stdout", "noise")]
+    assert shell.run("%%sandbox -q\npass").stdout == ""
+    shell.engine.sandbox.result = failed("error", "raised X")
+    cell = shell.run("%%sandbox -q\npass")
+    assert isinstance(cell.error, RunFailedError)
+    assert (cell.stdout, cell.stderr) == ("", "")
+
+
+def test_a_sandbox_that_cannot_be_had_is_a_short_error(shell: Shell) -> None:
+    shell.engine.sandbox.output = [SandboxUnavailableError("No sandbox can be had here.\nInstall bubblewrap.")]
+    cell = shell.run("%%sandbox\npass")
+    assert isinstance(cell.error, SandboxUnavailableError)
+    assert 3 <= len(cell.error_lines) <= 6
+
+
+def test_an_interrupt_kills_the_run_and_keeps_its_output(shell: Shell, interrupting: Any) -> None:
+    shell.engine.sandbox.output = [("stdout", "started\n"), 30.0]
+    with interrupting(after_s=0.5):
+        cell = shell.run("%%sandbox\nwhile True: pass")
+    assert isinstance(cell.error, KeyboardInterrupt)
+    assert len(cell.error_lines) <= 3
+    assert cell.stdout == "started\n"
+    assert shell.engine.sandbox.ended == ["killed"]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("%%sandbox --in nope\npass", "no variable 'nope'"),
+        ("%%sandbox --in speling\npass", "did you mean spelling?"),
+        ("%%sandbox --out a-b\npass", "not a name for a variable"),
+        ("%%sandbox --memroy 1g\npass", "did you mean --memory?"),
+        ("%%sandbox --cpu many\npass", "not a number"),
+        ("%%sandbox\n\n", "no code"),
+    ],
+)
+def test_a_cell_that_cannot_be_used_says_what_to_write(shell: Shell, source: str, said: str) -> None:
+    shell.run("spelling = 1")
+    cell = shell.run(source)
+    assert isinstance(cell.error, UsageError)
+    assert said in str(cell.error)
+    assert shell.engine.sandbox.runs == []
+
+
+def test_help_prints_and_runs_nothing(shell: Shell) -> None:
+    assert "--no-fail" in shell.run("%%sandbox --help\npass").stdout
+    assert shell.engine.sandbox.runs == []

@@ -1,0 +1,216 @@
+"""A real IPython shell with the magics loaded, on a real runtime whose engine is a fake: scripted answers, scripted runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from gleitzeit_nb.config import Config
+from gleitzeit_nb.core.execution import ExecutionResult, Timings
+from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route, Usage
+from gleitzeit_nb.jupyter import extension
+from gleitzeit_nb.jupyter.front import Front
+from gleitzeit_nb.runtime import Runtime
+from gleitzeit_nb.snapshot import Snapshot
+
+Step = str | float | BaseException  # a piece of text, a pause (s), or how it ends
+
+
+def reply_of(text: str, *, instance: str = "north", model: str = "smollm2:135m", retries: Sequence[tuple[str, str]] = ()) -> Reply:
+    attempts = (*(Attempt(name, outcome, "", 0.1) for name, outcome in retries), Attempt(instance, "ok", "", 0.5))
+    usage = Usage(prompt_tokens=10, completion_tokens=12, completion_s=0.4)
+    return Reply(text, model, instance, usage, Route(0.0, attempts, (), "least_loaded"), elapsed_s=1.25)
+
+
+@dataclass
+class FakePool:
+    """Answers every request by the script; `requests` and `ended` tell what happened to them."""
+
+    script: Sequence[Step] = ("Hello, ", "world.")
+    thinking: Sequence[str] = ()
+    reply: Callable[[str], Reply] = reply_of
+    waits: str = ""
+    requests: list[LLMRequest] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    draining: list[tuple[str, str]] = field(default_factory=list)
+
+    async def stream_request(self, request: LLMRequest) -> AsyncIterator[Chunk]:
+        self.requests.append(request)
+        text = ""
+        try:
+            for piece in self.thinking:
+                yield Chunk(thinking=piece)
+            for step in self.script:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                else:
+                    text += step
+                    yield Chunk(step)
+            yield Chunk(reply=self.reply(text))
+            self.ended.append("answered")
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+
+    def describe(self, request_id: str) -> str:
+        return self.waits
+
+    async def drain(self, instance: str) -> None:
+        self.draining.append(("drain", instance))
+
+    async def resume(self, instance: str) -> None:
+        self.draining.append(("resume", instance))
+
+
+@dataclass
+class FakeSandbox:
+    """Runs nothing: emits `output` and gives `result`."""
+
+    output: Sequence[tuple[str, str] | float | BaseException] = ()
+    result: ExecutionResult = ExecutionResult("ok", "docker-sandbox", timings=Timings(run_s=0.012), isolation="a container")
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+
+    async def execute(self, code: str, mode: str | None = None, *, on_output: Any = None, **options: Any) -> ExecutionResult:
+        self.runs.append({"code": code, "mode": mode, **options})
+        try:
+            for step in self.output:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                else:
+                    on_output(*step)
+        except asyncio.CancelledError:
+            self.ended.append("killed")
+            raise
+        self.ended.append(self.result.status)
+        return self.result
+
+
+class FakeEngine:
+    """Pool, sandbox and a snapshot that a test replaces; watchers are told on the runtime's loop."""
+
+    def __init__(self, runtime: FakeRuntime, snapshot: Snapshot) -> None:
+        self.pool = FakePool()
+        self.sandbox = FakeSandbox()
+        self.config = Config()
+        self.findings: list[Any] = []
+        self._runtime = runtime
+        self._snapshot = snapshot
+        self._watchers: list[Callable[[Snapshot], None]] = []
+
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    def watch(self, watcher: Callable[[Snapshot], None]) -> Callable[[], None]:
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
+
+    @property
+    def watched(self) -> int:
+        return len(self._watchers)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Something changed."""
+        self._snapshot = snapshot
+        self._runtime.call(self._tell())
+
+    async def _tell(self) -> None:
+        for watcher in tuple(self._watchers):
+            watcher(self._snapshot)
+
+    async def doctor(self) -> list[Any]:
+        return self.findings
+
+
+class FakeRuntime(Runtime):
+    """The real loop and the real bridges, with a fake engine on them."""
+
+    def __init__(self, snapshot: Snapshot, *, started: bool = True) -> None:
+        super().__init__()
+        self.fake = FakeEngine(self, snapshot)
+        self.started = started
+        self.configured: list[dict[str, Any]] = []
+        self.reloads = 0
+
+    @property
+    def engine(self) -> Any:
+        self.started = True
+        return self.fake
+
+    @property
+    def current_engine(self) -> Any:
+        return self.fake if self.started else None
+
+    @property
+    def running(self) -> bool:
+        return self.started
+
+    def config(self) -> Config:
+        return self.fake.config
+
+    def configure(self, ollama_config: Any = None, python_config: Any = None, *, use_file: Path | None = None) -> None:
+        self.configured.append({"use_file": use_file})
+
+    def reload(self) -> None:
+        self.reloads += 1
+
+
+class Cell:
+    """What one cell did: outputs in order, text of both streams, its value, its error and the lines that were shown for it."""
+
+    def __init__(self, captured: Any, result: Any, lines: list[str], shown: dict[str, Any]) -> None:
+        self.stdout: str = captured.stdout
+        self.stderr: str = captured.stderr
+        self.displays: list[dict[str, Any]] = captured._outputs
+        self.value: Any = result.result
+        self.error: BaseException | None = result.error_in_exec or result.error_before_exec
+        self.error_lines = lines
+        self.shown_value = shown  # the value's mimebundle
+
+
+class Shell:
+    """A shell whose cells a test runs. `in_kernel` lets the magics believe that a front end listens."""
+
+    def __init__(self, runtime: FakeRuntime, *, in_kernel: bool) -> None:
+        self.runtime = runtime
+        InteractiveShell.clear_instance()
+        self.ip = InteractiveShell.instance()
+        if in_kernel:
+            self.ip.kernel = object()
+        self.front: Front = extension.load(self.ip, lambda: runtime)
+
+    @property
+    def engine(self) -> FakeEngine:
+        return self.runtime.fake
+
+    def run(self, source: str) -> Cell:
+        shown: list[str] = []
+        self.ip._showtraceback = lambda _type, _value, lines: shown.extend(lines)
+        with capture_output() as captured:
+            result = self.ip.run_cell(source, store_history=True)
+        data, _metadata = self.ip.display_formatter.format(result.result) if result.result is not None else ({}, {})
+        return Cell(captured, result, [line for lines in shown for line in lines.split("\n")], data)
+
+
+@contextmanager
+def open_shell(snapshot: Snapshot, *, in_kernel: bool = True) -> Iterator[Shell]:
+    runtime = FakeRuntime(snapshot)
+    shell = Shell(runtime, in_kernel=in_kernel)
+    try:
+        yield shell
+    finally:
+        extension.unload(shell.ip)
+        shell.ip.history_manager.end_session()
+        InteractiveShell.clear_instance()
+        runtime.close()

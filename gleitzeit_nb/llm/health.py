@@ -177,20 +177,29 @@ class HealthMonitor:
 
     async def _learn(self, watch: Watch, started: float) -> str:
         """What is loaded and, when it is due, what there is; what went wrong with that, in one line."""
-        instance, transport = watch.member.instance, watch.member.transport
-        try:
-            loaded = loaded_of(await transport.get("/api/ps", timeout_s=PROBE_TIMEOUT_S), self._clock())
-            # What an answer proved to be loaded after the probe began is newer than the probe.
-            loaded.update({name: entry for name, entry in instance.loaded.items() if entry.seen_at > started and name not in loaded})
-            instance.loaded = loaded
-            if watch.listed_at is None or started - watch.listed_at > LIST_EVERY_S:
-                instance.learn_models(names_of(await transport.get("/api/tags", timeout_s=PROBE_TIMEOUT_S)))
-                watch.listed_at = self._clock()
-        except InstanceFault as fault:
-            if fault.cause is Cause.UNAUTHORISED:
-                raise
-            return f"answers, but its lists of models cannot be read: it {fault}"
-        return ""
+        steps = [self._learn_loaded]
+        if watch.listed_at is None or started - watch.listed_at > LIST_EVERY_S:
+            steps.append(self._learn_models)
+        problem = ""
+        for step in steps:
+            try:
+                await step(watch, started)
+            except InstanceFault as fault:
+                if fault.cause is Cause.UNAUTHORISED:
+                    raise
+                problem = f"answers, but its lists of models cannot be read: it {fault}"
+        return problem
+
+    async def _learn_loaded(self, watch: Watch, started: float) -> None:
+        instance = watch.member.instance
+        loaded = loaded_of(await watch.member.transport.get("/api/ps", timeout_s=PROBE_TIMEOUT_S), self._clock())
+        # What an answer proved to be loaded after the probe began is newer than the probe.
+        loaded.update({name: entry for name, entry in instance.loaded.items() if entry.seen_at > started and name not in loaded})
+        instance.loaded = loaded
+
+    async def _learn_models(self, watch: Watch, started: float) -> None:
+        watch.member.instance.learn_models(names_of(await watch.member.transport.get("/api/tags", timeout_s=PROBE_TIMEOUT_S)))
+        watch.listed_at = started
 
     def _book(self, watch: Watch, probe: Probe) -> None:
         instance = watch.member.instance

@@ -188,22 +188,29 @@ class Journey:
 
     def _ask(self, grant: Grant) -> Try:
         lease, parts = grant.lease, self.parts
-        instance = lease.instance
-        parts.journal.picked(self.request.id, self.model, instance, grant.verdicts)
+        parts.journal.picked(self.request.id, self.model, lease.instance, grant.verdicts)
         if self._left is not None:
             source, reason = self._left
             self._left = None
-            if source != instance.id:
-                parts.journal.failover(self.request.id, self.model, source, instance.id, reason)
-        timeouts = parts.settings.timeouts
-        lines = parts.members.holding(instance).transport.stream(
+            if source != lease.instance.id:
+                parts.journal.failover(self.request.id, self.model, source, lease.instance.id, reason)
+        try:
+            lines = self._lines(lease)
+        except BaseException:
+            parts.dispatcher.end(lease, Outcome.IGNORED)
+            raise
+        return Try(lease, grant.verdicts, Answer(is_embedding=self.request.kind == "embed"), lines)
+
+    def _lines(self, lease: Lease) -> AsyncIterator[Mapping[str, Any]]:
+        """The lines of the answer; nothing is sent before the first is asked for."""
+        timeouts = self.parts.settings.timeouts
+        return self.parts.members.holding(lease.instance).transport.stream(
             PATHS[self.request.kind],
             body_of(self.request, self.model),
             connect_s=timeouts.connect_s,
             first_s=timeouts.first_token_cold_s if lease.cold else timeouts.first_token_warm_s,
             between_s=timeouts.between_tokens_s,
         )
-        return Try(lease, grant.verdicts, Answer(is_embedding=self.request.kind == "embed"), lines)
 
     async def _next_line(self, attempt: Try) -> Mapping[str, Any] | None:
         left_s = self.left_s
@@ -244,7 +251,7 @@ class Journey:
         return chunk
 
     async def _leave(self, attempt: Try) -> None:
-        """Close the connection, then give the slot back, whatever happens on the way. A lease that ended well ends here as ignored."""
+        """Close the connection, then give the slot back, whatever happens on the way. The end after a fault was booked before."""
         outcome = Outcome.SUCCESS if attempt.answer.complete else Outcome.IGNORED
         try:
             close = getattr(attempt.lines, "aclose", None)

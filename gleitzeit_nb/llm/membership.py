@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.instances import Instance, InstanceSettings
-from gleitzeit_nb.errors import ConfigError, NoInstanceError
+from gleitzeit_nb.errors import ConfigError, EngineClosedError, NoInstanceError
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.protocols import Transport, TransportFactory
 
@@ -71,7 +71,10 @@ class Membership:
         found = self._members.get(instance.id)
         if found is not None and found.instance is instance:
             return found
-        return next(member for member in self._leaving if member.instance is instance)
+        for member in self._leaving:
+            if member.instance is instance:
+                return member
+        raise EngineClosedError("the pool was closed while the request waited for an instance")
 
     def add(self, settings: InstanceSettings) -> Member:
         if settings.id in self._members:

@@ -49,7 +49,7 @@ def no_default_model(names: Iterable[str]) -> NoInstanceError:
     return NoInstanceError(f"no model was named and none is loaded: choose one with -m MODEL, or set default_model. There are: {listed}")
 
 
-def all_failed(model: str, attempts: Sequence[Attempt], verdicts: Iterable[Verdict]) -> PoolError:
+def all_failed(model: str, attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> PoolError:
     """Everybody who could answer was tried, or as many as may be."""
     if all(attempt.outcome == Cause.UNAUTHORISED.value for attempt in attempts):
         last = attempts[-1]
@@ -59,7 +59,8 @@ def all_failed(model: str, attempts: Sequence[Attempt], verdicts: Iterable[Verdi
     rows = tried(attempts)
     asked = {attempt.instance for attempt in attempts}
     rows += [(verdict.instance.id, f"not asked: {verdict.text}") for verdict in verdicts if verdict.instance.id not in asked]
-    return AllInstancesFailedError(f"nobody answered with {_name(model)}. What was tried:", rows)
+    lacking = any(verdict.standing is Standing.NO_MODEL for verdict in verdicts)
+    return AllInstancesFailedError(f"nobody answered with {_name(model)}{_hint(model, verdicts) if lacking else ''}. What was tried:", rows)
 
 
 def rejected(instance_id: str, fault: InstanceFault) -> RequestRejectedError:
@@ -101,9 +102,9 @@ def _hint(model: str, verdicts: Iterable[Verdict]) -> str:
     known = [name for verdict in verdicts for name in verdict.instance.models or verdict.instance.settings.models]
     near = nearest(model, known)
     if near:
-        return f". Did you mean {' or '.join(near)}?"
+        return f" (did you mean {' or '.join(near)}?)"
     there = ", ".join(sorted(set(map(display, known)))[:5]) or "none"
-    return f". Fetch it on an instance (ollama pull {_name(model)}), or name one that is there: {there}"
+    return f" (fetch it on an instance: ollama pull {_name(model)}; or name one that is there: {there})"
 
 
 def _wanted(request: LLMRequest) -> str:

@@ -162,7 +162,7 @@ async def test_a_queue_timeout_is_told_apart_from_the_deadline() -> None:
 
 async def test_a_model_that_nobody_has_is_an_error_with_the_near_ones() -> None:
     async with FakeOllama(models=["llama3.2:latest", "phi:3b"]) as server, pool_of(server) as pool:
-        with pytest.raises(ModelNotFoundError, match=r"Did you mean llama3\.2") as caught:
+        with pytest.raises(ModelNotFoundError, match=r"did you mean llama3\.2\?") as caught:
             await pool.chat("lama3.2", "hi")
         assert caught.value.rejections == (("fake", "has not the model lama3.2"),)
     assert server.asked == []
@@ -269,6 +269,35 @@ async def test_loads_and_rates_are_booked() -> None:
     assert view.latency_s > 0
     assert sum(view.tokens_per_s) == 2.0  # four tokens in a bucket of two seconds
     assert [model.name for model in view.warm] == ["llama3.2"]
+
+
+async def test_a_request_that_cannot_be_written_costs_no_slot() -> None:
+    async with FakeOllama() as server, pool_of(server, max_concurrent=1) as pool:
+        with pytest.raises((TypeError, ValueError)):
+            await pool.chat("llama3.2", ["not a message"])  # type: ignore[list-item]
+        with pytest.raises(TypeError):
+            await pool.chat("llama3.2", "hi", options={"stop": {1}})
+        assert pool.in_flight == 0
+        assert (await pool.chat("llama3.2", "hi")).text == "hi "
+
+
+async def test_closing_at_the_moment_of_a_grant_is_said_as_such() -> None:
+    async with FakeOllama() as server:
+        pool = OllamaPoolManager(settings=settings_for(server, max_concurrent=1))
+        await pool.initialize()
+        server.gate.clear()
+        first = asyncio.ensure_future(pool.chat("llama3.2", "hi"))
+        await until(lambda: server.in_flight == 1)
+        second = asyncio.ensure_future(pool.chat("llama3.2", "hi"))
+        await until(lambda: pool.queue_depth == 1)
+        first.cancel()
+        for _ in range(100):  # as soon as the slot is granted, and before the request has noticed
+            if pool.queue_depth:
+                await asyncio.sleep(0)
+        assert pool.queue_depth == 0
+        await pool.close()
+        results = await asyncio.gather(first, second, return_exceptions=True)
+        assert [type(result) for result in results] == [asyncio.CancelledError, EngineClosedError]
 
 
 async def test_a_pool_is_closed_before_and_after() -> None:

@@ -52,7 +52,7 @@ def _version_1(places: Mapping[str, Path]) -> tuple[Hierarchy | None, str]:
         return None, "the cgroup controller pids is not mounted"
     for name in ("memory", "pids"):
         if not _may_make(places[name]):
-            return None, f"{places[name]} is not writable (not delegated to this user)"
+            return None, f"{places[name]} cannot be written to (not delegated)"
     cpu = places.get("cpu")
     return Hierarchy(1, places["memory"], places["pids"], cpu if cpu and _may_make(cpu) else None), ""
 
@@ -63,7 +63,7 @@ def _version_2(own: Path, top: Path) -> tuple[Hierarchy | None, str]:
             handed_on = (place / "cgroup.subtree_control").read_text("ascii").split()
             if {"memory", "pids"} <= set(handed_on) and _may_make(place) and os.access(place / "cgroup.procs", os.W_OK):
                 return Hierarchy(2, place, place, place if "cpu" in handed_on else None), ""
-    return None, f"no writable group above {own} hands on the controllers memory and pids (not delegated to this user)"
+    return None, f"no writable group above {own} hands on the controllers memory and pids (not delegated)"
 
 
 def _may_make(place: Path) -> bool:

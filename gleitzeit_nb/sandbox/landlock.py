@@ -28,10 +28,10 @@ _ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 _FILESYSTEM_BY_ABI = ((5, 0xFFFF), (3, 0x7FFF), (2, 0x3FFF), (1, 0x1FFF))
 
 LOST_BELOW = (
-    (3, "cutting files short is not judged by landlock"),
-    (4, "TCP is not judged by landlock"),
-    (5, "ioctl on devices is not judged by landlock"),
-    (6, "signals and abstract sockets to other processes are not judged by landlock"),
+    (3, "files can be cut short"),
+    (4, "TCP not judged by landlock"),
+    (5, "ioctl on devices not judged by landlock"),
+    (6, "signals and abstract sockets not judged by landlock"),
 )
 
 

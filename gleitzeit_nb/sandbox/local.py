@@ -41,7 +41,7 @@ class LocalLauncher:
         if image is not None:
             raise ConfigError(f"The mode {mode.id!r} runs this machine's own Python and has no images; {image!r} needs a docker mode.")
         await self.check(mode)
-        directory = await asyncio.to_thread(make_work_directory, os.geteuid(), False)
+        directory = make_work_directory(os.geteuid(), root=False)
         doors = Doors(resource_limits(limits, None), address_space=limits.memory_bytes, supervised=True)
         program = guest_program(sys.executable, directory, (directory,), doors)
         environment = guest_environment(mode, limits, sys.executable, directory, directory)

@@ -34,7 +34,7 @@ from gleitzeit_nb.sandbox.enclosure import (
     staged_folders,
     tmpfs_options,
 )
-from gleitzeit_nb.sandbox.guest_process import GuestProcess, Namespace, signal_process, start_process
+from gleitzeit_nb.sandbox.guest_process import BEFORE, GuestProcess, Namespace, signal_process, start_process
 from gleitzeit_nb.sandbox.identity import count_tasks, pick_unallocated_id
 from gleitzeit_nb.sandbox.inside import Doors, Jail, guest_environment, guest_program, jail_command, resource_limits, whole_cpus
 from gleitzeit_nb.sandbox.interpreter import running_interpreter
@@ -106,7 +106,7 @@ class RestrictedLauncher:
         try:
             await self._try_out(choose(facts, allow_weaker=True))
         except SandboxUnavailableError as error:
-            return replace(facts, jail_problem=str(error), private_mounts=await _may_mount(facts.root))
+            return replace(facts, jail_problem=str(error).rpartition(BEFORE)[2], private_mounts=await _may_mount(facts.root))
         return facts
 
     async def _try_out(self, confinement: Confinement) -> None:
@@ -117,15 +117,19 @@ class RestrictedLauncher:
     # -- starting a guest -----------------------------------------------------------------------------------------------------
 
     async def _start(self, confinement: Confinement, mode: ModeSettings, limits: Limits) -> GuestProcess:
-        uid, cgroup = await asyncio.to_thread(self._claim, confinement, limits)
+        claiming = asyncio.ensure_future(asyncio.to_thread(self._claim, confinement, limits))
+        try:
+            uid, cgroup = await asyncio.shield(claiming)
+        except asyncio.CancelledError:  # the thread goes on, and what it makes has to be taken away
+            await _release((await claiming)[1])
+            raise
         try:
             if confinement.bubblewrap is not None:
                 guest = await self._start_jailed(confinement, mode, limits, uid, cgroup)
             else:
                 guest = await self._start_weaker(confinement, mode, limits, uid, cgroup)
         except BaseException:
-            if cgroup is not None:
-                await cgroup.remove()
+            await _release(cgroup)
             raise
         self._guests = {each for each in self._guests if not each.ended} | {guest}
         return guest
@@ -234,6 +238,11 @@ class RestrictedLauncher:
         if wanted >= len(cores) or (confinement.cgroup and confinement.cgroup.cpu):
             return ()
         return tuple(sorted(self._rng.sample(cores, wanted)))
+
+
+async def _release(cgroup: Cgroup | None) -> None:
+    if cgroup is not None:
+        await cgroup.remove()
 
 
 def _after_the_preamble(doors: Doors) -> tuple[str, ...]:

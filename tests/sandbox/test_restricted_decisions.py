@@ -81,15 +81,15 @@ def test_a_missing_layer_is_a_refusal_that_names_it_and_the_remedy(facts: Facts,
 def test_with_consent_it_goes_on_without_namespaces_and_says_what_that_loses() -> None:
     confinement = choose(replace(USER, jail_problem=REFUSED), allow_weaker=True)
     assert confinement.bubblewrap is None
-    for loss in ("network interfaces", "work directory", "processes", "in total"):
+    for loss in ("interfaces", "disk quota", "process limit", "per process"):
         assert loss in confinement.weaker
     assert "no namespaces" in confinement.isolation
 
 
 def test_as_root_with_private_mounts_the_work_directory_keeps_its_quota() -> None:
     refused = replace(ROOT, jail_problem=REFUSED)
-    assert "work directory" not in choose(refused, allow_weaker=True).weaker
-    assert "work directory" in choose(replace(refused, private_mounts=False), allow_weaker=True).weaker
+    assert "disk quota" not in choose(refused, allow_weaker=True).weaker
+    assert "disk quota" in choose(replace(refused, private_mounts=False), allow_weaker=True).weaker
 
 
 @pytest.mark.parametrize(("facts", "least"), [(USER, 6), (ROOT, 3)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -147,7 +148,7 @@ def _what_was_seen(exc: BaseException) -> str:
         if names & {"ClientSSLError", "SSLError", "CertificateError"}:
             return "TLS could not be agreed on (is its certificate trusted?)"
         if isinstance(seen, OSError) and isinstance(seen.errno, int) and seen.errno > 0:
-            return os.strerror(seen.errno).lower()
+            return "" if seen.errno == errno.ECONNREFUSED else os.strerror(seen.errno).lower()  # the cause says that one already
         seen = seen.__cause__ or seen.__context__
     return ""
 

@@ -56,7 +56,7 @@ async def test_a_refused_connection(server: Any) -> None:
     fault = await fault_of(server)
     assert fault.cause is Cause.REFUSED
     assert fault.traits.fatal
-    assert "connection refused" in str(fault)
+    assert str(fault) == "refused the connection"
 
 
 async def test_an_unknown_name() -> None:

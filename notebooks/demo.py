@@ -170,6 +170,7 @@ def run_cells(notebook: nbformat.NotebookNode) -> str | None:
             resources={"metadata": {"path": folder}},
             store_widget_state=False,
             on_cell_executed=show_cell,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
         started: list[psutil.Process] = []
         client.on_cell_complete = lambda cell, cell_index: started.extend(_descendants(started))
@@ -241,7 +242,7 @@ def output_text(output: nbformat.NotebookNode) -> str:
     if output.output_type == "error":
         return f"{output.ename}: {output.evalue}"
     data = output.get("data", {})
-    return str(data.get("text/markdown") or data.get("text/plain") or "")
+    return str(data.get("text/plain", ""))
 
 
 # -- written -------------------------------------------------------------------------------------------------------------------

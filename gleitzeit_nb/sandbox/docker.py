@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
 from gleitzeit_nb.errors import ImageMissingError, SandboxProtocolError, SandboxUnavailableError
-from gleitzeit_nb.sandbox import images, ownership, profile
+from gleitzeit_nb.sandbox import images, ownership
 from gleitzeit_nb.sandbox.channel import Expectations
 from gleitzeit_nb.sandbox.container_group import container_group
-from gleitzeit_nb.sandbox.daemon import DaemonRefusalError, DockerDaemon
+from gleitzeit_nb.sandbox.daemon import DaemonRefusalError, DockerDaemon, ProcessEndingError
 from gleitzeit_nb.sandbox.ownership import Owner, provably_dead
+from gleitzeit_nb.sandbox.profile import USER_ID, Profile
 from gleitzeit_nb.sandbox.stream import KEPT_STDERR_BYTES, AttachedSocket, Demultiplexer
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ STREAMS = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
 class DockerLauncher:
     """Starts guests on one daemon. `owner` is written on every container, so that a later process can tell orphans."""
 
-    def __init__(self, daemon: DockerDaemon | None = None, owner: Owner | None = None) -> None:
+    def __init__(self, daemon: DockerDaemon | None = None, owner: Owner | None = None, profile: Profile | None = None) -> None:
         self.daemon = daemon or DockerDaemon()
+        self.profile = profile or Profile()
         self.owner = owner or Owner.current()
         self._numbers = itertools.count(1)
         self._sweeping: asyncio.Task[None] | None = None
@@ -49,7 +51,7 @@ class DockerLauncher:
         if self._sweeping is None:  # once, and nobody waits for it
             self._sweeping = asyncio.create_task(self._sweep_quietly(), name="gleitzeit-sweep")
         return (
-            f"Docker container of {image}: no network, read-only root, no capabilities, seccomp, uid {profile.USER_ID}, "
+            f"Docker container of {image}: no network, read-only root, no capabilities, seccomp, uid {USER_ID}, "
             f"{mode.limits.memory_bytes // MIB} MiB, {mode.limits.pids} processes"
         )
 
@@ -91,15 +93,15 @@ class DockerLauncher:
         from gleitzeit_nb import __version__
 
         image = images.resolve(api, wanted)
-        config = profile.container_config(image, mode, self.owner.labels(__version__))
-        host = api.create_host_config(**profile.host_config(limits))
+        config = self.profile.container_config(image, mode, self.owner.labels(__version__))
+        host = api.create_host_config(**self.profile.host_config(limits))
         container = api.create_container(**config, name=name, host_config=host)["Id"]
         attached = None
         try:
             attached = AttachedSocket.take_over(api.attach_socket(container, params=STREAMS))
             api.start(container)
             pid = api.inspect_container(container)["State"]["Pid"]
-            return handover.give(_Started(container, attached, container_group(pid, container)))
+            return handover.give(_Started(container, attached, container_group(pid, container), self.profile.expectations))
         except BaseException:
             if attached is not None:
                 attached.close()
@@ -120,6 +122,7 @@ class _Started:
     container: str
     attached: AttachedSocket
     group: Cgroup | None
+    expectations: Expectations
 
 
 class _Handover:
@@ -153,6 +156,7 @@ class DockerChannel:
         self._container = started.container
         self._socket = started.attached
         self._group = started.group
+        self._expectations = started.expectations
         self._streams = Demultiplexer()
         self._stderr = bytearray()
         self._spoke = False
@@ -167,7 +171,7 @@ class DockerChannel:
 
     @property
     def expectations(self) -> Expectations:
-        return profile.EXPECTATIONS
+        return self._expectations
 
     async def read(self) -> bytes:
         while data := await self._socket.read():
@@ -191,6 +195,8 @@ class DockerChannel:
         self._socket.close()  # even a daemon that does not answer cannot keep the guest alive: it ends with its input
         try:
             await self._daemon.call("remove a container", functools.partial(_remove, container=self._container), timeout_s=REMOVE_S)
+        except ProcessEndingError:
+            logger.debug("the container %s ends with this process", self.name)
         except SandboxUnavailableError as exc:
             logger.warning("the container %s could not be removed (it ends by itself): %s", self.name, exc)
 

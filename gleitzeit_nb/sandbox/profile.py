@@ -1,6 +1,6 @@
 """The hardened profile: what a container may and has, as the arguments of the Docker SDK. Pure but for reading the seccomp list.
 
-Why each line is there stands in docs/design/sandbox.md. What the profile promises, `EXPECTATIONS` has the guest verify from inside.
+Why each line is there stands in docs/design/sandbox.md. What the guest can see of it, it verifies before anything is run.
 """
 
 from __future__ import annotations
@@ -29,62 +29,66 @@ EXPECTATIONS = Expectations(
 )
 
 
+class Profile:
+    """The one profile there is. The launcher takes it as an argument, so that tests can show that each line of it matters."""
+
+    expectations = EXPECTATIONS
+
+    def host_config(self, limits: Limits) -> dict[str, Any]:
+        """Arguments of `APIClient.create_host_config`."""
+        return {
+            "network_mode": "none",
+            "read_only": True,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges:true", f"seccomp={seccomp_profile()}"],
+            "pids_limit": limits.pids,
+            "mem_limit": limits.memory_bytes,
+            "memswap_limit": limits.memory_bytes,  # the same value: no swap
+            "nano_cpus": round(limits.cpus * 1e9),
+            "ipc_mode": "private",
+            "shm_size": SHM_BYTES,
+            "ulimits": [
+                {"Name": "core", "Soft": 0, "Hard": 0},
+                {"Name": "fsize", "Soft": limits.file_bytes, "Hard": limits.file_bytes},
+                {"Name": "nofile", "Soft": limits.open_files, "Hard": limits.open_files},
+                {"Name": "msgqueue", "Soft": 0, "Hard": 0},
+                {"Name": "memlock", "Soft": 0, "Hard": 0},
+            ],
+            "tmpfs": {
+                WORK_DIR: _tmpfs(limits.workspace_bytes, limits.workspace_inodes, "0700"),
+                "/tmp": _tmpfs(limits.workspace_bytes, limits.workspace_inodes, "1777"),
+                # Docker's own /dev/shm has no limit on the number of files, each of which is kernel memory.
+                "/dev/shm": _tmpfs(SHM_BYTES, limits.workspace_inodes, "1777"),
+            },
+            "log_config": {"Type": "none"},
+            "auto_remove": True,
+        }
+
+    def container_config(self, image: str, mode: ModeSettings, labels: Mapping[str, str]) -> dict[str, Any]:
+        """Arguments of `APIClient.create_container` beside the host's."""
+        command = guest_command()
+        return {
+            "image": image,
+            "entrypoint": command[:1],  # an image's own entry point would be process 1 in the guest's place
+            "command": command[1:],
+            "user": f"{USER_ID}:{USER_ID}",
+            "working_dir": WORK_DIR,
+            "hostname": "sandbox",
+            "environment": {"HOME": WORK_DIR, "TMPDIR": "/tmp", "LANG": "C.UTF-8", **mode.environment},
+            "labels": dict(labels),
+            "stdin_open": True,
+            "tty": False,
+            "healthcheck": {"test": ["NONE"]},  # an image's health check would run beside the guest
+            "use_config_proxy": False,  # the user's proxy settings are none of the sandbox's business
+        }
+
+
 @functools.lru_cache(maxsize=1)
 def seccomp_profile() -> str:
     """As JSON text: the API takes the text; only the command line reads a path."""
     return json.dumps(json.loads(resources.files("gleitzeit_nb.sandbox").joinpath("seccomp.json").read_text("ascii")))
 
 
-def host_config(limits: Limits) -> dict[str, Any]:
-    """Arguments of `APIClient.create_host_config`."""
-    return {
-        "network_mode": "none",
-        "read_only": True,
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true", f"seccomp={seccomp_profile()}"],
-        "pids_limit": limits.pids,
-        "mem_limit": limits.memory_bytes,
-        "memswap_limit": limits.memory_bytes,  # the same value: no swap
-        "nano_cpus": round(limits.cpus * 1e9),
-        "ipc_mode": "private",
-        "shm_size": SHM_BYTES,
-        "ulimits": [
-            {"Name": "core", "Soft": 0, "Hard": 0},
-            {"Name": "fsize", "Soft": limits.file_bytes, "Hard": limits.file_bytes},
-            {"Name": "nofile", "Soft": limits.open_files, "Hard": limits.open_files},
-            {"Name": "msgqueue", "Soft": 0, "Hard": 0},
-            {"Name": "memlock", "Soft": 0, "Hard": 0},
-        ],
-        "tmpfs": {
-            WORK_DIR: _tmpfs(limits.workspace_bytes, limits.workspace_inodes, "0700"),
-            "/tmp": _tmpfs(limits.workspace_bytes, limits.workspace_inodes, "1777"),
-            # Docker's own /dev/shm has no limit on the number of files, each of which is kernel memory.
-            "/dev/shm": _tmpfs(SHM_BYTES, limits.workspace_inodes, "1777"),
-        },
-        "log_config": {"Type": "none"},
-        "auto_remove": True,
-    }
-
-
 def _tmpfs(size_bytes: int, inodes: int, mode: str) -> str:
     # uid and gid, because a tmpfs that is also the working directory is made root's and 0755 otherwise.
     return f"rw,noexec,nosuid,nodev,size={size_bytes},nr_inodes={inodes},uid={USER_ID},gid={USER_ID},mode={mode}"
-
-
-def container_config(image: str, mode: ModeSettings, labels: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments of `APIClient.create_container` beside the host's."""
-    command = guest_command()
-    return {
-        "image": image,
-        "entrypoint": command[:1],  # an image's own entry point would be process 1 in the guest's place
-        "command": command[1:],
-        "user": f"{USER_ID}:{USER_ID}",
-        "working_dir": WORK_DIR,
-        "hostname": "sandbox",
-        "environment": {"HOME": WORK_DIR, "TMPDIR": "/tmp", "LANG": "C.UTF-8", **mode.environment},
-        "labels": dict(labels),
-        "stdin_open": True,
-        "tty": False,
-        "healthcheck": {"test": ["NONE"]},  # an image's health check would run beside the guest
-        "use_config_proxy": False,  # the user's proxy settings are none of the sandbox's business
-    }

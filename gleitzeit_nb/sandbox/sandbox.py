@@ -175,7 +175,7 @@ class Sandbox:
         return replace(
             result,
             timings=Timings(lease.queue_s, lease.start_s, result.timings.run_s),
-            isolation="; weaker: ".join(filter(None, (worker.isolation, result.isolation))),
+            isolation=_isolation(worker.isolation, result.isolation),
         )
 
     async def _lease(self, run: _Run, limits: Limits) -> Lease | None:
@@ -271,3 +271,7 @@ class Sandbox:
             raise EngineClosedError("the sandbox is not running: use `async with Sandbox() as sandbox`, or await its start() first")
         if self._loop is not asyncio.get_running_loop():
             raise WrongLoopError("this sandbox lives on the event loop that started it; make another one for this loop")
+
+
+def _isolation(line: str, weaker: str) -> str:
+    return line if weaker in line else f"{line}; weaker: {weaker}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.errors import ImageMissingError
@@ -17,13 +19,30 @@ SLIM_PYTHON = "python"  # any python:*-slim that is on the daemon already serves
 
 async def default_image(daemon: DockerDaemon | None = None) -> str:
     """The image that runs code when none is named. Raises ImageMissingError, or SandboxUnavailableError without a daemon."""
+    async with _daemon(daemon) as own:
+        return await own.call("look for the image", resolve)
+
+
+async def build(progress: Callable[[str], None] = print, *, pull: bool = False, daemon: DockerDaemon | None = None) -> str:
+    """Make the sandbox's image, from this machine's Debian or Ubuntu packages (as root), or with `pull` from a registry.
+
+    Returns its name; does nothing when it is there. `progress` gets a line per stage. Raises SandboxUnavailableError.
+    """
+    from gleitzeit_nb.sandbox.images.recipe import make
+
+    async with _daemon(daemon) as own:
+        return await make(progress, pull=pull, daemon=own)
+
+
+@asynccontextmanager
+async def _daemon(given: DockerDaemon | None) -> AsyncIterator[DockerDaemon]:
     from gleitzeit_nb.sandbox.daemon import DockerDaemon
 
-    own = daemon or DockerDaemon()
+    own = given or DockerDaemon()
     try:
-        return await own.call("look for the image", resolve)
+        yield own
     finally:
-        if daemon is None:
+        if given is None:
             own.close()
 
 

@@ -1,0 +1,252 @@
+"""The control comm, which a front end opens: it asks for snapshots and steers instances, also while a cell runs.
+
+Front end → kernel: {"type": "hello"}; {"type": "drain" | "resume", "instance": ID}.
+Kernel → front end: {"type": "snapshot", "snapshot": {…}}, at once and then on change, at most four a second; an empty one while there
+is no engine, which looking does not start. {"type": "done" | "error", "of": "drain", "text": "…"}.
+
+Messages come from a browser that may show hostile pages: each is checked, and names only what this kernel itself has. Handlers run on a
+front end's subshell while a cell runs, so they never wait: they answer, or hand over to the engine's loop.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gleitzeit_nb.core.plain import one_line
+from gleitzeit_nb.errors import GleitzeitError, UsageError
+from gleitzeit_nb.jupyter.redraw import Redraw
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.engine import Engine
+    from gleitzeit_nb.jupyter.front import Front
+    from gleitzeit_nb.snapshot import Snapshot
+
+TARGET = "gleitzeit_nb.control"
+BYTES_PER_S = 60_000  # its share of the 250 kB/s that a kernel may show, beside a streamed answer and the dashboard
+MOST_LINES = 32  # one per open page; more is not a person
+ID_CHARS = 1000
+TEXT_CHARS = 300
+NAMES_SHOWN = 50  # models of one instance: a hostile server may list any number
+
+
+class Command(NamedTuple):
+    type: str  # hello, drain, resume
+    instance: str = ""
+
+
+def read_command(data: object) -> Command:
+    """A message as a command. Raises UsageError for everything that is not exactly one."""
+    kind = data.get("type") if isinstance(data, Mapping) else None
+    if isinstance(data, Mapping):
+        if kind == "hello" and set(data) == {"type"}:
+            return Command("hello")
+        if kind in ("drain", "resume") and set(data) == {"type", "instance"}:
+            instance = data["instance"]
+            if isinstance(instance, str) and 0 < len(instance) <= ID_CHARS:
+                return Command(str(kind), instance)
+    raise UsageError("A message is hello, or drain or resume with the id of an instance, and nothing more.")
+
+
+class ControlTarget:
+    """Listens for front ends. One per kernel; it starts no thread and no engine before one of them speaks."""
+
+    def __init__(self, front: Front, register: Callable[..., None], unregister: Callable[..., object]) -> None:
+        self._front = front
+        self._unregister = unregister
+        self._lock = threading.RLock()  # invariant: the engine is watched exactly while there is one and a line wants snapshots
+        self._lines: set[Line] = set()
+        self._engine: Engine | None = None
+        self._unwatch: Callable[[], None] | None = None
+        self._forget_engine: Callable[[], None] | None = None
+        self._latest: Snapshot | None = None
+        self._redraw = Redraw(self._publish, BYTES_PER_S)
+        register(TARGET, self._opened)
+
+    def __repr__(self) -> str:
+        return f"<ControlTarget {len(self._lines)} front ends>"
+
+    def close(self) -> None:
+        """Close every comm, so that front ends know, and open no other."""
+        self._unregister(TARGET, self._opened)
+        self._redraw.end()
+        with self._lock:
+            forget, self._forget_engine = self._forget_engine, None
+            lines, self._lines = self._lines, set()
+            self._engine = None
+            self._watch_as_wanted()
+        if forget is not None:
+            forget()
+        for line in lines:
+            line.hang_up()
+
+    # -- on the front end's thread --------------------------------------------------------------------------------------------
+
+    def _opened(self, comm: Any, _message: Any) -> None:
+        line = Line(comm, self._heard)
+        comm.on_close(lambda _message: self._ended(line))
+
+    def _ended(self, line: Line) -> None:
+        line.ended = True
+        with self._lock:
+            self._lines.discard(line)
+            self._watch_as_wanted()
+
+    def _heard(self, line: Line, data: object) -> None:
+        try:
+            command = read_command(data)
+            if command.type == "hello":
+                self._greet(line)
+                return
+        except UsageError as error:
+            kind = data.get("type") if isinstance(data, Mapping) else None
+            line.answer("error", kind if kind in ("hello", "drain", "resume") else "", str(error))
+            return
+        engine = self._front.runtime.current_engine
+        if engine is None:
+            line.answer("error", command.type, "Nothing runs in this kernel yet: the first %%llm or %%sandbox cell starts it.")
+        else:
+            self._front.runtime.submit(_obey(line, command, engine))
+
+    def _greet(self, line: Line) -> None:
+        with self._lock:
+            if len(self._lines) >= MOST_LINES and line not in self._lines:
+                raise UsageError(f"{MOST_LINES} pages already look at this kernel: close one of them.")
+            self._lines.add(line)
+            if self._forget_engine is None:
+                self._forget_engine = self._front.runtime.on_engine(self._engine_moved)
+            self._watch_as_wanted()
+            engine = self._engine
+        if engine is None:
+            line.show(empty_snapshot())
+        else:
+            self._front.runtime.submit(self._show_now(line, engine))
+
+    def _engine_moved(self, engine: Engine | None) -> None:
+        """On whichever thread started or stopped it."""
+        with self._lock:
+            if engine is self._engine:
+                return
+            self._engine = None
+            self._watch_as_wanted()
+            self._engine = engine
+            self._watch_as_wanted()
+            lines = tuple(self._lines)
+        if engine is None:
+            for line in lines:
+                line.show(empty_snapshot())
+
+    def _watch_as_wanted(self) -> None:
+        """Under the lock."""
+        if self._engine is not None and self._lines and self._unwatch is None:
+            self._unwatch = self._engine.watch(self._changed)
+        elif self._unwatch is not None and (self._engine is None or not self._lines):
+            self._unwatch()
+            self._unwatch = None
+
+    # -- on the engine's loop ---------------------------------------------------------------------------------------------------
+
+    def _changed(self, snapshot: Snapshot) -> None:
+        self._latest = snapshot
+        self._redraw.ask()
+
+    def _publish(self) -> int:
+        latest = self._latest
+        if latest is None:
+            return 0
+        message = snapshot_message(latest)
+        sent = sum(line.show(latest, message) for line in tuple(self._lines))
+        return sent * len(json.dumps(message)) if sent else 0
+
+    async def _show_now(self, line: Line, engine: Engine) -> None:
+        if engine is self._engine:  # else it has just stopped, and its views are told of that
+            line.show(engine.snapshot())
+
+
+class Line:
+    """The comm of one front end."""
+
+    def __init__(self, comm: Any, heard: Callable[[Line, object], None]) -> None:
+        self._comm = comm
+        self._heard = heard
+        self._context: contextvars.Context | None = None
+        self._shown: Snapshot | None = None
+        self.ended = False
+        comm.on_msg(self._received)
+
+    def _received(self, message: Mapping[str, Any]) -> None:
+        # ipykernel (7.4) hands the messages of a comm to the subshell from which it last published on it. Publishing in the context
+        # of the front end's own message keeps that the front end's subshell, from the engine's thread too.
+        self._context = contextvars.copy_context()
+        self._heard(self, message.get("content", {}).get("data"))
+
+    def show(self, snapshot: Snapshot, message: dict[str, Any] | None = None) -> bool:
+        """Send a snapshot, unless it is what was sent last. `message`: the same, made before for several lines."""
+        if snapshot is self._shown or self.ended:
+            return False
+        self._shown = snapshot
+        self._send(message or snapshot_message(snapshot))
+        return True
+
+    def answer(self, kind: str, of: str, text: str) -> None:
+        self._send({"type": kind, "of": of, "text": one_line(text, TEXT_CHARS)})
+
+    def hang_up(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self._comm.close()
+
+    def _send(self, data: dict[str, Any]) -> None:
+        if self.ended:
+            return
+        if self._context is None:
+            self._comm.send(data)
+        else:
+            self._context.copy().run(self._comm.send, data)
+
+
+async def _obey(line: Line, command: Command, engine: Engine) -> None:
+    """Do it, on the engine's loop, and say what came of it."""
+    try:
+        instance = _named(command.instance, [view.id for view in engine.pool.instance_views()])
+        await (engine.pool.drain(instance) if command.type == "drain" else engine.pool.resume(instance))
+    except GleitzeitError as error:
+        line.answer("error", command.type, str(error))
+    else:
+        done = "gets nothing new; what it is answering goes on" if command.type == "drain" else "gets work again"
+        line.answer("done", command.type, f"{one_line(instance, 60)} {done}.")
+
+
+def _named(shown: str, ids: list[str]) -> str:
+    """The id that the front end means: it knows ids as they were shown to it."""
+    matching = [each for each in ids if each == shown] or [each for each in ids if one_line(each, TEXT_CHARS) == shown]
+    if len(matching) != 1:
+        raise UsageError(f"This kernel has no instance {one_line(shown, 60)!r}.")
+    return matching[0]
+
+
+def snapshot_message(snapshot: Snapshot) -> dict[str, Any]:
+    """Plain JSON types. Names that servers gave are clean and cut, so that no message grows or breaks by them."""
+    return {"type": "snapshot", "snapshot": _plain(snapshot.to_dict())}
+
+
+def _plain(value: Any, key: str = "") -> Any:
+    if isinstance(value, str):
+        return one_line(value, TEXT_CHARS)
+    if isinstance(value, float):
+        return value if key == "at" else round(value, 4)
+    if isinstance(value, dict):
+        return {name: _plain(each, name) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, key) for each in (value[:NAMES_SHOWN] if key in ("models", "warm", "tags") else value)]
+    return value
+
+
+def empty_snapshot() -> Snapshot:
+    """What is true before there is an engine."""
+    from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot
+
+    return Snapshot(SCHEMA_VERSION, 0, 0.0, (), 0, 0, 0.0, (), "", 0, (), ())

@@ -1,0 +1,95 @@
+"""The widgets that a dashboard consists of. Imported when one is first shown: ipywidgets is no part of loading the extension.
+
+Nothing here decides: it shows markup, and hands on what was clicked. Text goes into HTML widgets, escaped: a Label typesets formulas.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets
+
+from gleitzeit_nb.core.plain import one_line
+from gleitzeit_nb.jupyter import dashboard_html
+from gleitzeit_nb.rendering.words import NAME_CHARS
+
+LATE = "While a cell runs, this may wait for its end; the Gleitzeit side panel does not."
+
+
+class DashboardWidgets:
+    """The picture and its controls, in one box."""
+
+    def __init__(self, on_pause: Callable[[bool], None], on_steer: Callable[[str, str], None]) -> None:
+        self._on_pause = on_pause
+        self._on_steer = on_steer
+        style = ipywidgets.HTML(dashboard_html.style(), layout={"display": "none"})
+        # The picture's own box scrolls, since it stays when the picture is replaced.
+        self._picture = ipywidgets.HTML(layout={"margin": "0", "overflow": "auto", "max_width": "1062px"})
+        self._controls = self._make_controls()
+        row = ipywidgets.HBox(self._controls, layout={"flex_flow": "row wrap", "align_items": "center"})
+        self._box = ipywidgets.VBox([style, self._picture, row])
+        self._answer_where_asked()
+
+    def _make_controls(self) -> list[Any]:
+        small = {"width": "auto"}
+        self._pause = ipywidgets.ToggleButton(description="Pause", tooltip=f"Hold the picture still. {LATE}", layout=small)
+        self._which = ipywidgets.Dropdown(description="Instance", layout={"width": "260px"}, style={"description_width": "auto"})
+        self._drain = ipywidgets.Button(description="Drain", tooltip=f"Give the chosen instance nothing new. {LATE}", layout=small)
+        self._resume = ipywidgets.Button(description="Resume", tooltip=f"Give the chosen instance work again. {LATE}", layout=small)
+        self._said = ipywidgets.HTML()
+        self._pause.observe(lambda change: self._on_pause(bool(change["new"])), names="value")
+        self._drain.on_click(lambda _: self._clicked("drain"))
+        self._resume.on_click(lambda _: self._clicked("resume"))
+        return [self._pause, self._which, self._drain, self._resume, self._said]
+
+    @property
+    def model_id(self) -> str:
+        return str(self._box.model_id)
+
+    def show(self, markup: str) -> bool:
+        """Replace the picture; whether it was another one. The same is not sent twice."""
+        if markup == self._picture.value:
+            return False
+        self._picture.value = markup
+        return True
+
+    def offer(self, ids: Sequence[str]) -> None:
+        """The instances to choose from; what was chosen stays chosen."""
+        chosen = self._which.value
+        with self._which.hold_sync():
+            self._which.options = [(one_line(each, NAME_CHARS), each) for each in ids]
+            self._which.value = chosen if chosen in ids else next(iter(ids), None)
+        self._drain.disabled = self._resume.disabled = not ids
+        self._answer_where_asked()
+
+    def say(self, text: str) -> None:
+        """What became of a click."""
+        self._said.value = html.escape(one_line(text))
+
+    def disable(self) -> None:
+        for each in (self._pause, self._which, self._drain, self._resume):
+            each.disabled = True
+
+    def close(self) -> None:
+        _close(self._box)
+
+    def _clicked(self, command: str) -> None:
+        if self._which.value is not None:
+            self._on_steer(command, self._which.value)
+
+    def _answer_where_asked(self) -> None:
+        """Let a front end's messages be handled on its own subshell, so that clicks work while a cell runs.
+
+        ipykernel (7.4) hands the messages of a comm to the shell from which it last published on it, and to that which the front end
+        named only where it published on none; what is published by a cell or by a thread counts as the main, busy one.
+        """
+        for widget in (*self._controls, self._box):
+            vars(widget.comm).pop("_reply_subshell_id", None)
+
+
+def _close(widget: Any) -> None:
+    for child in getattr(widget, "children", ()):
+        _close(child)
+    widget.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gleitzeit_nb.sandbox.cgroup import find_hierarchy, sweep
 from tests.sandbox.restricted.held_guest import FORMS, STRANGER, Environment, Guests, HeldGuest, readable_environment
 
 Maker = Callable[..., HeldGuest]
@@ -33,6 +34,8 @@ def guests(environment: Environment) -> Iterator[Guests]:
     made = Guests(environment)
     yield made
     made.close()
+    if hierarchy := find_hierarchy()[0]:
+        sweep(hierarchy)  # what hosts left that a test killed; otherwise the next start would
 
 
 @pytest.fixture(scope="session")

@@ -95,6 +95,9 @@ async def answer(work: Any) -> None:
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     sys.path.insert(0, given["source"])
+    for procs in given.get("cgroup", ()):
+        with open(procs, "w", encoding="ascii") as file:
+            file.write(str(os.getpid()))
     if given["uid"] is not None:
         os.setgroups([])
         os.setgid(given["uid"])

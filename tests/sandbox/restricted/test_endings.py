@@ -11,7 +11,7 @@ import pytest
 
 from gleitzeit_nb.sandbox.cgroup import Hierarchy, find_hierarchy, group_name, sweep
 from tests.sandbox.restricted.conftest import Maker
-from tests.sandbox.restricted.held_guest import FORMS, HeldGuest, descendants, eventually, with_marker
+from tests.sandbox.restricted.held_guest import FORMS, STRONG, HeldGuest, descendants, eventually, with_marker
 
 # Children, grandchildren in sessions of their own, orphans: everything that a daemon does to get away.
 SCATTER = """
@@ -130,6 +130,17 @@ leaked = 1
     )
     assert not with_marker(marker)
     assert guest.value("import json, os; print(json.dumps([os.listdir('.'), 'leaked' in globals()]))") == [[], False]
+
+
+@pytest.mark.parametrize("form", STRONG)
+def test_the_outer_process_cannot_end_without_the_inner_ones(make_guest: Maker, form: str, marker: str) -> None:
+    guest = make_guest(form)
+    pids = guest.processes()
+    guest.begin(SCATTER.format(marker=marker), timeout_s=600)
+    assert eventually(lambda: len(with_marker(marker)) == 4)
+    os.kill(pids[0], signal.SIGKILL)
+    assert eventually(lambda: not with_marker(marker))
+    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
 def test_the_first_process_killed_from_outside_is_a_guest_that_has_gone(make_guest: Maker) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
 from gleitzeit_nb.core.execution import MIB
+from gleitzeit_nb.sandbox.cgroup import find_hierarchy
 from tests.sandbox.restricted.attempts import ATTEMPT
 from tests.sandbox.restricted.conftest import Maker
-from tests.sandbox.restricted.held_guest import STRONG, HeldGuest, descendants
+from tests.sandbox.restricted.held_guest import STRANGER, STRONG, Guests, HeldGuest, descendants, eventually
 
 with_quota = pytest.mark.parametrize("guest", ["root", "root-weaker", "user"], indirect=True)
 as_root = pytest.mark.parametrize("guest", ["root", "root-weaker"], indirect=True)
@@ -149,6 +151,47 @@ def test_without_a_cgroup_the_cpu_is_held_by_pinned_cores(guest: HeldGuest) -> N
         pytest.skip("one core only: there is nothing to be pinned away from")
     cores, refused = guest.value(ATTEMPT + "show([len(os.sched_getaffinity(0)), attempt(lambda: os.sched_setaffinity(0, range(64)))])")
     assert (cores, refused) == (1, "EPERM")
+
+
+@pytest.fixture
+def delegated() -> Iterator[list[str]]:
+    """A cgroup that belongs to the tests' ordinary user, as a service manager delegates one; the files by which it is entered."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can delegate a cgroup; the tests do not run as root")
+    hierarchy, why = find_hierarchy()
+    if hierarchy is None:
+        pytest.skip(f"no cgroup can be made here: {why}")
+    name = f"gleitzeit-test-{os.getpid()}"
+    made = [place / name for place in dict.fromkeys(filter(None, (hierarchy.memory, hierarchy.pids, hierarchy.cpu)))]
+    for folder in made:
+        folder.mkdir()
+    if hierarchy.version == 2:  # processes only in a leaf, controllers only above it
+        (made[0] / "cgroup.subtree_control").write_text("+memory +pids")
+        made.append(made[0] / "leaf")
+        made[1].mkdir()
+    for folder in made:
+        for path in (folder, folder / "cgroup.procs"):
+            os.chown(path, STRANGER, STRANGER)
+    yield [str(folder / "cgroup.procs") for folder in (made[1:] if hierarchy.version == 2 else made)]
+    for folder in reversed(made):
+        assert eventually(lambda folder=folder: not (folder / "cgroup.procs").read_text())
+        for left in folder.glob("gleitzeit-*"):
+            left.rmdir()
+        folder.rmdir()
+
+
+@pytest.mark.parametrize("form", ["user", "user-weaker"])
+def test_a_delegated_cgroup_bounds_an_ordinary_user_s_guest_in_total(delegated: list[str], guests: Guests, form: str) -> None:
+    guest = guests.make(form, cgroup=delegated)
+    try:
+        launched = guest.launch()
+        assert "cgroup memory+pids" in launched["isolation"]
+        assert launched["memory"] > MIB
+        assert guest.run("held = []\nwhile True:\n    held.append(bytearray(1 << 22))", timeout_s=60)["status"] == "oom"
+        assert still_works(guest)
+    finally:
+        guests.made.remove(guest)
+        guest.close()
 
 
 @pytest.mark.parametrize("form", STRONG)

@@ -33,7 +33,7 @@ check:  ## lint, formatting, types (Python and TypeScript), import direction
 
 bench:  ## ratios against a control of the same run
 	@$(SETUP) dev
-	@$(RUN) bench/run.py
+	@$(RUN) -m bench.run
 
 labextension:  ## build the side panel and link it into this environment's JupyterLab
 	@$(SETUP) demo labextension

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 from collections.abc import Sequence
 from importlib import resources
 from typing import Literal
@@ -27,8 +28,8 @@ Pill = Literal["live", "paused", "stopped"]
 @functools.cache
 def style() -> str:
     """The style element that `live` needs beside it, once on a page."""
-    lines = resources.files("gleitzeit_nb.jupyter").joinpath("dashboard.css").read_text(encoding="utf-8").split("\n")
-    return f"<style>{' '.join(line.strip() for line in lines)}</style>"
+    written = resources.files("gleitzeit_nb.jupyter").joinpath("dashboard.css").read_text(encoding="utf-8")
+    return f"<style>{' '.join(re.sub(r'/[*].*?[*]/', '', written, flags=re.DOTALL).split())}</style>"
 
 
 def live(snapshot: Snapshot, pill: Pill) -> str:

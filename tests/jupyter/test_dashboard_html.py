@@ -1,0 +1,192 @@
+"""The dashboard's markup: what it shows, and that no string in it is ever more than text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gleitzeit_nb.jupyter import dashboard_html
+from gleitzeit_nb.snapshot import FailoverView, Snapshot, WarmModel
+from tests.jupyter.snapshots import EMPTY, MOCK_UP, hostile, instance, large, mode
+
+TAGS = {"section", "div", "b", "span", "table", "caption", "thead", "tbody", "tr", "th", "td", "i", "u", "svg", "polyline", "br", "bdi"}
+ATTRIBUTES = {"class", "aria-label", "scope", "colspan", "title", "role", "width", "height", "points", "style"}
+VALUES = {
+    "class": re.compile(r"gz-[a-z]+( gz-[a-z]+)*"),
+    "style": re.compile(r"width:\d{1,3}%"),
+    "points": re.compile(r"[\d,. -]+"),
+    "scope": re.compile(r"row|col"),
+    "role": re.compile(r"img"),
+}
+
+
+class Markup(HTMLParser):
+    """`faults`: what the dashboard never writes. `cells`: the visible text of each row's cells, by table caption."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.faults: list[str] = []
+        self.open: list[str] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.labels: list[str] = []
+        self._caption = ""
+        self.feed(markup)
+        self.close()
+        self.faults += [f"<{tag}> is not closed" for tag in self.open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in TAGS:
+            self.faults.append(f"<{tag}>")
+        for name, value in attrs:
+            if name not in ATTRIBUTES or (name in VALUES and not VALUES[name].fullmatch(value or "")):
+                self.faults.append(f"<{tag} {name}={value!r}>")
+            if name == "aria-label":
+                self.labels.append(value or "")
+        if tag != "br":
+            self.open.append(tag)
+        if tag == "tr" and self._caption:
+            self.tables[self._caption].append([])
+        elif tag in ("td", "th") and self._caption:
+            self.tables[self._caption][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> out of place")
+
+    def handle_data(self, data: str) -> None:
+        if "caption" in self.open:
+            self._caption = data
+            self.tables[data] = []
+        elif self.tables.get(self._caption) and self.tables[self._caption][-1]:
+            self.tables[self._caption][-1][-1] += data
+
+    def handle_comment(self, data: str) -> None:
+        self.faults.append(f"<!--{data}-->")
+
+    def handle_decl(self, decl: str) -> None:
+        self.faults.append(f"<!{decl}>")
+
+    def handle_pi(self, data: str) -> None:
+        self.faults.append(f"<?{data}>")
+
+
+def rows(snapshot: Snapshot, caption: str) -> list[list[str]]:
+    """The body of one table."""
+    return [[cell.replace("\u00a0", " ") for cell in row] for row in Markup(dashboard_html.live(snapshot, "live")).tables[caption][1:]]
+
+
+def test_the_tables_of_the_mock_up_are_there() -> None:
+    assert rows(MOCK_UP, "Ollama instances") == [
+        ["local", "cpu", "OK", "2/5", "120 ms", "0.1 %", "", "llama3.2 CPU"],
+        ["gpu-1", "gpu 48 GB", "OK", "3/3", "200 ms", "0.0 %", "", "llama3.2:70b GPU 100 %mixtral GPU 62 %"],
+        ["gpu-2", "gpu vision", "Draining", "1/2", "180 ms", "0.0 %", "", "llava GPU 100 %"],
+        ["backup", "remote", "Failed", "–", "–", "100 %", "refused 5 times, next probe in 14 s"],
+    ]
+    assert rows(MOCK_UP, "Python execution") == [
+        ["Sandbox", "3", "1", "4/5", "212 MB"],
+        ["Data science", "1", "0", "1/2", "640 MB"],
+        ["Local", "–", "–", "disabled"],
+    ]
+    failovers = rows(MOCK_UP, "Recent failovers")
+    assert [row[1:] for row in failovers] == [["backup → gpu-1", "no first token in 5 s"], ["gpu-2 → local", "refused"]]
+
+
+def test_the_head_sums_up() -> None:
+    assert "3 of 4 instances up · 6 in flight, 2 queued · 63 tok/s · sandbox 4 containers" in dashboard_html.live(MOCK_UP, "live")
+
+
+def test_unknown_is_never_a_zero() -> None:
+    unknown = instance(state="unknown", latency_s=None, error_rate=None, tokens_per_s=(), warm=(WarmModel("m", None),))
+    [row] = rows(replace(EMPTY, instances=(unknown,)), "Ollama instances")
+    assert row[2:] == ["Unknown", "–", "–", "–", "–"]
+    [row] = rows(replace(EMPTY, modes=(mode(memory_bytes=None),)), "Python execution")
+    assert row[-1] == "–"
+
+
+def test_a_degraded_instance_says_why_beside_its_models() -> None:
+    [row] = rows(replace(EMPTY, instances=(instance(state="degraded", reason="slow probe"),)), "Ollama instances")
+    assert row[2] == "Degraded"
+    assert row[-1] == "llama3.2 CPUslow probe"
+
+
+def test_what_is_weaker_about_a_mode_is_told() -> None:
+    [row] = rows(replace(EMPTY, modes=(mode(note="no cgroup"),)), "Python execution")
+    assert row[3] == "4/5no cgroup"
+
+
+def test_an_empty_pool_says_what_to_do() -> None:
+    assert "ollama serve" in dashboard_html.live(EMPTY, "live")
+
+
+def test_a_sparkline_is_told_in_words() -> None:
+    labels = Markup(dashboard_html.live(MOCK_UP, "live")).labels
+    assert "tokens per second, last minute: now 18, at most 18" in labels
+
+
+def test_row_and_column_heads_are_marked_as_such() -> None:
+    markup = dashboard_html.live(MOCK_UP, "live")
+    assert markup.count('scope="row"') == 7
+    assert markup.count('scope="col"') == 16
+
+
+@pytest.mark.parametrize("snapshot", [MOCK_UP, EMPTY, hostile(), large(100)], ids=["mock-up", "empty", "hostile", "100 instances"])
+def test_only_what_the_dashboard_writes_is_in_it(snapshot: Snapshot) -> None:
+    assert Markup(dashboard_html.live(snapshot, "paused")).faults == []
+    static = dashboard_html.static(snapshot)
+    assert static.startswith("<style>")
+    assert Markup(static[len(dashboard_html.style()) :]).faults == []
+
+
+def test_the_style_asks_the_network_for_nothing() -> None:
+    style = dashboard_html.style()
+    assert re.findall(r"url\((?!\"data:image/svg\+xml,|%23m\))|@import|expression|behavior", style) == []
+    assert style.count("<style") == style.count("</style") == 1
+    assert "/*" not in style
+
+
+def test_the_style_touches_nothing_outside_the_dashboard() -> None:
+    rules = re.sub(r"@(media|container) \([^)]*\) ", "", dashboard_html.style()[len("<style>") :])
+    selectors = [each for rule in re.findall(r"([^{}]+)\{", re.sub(r"url\(\"[^\"]*\"\)", "", rules)) for each in rule.split(",")]
+    assert len(selectors) > 40
+    assert [each for each in map(str.strip, selectors) if each and not each.startswith((".gz-dash", ".gz-scroll"))] == []
+
+
+def test_a_hostile_name_is_shown_cut_and_with_what_it_hides() -> None:
+    [first, *_] = rows(hostile(), "Ollama instances")
+    assert first[0].startswith("<script>alert(1)</script>")
+    assert len(first[0]) <= 60
+    assert "⟦U+202E⟧" in first[1]
+    assert "\x1b" not in "".join(first)
+
+
+ANYTHING = st.text(st.characters(), max_size=100) | st.sampled_from(
+    ["'\"><svg onload=x>", "</style><script>", "&lt;b&gt;", "]]>", "<!--", "\x00<b>"]
+)
+NUMBER = st.floats(min_value=0, max_value=1e12) | st.none()
+
+
+@given(ANYTHING, ANYTHING, ANYTHING, NUMBER, st.integers(0, 10**9), st.booleans())
+def test_no_string_becomes_markup(name: str, model: str, reason: str, number: float | None, count: int, yes: bool) -> None:
+    shown = replace(
+        EMPTY,
+        instances=(
+            instance(name, url=model, tags=(reason, name), reason=reason, warm=(WarmModel(model, number),), latency_s=number),
+            instance(model, state=reason, breaker="open" if yes else name, retry_in_s=number, error_rate=number, in_flight=count),
+        ),
+        modes=(mode(name, model, enabled=yes, note=reason, memory_bytes=count), mode(reason, name, available=yes)),
+        failovers=(FailoverView(1.0, name, model, reason, name),),
+        queue_depth=count,
+        tokens_per_s=number or 0.0,
+    )
+    for markup in (dashboard_html.live(shown, "live"), dashboard_html.static(shown)[len(dashboard_html.style()) :]):
+        assert Markup(markup).faults == []
+        markup.encode()  # no lone surrogate, which no message could carry
+
+
+def test_a_hundred_instances_take_less_than_a_kilobyte_each() -> None:
+    assert len(dashboard_html.live(large(100), "live")) < 100_000

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from gleitzeit_nb.errors import UsageError
+
+Magic = TypeVar("Magic", bound=Callable[..., Any])
 
 
 class MagicParser(argparse.ArgumentParser):
@@ -37,6 +40,16 @@ class MagicParser(argparse.ArgumentParser):
         known = [option for action in self._actions for option in action.option_strings]
         near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
         return f"there is no option {word.partition('=')[0]}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def documented(parser_of: Callable[[], MagicParser]) -> Callable[[Magic], Magic]:
+    """Put the options below a magic's docstring, where `%%magic?` shows them."""
+
+    def decorate(magic: Magic) -> Magic:
+        magic.__doc__ = f"{inspect.cleandoc(magic.__doc__ or '')}\n\n{parser_of().format_help()}"
+        return magic
+
+    return decorate
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

@@ -143,8 +143,10 @@ class StreamView:
         self._dirty = False
 
     def finish(self, metadata: dict[str, Any]) -> None:
-        self._sleep(min(self._pace.wait_s(self._clock()), LAST_PAINT_WAIT_S))
-        self._send(_whole("".join(self._pieces)), metadata)
+        try:
+            self._sleep(min(self._pace.wait_s(self._clock()), LAST_PAINT_WAIT_S))
+        finally:  # an interrupt now must not cost the end of a whole answer
+            self._send(_whole("".join(self._pieces)), metadata)
 
     def give_up(self, note: str) -> None:
         if self._shown or self._pieces:
@@ -161,6 +163,7 @@ class TerminalView:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._text = OutputText()
+        self._began = False
         self._last = "\n"
 
     def status(self, line: str) -> None:
@@ -175,14 +178,16 @@ class TerminalView:
             self._write("\n")
 
     def give_up(self, note: str) -> None:
+        began = self._began
         self.finish({})
-        self._write(f"({one_line(note)})\n")
+        if began:
+            self._write(f"({one_line(note)})\n")
 
     def _write(self, text: str) -> None:
         if text:
             self._out.write(text)
             self._out.flush()
-            self._last = text[-1]
+            self._began, self._last = True, text[-1]
 
 
 def _whole(text: str, note: str = "") -> dict[str, Any]:

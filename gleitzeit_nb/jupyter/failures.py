@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 6
 WIDTH = 120
-_RED, _PLAIN = "\x1b[91m", "\x1b[0m"
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"  # red would not be readable on the dark theme's error background
 _WHOLE_TRACE = "The whole trace: %tb"
 
 Magic = TypeVar("Magic", bound=Callable[..., Any])
@@ -73,5 +73,6 @@ class _ShortTrace:
         if self._shell.execution_count != self._cell:
             trace = self._shell.InteractiveTB.structured_traceback(type(self._error), self._error, self._error.__traceback__)
             return list(trace)
-        name, _, rest = brief_lines(self._error, self._text)[0].partition(":")
-        return [f"{_RED}{name}{_PLAIN}:{rest}", *brief_lines(self._error, self._text)[1:]]
+        first, *others = brief_lines(self._error, self._text)
+        name, _, rest = first.partition(":")
+        return [f"{_BOLD}{name}{_PLAIN}:{rest}", *others]

@@ -14,7 +14,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 
 from gleitzeit_nb.core.requests import LLMRequest, Reply, RequestOptions, build_request
 from gleitzeit_nb.errors import GleitzeitError, StreamInterruptedError, UsageError
-from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, identifier, joined, key_value, positive
+from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, documented, identifier, joined, key_value, positive
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.values import LLMReply
@@ -56,8 +56,9 @@ class LLMMagics(Magics):
     @no_var_expand
     @cell_magic("llm")  # type: ignore[arg-type]
     @fails_briefly
+    @documented(llm_parser)
     def ask(self, line: str, cell: str) -> LLMReply | None:
-        """Ask the pool of models; the cell's text is the prompt. `%%llm --help` lists the options.
+        """Ask the pool of models; the cell's text is the prompt.
 
         `{expression}` in the cell and in the options is replaced by its value from the notebook, once; `{{` and `}}` are literal
         braces; `--raw` replaces nothing. The cell's value is the reply: `.text`, `.json()`, `.model`, `.instance`, `.reply`.

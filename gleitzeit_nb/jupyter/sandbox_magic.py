@@ -14,7 +14,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.errors import RunFailedError, UsageError
-from gleitzeit_nb.jupyter.arguments import MagicParser, identifier, identifiers, joined, positive
+from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, identifiers, joined, positive
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.plain import OutputText, clean, one_line
 from gleitzeit_nb.jupyter.values import SandboxRun, duration
@@ -63,8 +63,9 @@ class SandboxMagics(Magics):
     @no_var_expand
     @cell_magic("sandbox")  # type: ignore[arg-type]
     @fails_briefly
+    @documented(sandbox_parser)
     def run(self, line: str, cell: str) -> SandboxRun | None:
-        """Run the cell's Python code in a sandbox. `%%sandbox --help` lists the options.
+        """Run the cell's Python code in a sandbox.
 
         Plain Python: top-level `await` works, shell commands and magics do not, `input()` is an EOFError. `--in` and `--out` carry
         values as data: JSON, text, bytes, arrays and tables of numbers. A run that is not ok fails the cell, after its output.

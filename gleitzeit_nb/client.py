@@ -134,7 +134,7 @@ def configure(
     use_file: Path | str | None = None,
 ) -> None:
     """Settings for the process's one engine, which magics and `ask` use. What is not given stays; a running engine takes over."""
-    get_runtime().configure(ollama_config, python_config, use_file=None if use_file is None else Path(use_file))
+    get_runtime().configure(ollama_config, python_config, use_file=None if use_file is None else Path(use_file).absolute())
 
 
 _END = object()

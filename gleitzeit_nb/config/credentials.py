@@ -36,9 +36,9 @@ def read_key(value: str | Secret, *, name: str, environ: Mapping[str, str]) -> S
 
 
 def warn_literal(name: str) -> None:
-    """Say once per place that a secret stands in clear text."""
+    """Say that a secret stands in clear text: as a warning, which Python shows once, and to the log for those who read it."""
     text = f"{name} is written out in the configuration. Name it instead: env:NAME (a variable) or keyring:NAME (the system's keyring)"
-    logger.warning(text)
+    logger.info(text)
     warnings.warn(text, ConfigWarning, stacklevel=2)
 
 

@@ -319,6 +319,7 @@ def test_a_secret_object_is_taken_as_it_is() -> None:
 
 
 def test_a_literal_key_works_and_warns(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="gleitzeit_nb")
     with pytest.warns(ConfigWarning, match="env:NAME") as warned:
         instance = instance_settings({"id": "a", "url": "a", "api_key": "hunter2"}, origin="here")
     assert instance.api_key == Secret("hunter2")

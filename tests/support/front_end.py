@@ -76,7 +76,7 @@ class FrontEnd:
         name = self.start(code)
         self.until(lambda: self.ended(name), f"the end of {code!r}")
         errors = [h.content for h in self.heard if h.parent == name and h.kind == "error"]
-        assert errors == []
+        assert errors == [], errors
         return "".join(h.content["text"] for h in self.heard if h.parent == name and h.kind == "stream")
 
     def result(self, name: str) -> dict[str, Any]:

@@ -1,0 +1,344 @@
+"""The control comm: what it answers, that looking starts nothing, and that no message does what it should not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gleitzeit_nb.errors import UsageError
+from gleitzeit_nb.jupyter.comms import MOST_LINES, TARGET, ControlTarget, empty_snapshot, read_command, snapshot_message
+from gleitzeit_nb.snapshot import SCHEMA_VERSION
+from tests.jupyter.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance, large
+from tests.support.fake_ollama import FakeOllama
+from tests.support.front_end import FrontEnd
+from tests.support.kernel import instances, running_kernel, serving
+from tests.support.shell import Shell
+
+
+class FakeComm:
+    """The kernel's end of a comm, whose other end a test holds."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.closed = False
+        self._heard: Any = None
+        self._ended: Any = None
+
+    def on_msg(self, callback: Any) -> None:
+        self._heard = callback
+
+    def on_close(self, callback: Any) -> None:
+        self._ended = callback
+
+    def send(self, data: dict[str, Any]) -> None:
+        json.dumps(data).encode()  # what a message can carry
+        self.sent.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def hear(self, data: object) -> None:
+        """The front end says something."""
+        self._heard({"content": {"data": data}})
+
+    def end(self) -> None:
+        self._ended({"content": {"data": {}}})
+
+
+class Listening:
+    """A control target on a shell's front, and the comms that front ends opened to it."""
+
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+        self.opened: dict[str, Any] = {}
+        self.target = ControlTarget(shell.front, self.opened.__setitem__, lambda name, _: self.opened.pop(name))
+
+    def open(self) -> FakeComm:
+        comm = FakeComm()
+        self.opened[TARGET](comm, {"content": {"data": {}}})
+        return comm
+
+    def settle(self) -> None:
+        """Until the loop has done what was handed to it."""
+        self.shell.runtime.call(_nothing())
+
+
+async def _nothing() -> None:
+    return
+
+
+@pytest.fixture
+def listening(shell: Shell) -> Iterator[Listening]:
+    made = Listening(shell)
+    yield made
+    made.target.close()
+
+
+def test_hello_brings_the_snapshot_of_now_and_then_every_change(listening: Listening) -> None:
+    comm = listening.open()
+    comm.hear({"type": "hello"})
+    listening.settle()
+    assert comm.sent == [snapshot_message(MOCK_UP)]
+    listening.shell.engine.show(later := replace(MOCK_UP, seq=2, in_flight=7))
+    assert comm.sent[1:] == [snapshot_message(later)]
+
+
+def test_before_there_is_an_engine_looking_starts_none(listening: Listening) -> None:
+    listening.shell.runtime.started = False
+    comm = listening.open()
+    comm.hear({"type": "hello"})
+    assert comm.sent == [snapshot_message(empty_snapshot())]
+    comm.hear({"type": "drain", "instance": "local"})
+    assert comm.sent[1] == {"type": "error", "of": "drain", "text": comm.sent[1]["text"]}
+    assert "%%llm" in comm.sent[1]["text"]
+    assert not listening.shell.runtime.started
+
+
+@pytest.mark.parametrize("verb", ["drain", "resume"])
+def test_a_command_is_done_and_told(listening: Listening, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = listening.shell.engine.pool
+    monkeypatch.setattr(type(pool), "instance_views", lambda _self: MOCK_UP.instances, raising=False)
+    comm = listening.open()
+    comm.hear({"type": verb, "instance": "gpu-1"})
+    listening.settle()
+    assert pool.draining == [(verb, "gpu-1")]
+    [answer] = comm.sent
+    assert (answer["type"], answer["of"]) == ("done", verb)
+    assert answer["text"].startswith("gpu-1 gets ")
+
+
+def test_an_instance_of_another_kernel_is_refused(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = listening.shell.engine.pool
+    monkeypatch.setattr(type(pool), "instance_views", lambda _self: MOCK_UP.instances, raising=False)
+    comm = listening.open()
+    comm.hear({"type": "drain", "instance": HOSTILE})
+    listening.settle()
+    assert pool.draining == []
+    assert comm.sent[0]["type"] == "error"
+    assert len(comm.sent[0]["text"]) < 200
+
+
+def test_an_id_that_was_shown_cleaned_is_still_that_instance(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = listening.shell.engine.pool
+    odd = instance("gpu\u202e-1")
+    monkeypatch.setattr(type(pool), "instance_views", lambda _self: (odd,), raising=False)
+    [shown] = snapshot_message(replace(EMPTY, instances=(odd,)))["snapshot"]["instances"]
+    comm = listening.open()
+    comm.hear({"type": "drain", "instance": shown["id"]})
+    listening.settle()
+    assert pool.draining == [("drain", odd.id)]
+
+
+HUGE = "A" * 10_000_000
+BAD: list[object] = [
+    None,
+    [],
+    "hello",
+    7,
+    {},
+    {"type": None},
+    {"type": ["hello"]},
+    {"type": {"hello": 1}},
+    {"type": "hello", "more": 1},
+    {"type": "stop"},
+    {"type": "drain"},
+    {"type": "drain", "instance": None},
+    {"type": "drain", "instance": ["local"]},
+    {"type": "drain", "instance": {"$ne": ""}},
+    {"type": "drain", "instance": ""},
+    {"type": "drain", "instance": "local", "force": True},
+    {"type": "drain", "instance": HUGE},
+    {"type": HUGE, "instance": "local"},
+    {"type": "hello", "x": HUGE},
+]
+
+
+@pytest.mark.parametrize("message", BAD, ids=[repr(each)[:40] for each in BAD])
+def test_a_message_that_is_none_gets_an_error_and_has_no_effect(listening: Listening, message: object) -> None:
+    comm = listening.open()
+    comm.hear(message)
+    listening.settle()
+    [answer] = comm.sent
+    assert answer["type"] == "error"
+    assert answer["of"] in ("", "hello", "drain")
+    assert len(json.dumps(answer)) < 1000
+    assert listening.shell.engine.pool.draining == []
+    assert listening.shell.engine.watched == 0
+    comm.hear({"type": "hello"})
+    listening.settle()
+    assert comm.sent[-1]["type"] == "snapshot", "it still listens"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "instance", "x"]), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(JSON)
+def test_what_is_read_as_a_command_is_exactly_one(data: object) -> None:
+    try:
+        command = read_command(data)
+    except UsageError:
+        return
+    assert data == ({"type": "hello"} if command.type == "hello" else {"type": command.type, "instance": command.instance})
+
+
+@settings(max_examples=50)
+@given(st.text(st.characters(), max_size=50))
+def test_a_snapshot_can_always_be_sent(name: str) -> None:
+    shown = replace(hostile(), instances=(instance(name, url=name, reason=name, models=(name,) * 5000),))
+    text = json.dumps(snapshot_message(shown), ensure_ascii=False, allow_nan=False)
+    assert len(text.encode()) < 60_000
+
+
+def test_a_snapshot_of_a_hundred_instances_is_sent_within_the_traffic_limit() -> None:
+    assert len(json.dumps(snapshot_message(large(100)))) < 80_000
+
+
+def test_who_stops_looking_costs_nothing_more(listening: Listening) -> None:
+    one, two = listening.open(), listening.open()
+    for comm in (one, two):
+        comm.hear({"type": "hello"})
+    listening.settle()
+    assert listening.shell.engine.watched == 1, "one watch for all pages"
+    one.end()
+    assert listening.shell.engine.watched == 1
+    two.end()
+    assert listening.shell.engine.watched == 0
+    listening.shell.engine.show(replace(MOCK_UP, seq=2))
+    assert [len(comm.sent) for comm in (one, two)] == [1, 1]
+    one.hear({"type": "hello"})
+    listening.settle()
+    assert len(one.sent) == 1, "a comm that ended is told nothing"
+
+
+def test_hello_twice_is_one_view(listening: Listening) -> None:
+    comm = listening.open()
+    comm.hear({"type": "hello"})
+    comm.hear({"type": "hello"})
+    listening.settle()
+    listening.shell.engine.show(replace(MOCK_UP, seq=2))
+    assert [message["snapshot"]["seq"] for message in comm.sent] == [1, 2]
+
+
+def test_too_many_pages_are_refused(listening: Listening) -> None:
+    for _ in range(MOST_LINES):
+        listening.open().hear({"type": "hello"})
+    comm = listening.open()
+    comm.hear({"type": "hello"})
+    assert comm.sent[0]["type"] == "error"
+
+
+def test_closing_hangs_up_on_everybody(shell: Shell) -> None:
+    made = Listening(shell)
+    comm = made.open()
+    comm.hear({"type": "hello"})
+    made.settle()
+    made.target.close()
+    assert comm.closed
+    assert made.opened == {}
+    assert shell.engine.watched == 0
+
+
+# -- in a real kernel ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[FakeOllama, FakeOllama]]:
+    with serving(FakeOllama("north", token_s=0.02)) as north, serving(FakeOllama("south", token_s=0.02)) as south:
+        yield north, south
+
+
+@pytest.fixture
+def front_end(servers: tuple[FakeOllama, FakeOllama], project_root: Path) -> Iterator[FrontEnd]:
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    with running_kernel(project_root, instances(*servers)) as kernel:
+        yield FrontEnd(kernel)
+
+
+def snapshots(front_end: FrontEnd, comm: str) -> list[dict[str, Any]]:
+    return [said["snapshot"] for said in front_end.said(comm) if said["type"] == "snapshot"]
+
+
+def draining(front_end: FrontEnd, comm: str) -> list[str]:
+    said = snapshots(front_end, comm)
+    return [each["id"] for each in said[-1]["instances"] if each["draining"]] if said else []
+
+
+def test_an_open_panel_asks_no_server_until_a_cell_does(front_end: FrontEnd, servers: tuple[FakeOllama, FakeOllama]) -> None:
+    before = sum(len(server.requests) for server in servers)
+    comm = front_end.open(TARGET)
+    front_end.send(comm, {"type": "hello"})
+    front_end.until(lambda: bool(front_end.said(comm)), "the first answer")
+    front_end.listen(1.5)
+    [empty] = snapshots(front_end, comm)
+    assert (empty["schema_version"], empty["instances"], empty["modes"]) == (SCHEMA_VERSION, [], [])
+    assert sum(len(server.requests) for server in servers) == before
+    front_end.run("%gleitzeit status")
+    front_end.until(lambda: len(snapshots(front_end, comm)) > 1, "the engine's snapshot, unasked")
+    assert [each["id"] for each in snapshots(front_end, comm)[-1]["instances"]] == ["north", "south"]
+
+
+def test_it_answers_while_a_cell_runs_again_and_again(front_end: FrontEnd) -> None:
+    if front_end.subshell is None:
+        pytest.skip("this ipykernel has no subshells: messages wait for the end of the cell")
+    front_end.run("%gleitzeit status")
+    comm = front_end.open(TARGET)
+    front_end.send(comm, {"type": "hello"})
+    front_end.until(lambda: bool(snapshots(front_end, comm)), "the first snapshot")
+    name = front_end.start("import time; time.sleep(15)")
+    front_end.until(lambda: any(h.parent == name and h.kind == "execute_input" for h in front_end.heard), "the cell to run")
+    for verb, expected in (("drain", ["south"]), ("resume", []), ("drain", ["south"])):
+        front_end.send(comm, {"type": verb, "instance": "south"})
+        front_end.until(lambda expected=expected: draining(front_end, comm) == expected, f"the snapshot after {verb}")
+    front_end.send(comm, {"type": "drain", "instance": "west"})
+    front_end.until(lambda: front_end.said(comm)[-1]["type"] == "error", "the refusal")
+    assert not front_end.ended(name), "all of that while the cell ran"
+    assert [said["of"] for said in front_end.said(comm) if said["type"] == "done"] == ["drain", "resume", "drain"]
+
+
+def test_snapshots_come_four_times_a_second_at_most(front_end: FrontEnd) -> None:
+    front_end.run("%gleitzeit status")
+    comm = front_end.open(TARGET)
+    front_end.send(comm, {"type": "hello"})
+    front_end.until(lambda: bool(snapshots(front_end, comm)), "the first snapshot")
+    front_end.run("from gleitzeit_nb import ask\nfor _ in range(10): ask('one two three four five six', model='llama3.2')")
+    times = [h.at for h in front_end.heard if h.kind == "comm_msg" and h.content["comm_id"] == comm]
+    assert len(times) > 2
+    assert len(times) <= 4 * (times[-1] - times[0]) + 2
+
+
+def test_a_flood_of_bad_messages_leaves_the_kernel_well(front_end: FrontEnd) -> None:
+    front_end.run("%gleitzeit status")
+    comm = front_end.open(TARGET)
+    front_end.send(comm, BAD[0])
+    front_end.until(lambda: bool(front_end.said(comm)), "the first answer")  # ipykernel warns of messages that overtake the opening
+    for message in BAD[1:]:
+        front_end.send(comm, message)
+    front_end.until(lambda: len(front_end.said(comm)) == len(BAD), "an answer to each")
+    assert {said["type"] for said in front_end.said(comm)} == {"error"}
+    front_end.send(comm, {"type": "hello"})
+    front_end.until(lambda: bool(snapshots(front_end, comm)), "the snapshot after all that")
+    assert front_end.run("print(6 * 7)") == "42\n"
+    assert [
+        h.content
+        for h in front_end.heard
+        if h.kind == "stream" and h.content["name"] == "stderr" and "No such comm" not in h.content["text"]
+    ] == []
+
+
+def test_unloading_closes_the_comm(front_end: FrontEnd) -> None:
+    comm = front_end.open(TARGET)
+    front_end.send(comm, {"type": "hello"})
+    front_end.until(lambda: bool(front_end.said(comm)), "the first answer")
+    front_end.run("%unload_ext gleitzeit_nb")
+    front_end.until(lambda: any(h.kind == "comm_close" and h.content["comm_id"] == comm for h in front_end.heard), "the comm's end")

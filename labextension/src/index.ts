@@ -8,6 +8,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { KernelLink } from './connection';
 import { gleitzeitIcon, GleitzeitPanel } from './PanelView';
+import { holdWhileSelected } from './selection';
 import { StatusItem } from './StatusItem';
 
 const SHOW_PANEL = 'gleitzeit:show-panel';
@@ -25,6 +26,7 @@ function activate(
   const link = new KernelLink();
   const panel = new GleitzeitPanel(link, trans);
 
+  holdWhileSelected();
   link.refused.connect((_, text) => Notification.error(text, { autoClose: 8000 }));
 
   const follow = (_: INotebookTracker, notebook: NotebookPanel | null): void => {

@@ -8,7 +8,7 @@ import contextlib
 import difflib
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 
@@ -125,6 +125,7 @@ class SandboxMagics(Magics):
                             result = piece
                         else:
                             screen.show(*piece)
+                    screen.flush()
         finally:
             screen.end()
         if result is None:
@@ -142,11 +143,12 @@ class SandboxMagics(Magics):
 
 
 class _Screen:
-    """The notebook's stdout and stderr, for text that is not trusted."""
+    """The notebook's stdout and stderr, for text that is not trusted. What stands in one stream waits until the other has its turn."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._texts = {"stdout": OutputText(), "stderr": OutputText()}
+        self._last = "stdout"
 
     def show(self, stream: Literal["stdout", "stderr"], text: str) -> None:
         self._write(stream, self._texts[stream].feed(text))
@@ -154,12 +156,21 @@ class _Screen:
     def end(self) -> None:
         for stream, text in self._texts.items():
             self._write(stream, text.flush())
+        self.flush()
+
+    def flush(self) -> None:
+        """Costs a round trip to the kernel's output thread: once per batch, not per line."""
+        self._target(self._last).flush()
 
     def _write(self, stream: str, text: str) -> None:
         if text and not self._quiet:
-            target = sys.stdout if stream == "stdout" else sys.stderr
-            target.write(text)
-            target.flush()
+            if stream != self._last:
+                self.flush()  # else the two would change places
+                self._last = stream
+            self._target(stream).write(text)
+
+    def _target(self, stream: str) -> TextIO:
+        return sys.stdout if stream == "stdout" else sys.stderr
 
 
 async def _pieces(sandbox: Sandbox, code: str, mode: str | None, options: RunOptions) -> AsyncGenerator[Piece | ExecutionResult, None]:

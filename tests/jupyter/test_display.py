@@ -1,0 +1,159 @@
+"""How often an answer is repainted, and that its last form is always whole: on a clock that moves by hand."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gleitzeit_nb.jupyter.display import BYTES_PER_S, StreamView, TerminalView, WholeView, message_bytes
+from gleitzeit_nb.jupyter.markdown import harmless
+from gleitzeit_nb.jupyter.pace import Pace
+from tests.conftest import FakeClock
+
+
+class Screen:
+    """What a front end would have been sent."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.sent: list[tuple[float, dict[str, Any], bool]] = []
+
+    def publish(self, data: dict[str, Any], _metadata: dict[str, Any], update: bool) -> None:
+        self.sent.append((self.clock(), data, update))
+
+    @property
+    def shown(self) -> str:
+        return str(self.sent[-1][1]["text/markdown"])
+
+    @property
+    def bytes(self) -> int:
+        return sum(message_bytes(text) for _, data, _ in self.sent for text in data.values())
+
+
+@pytest.fixture
+def screen(clock: FakeClock) -> Screen:
+    return Screen(clock)
+
+
+@pytest.fixture
+def view(screen: Screen, clock: FakeClock) -> StreamView:
+    return StreamView(screen.publish, clock, lambda seconds: clock.advance(seconds) and None)
+
+
+def test_the_first_piece_is_shown_at_once(view: StreamView, screen: Screen) -> None:
+    view.add("Hello")
+    assert screen.shown == "Hello"
+    assert screen.sent[0][2] is False
+
+
+def test_a_short_answer_is_repainted_twenty_times_a_second_at_most(view: StreamView, screen: Screen, clock: FakeClock) -> None:
+    for _ in range(1000):
+        view.add("x ")
+        clock.advance(0.001)
+    assert 15 <= len(screen.sent) <= 21
+
+
+@pytest.mark.parametrize("size", [1_000, 30_000, 200_000])
+def test_traffic_stays_below_its_limit_and_nothing_is_lost(view: StreamView, screen: Screen, clock: FakeClock, size: int) -> None:
+    began = clock()
+    for _ in range(1000):
+        view.add("y" * (size // 1000))
+        clock.advance(0.004)
+    view.finish({})
+    assert screen.shown == "y" * (size // 1000 * 1000)
+    assert screen.bytes <= BYTES_PER_S * (clock() - began) + 2 * message_bytes(screen.shown)
+
+
+def test_a_tick_without_text_shows_what_came_too_soon(view: StreamView, screen: Screen, clock: FakeClock) -> None:
+    view.add("one ")
+    view.add("two")
+    assert screen.shown == "one"
+    clock.advance(0.2)
+    view.status("")
+    assert screen.shown == "one two"
+
+
+def test_a_wait_is_told_when_it_lasts_and_when_it_changes(view: StreamView, screen: Screen, clock: FakeClock) -> None:
+    for line in ("queued 2nd", "queued 2nd", "queued 1st", "queued 1st"):
+        view.status(line)
+        clock.advance(0.4)
+    assert [data["text/markdown"] for _, data, _ in screen.sent] == ["*queued 2nd*", "*queued 1st*"]
+    view.add("text")
+    view.status("queued again")
+    assert screen.shown == "text"
+
+
+def test_giving_up_keeps_the_part_and_shows_nothing_where_nothing_was(screen: Screen, clock: FakeClock) -> None:
+    StreamView(screen.publish, clock, lambda _: None).give_up("interrupted")
+    assert screen.sent == []
+    view = StreamView(screen.publish, clock, lambda _: None)
+    view.add("part")
+    view.give_up("interrupted")
+    assert screen.shown == "part\n\n*(interrupted)*"
+
+
+def test_an_interrupt_of_the_last_pause_still_shows_the_whole(screen: Screen, clock: FakeClock) -> None:
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    view = StreamView(screen.publish, clock, interrupted)
+    view.add("one ")
+    view.add("two")
+    with pytest.raises(KeyboardInterrupt):
+        view.finish({})
+    assert screen.shown == "one two"
+
+
+def test_a_whole_view_speaks_once(screen: Screen) -> None:
+    view = WholeView(screen.publish)
+    view.status("queued")
+    view.add("one ")
+    view.add("two")
+    view.finish({})
+    assert [data["text/plain"] for _, data, _ in screen.sent] == ["one two"]
+
+
+def test_a_terminal_is_given_no_escape_sequence_even_in_pieces() -> None:
+    out = io.StringIO()
+    view = TerminalView(out)
+    for piece in ("a\x1b", "]0;title\x07", "b\x1b[3", "1mc\r\n"):
+        view.add(piece)
+    view.give_up("interrupted")
+    assert out.getvalue() == "a␛]0;title␇bc\n(interrupted)\n"
+
+
+def test_a_terminal_is_told_nothing_of_an_answer_that_never_began() -> None:
+    out = io.StringIO()
+    TerminalView(out).give_up("failed")
+    assert out.getvalue() == ""
+
+
+@given(st.lists(st.tuples(st.integers(0, 300_000), st.floats(0, 0.5)), min_size=1, max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_no_sequence_of_messages_goes_over_the_rate(messages: list[tuple[int, float]]) -> None:
+    pace, now, sent = Pace(100_000), 0.0, 0
+    for size, pause in messages:
+        now += pause
+        if pace.wait_s(now) == 0:
+            assert sent <= 100_000 * now  # what went before has been paid for
+            pace.sent(size, now)
+            sent += size
+
+
+def test_long_preparation_makes_repaints_rarer() -> None:
+    pace = Pace(1_000_000)
+    pace.sent(10, 0.0, cost_s=0.4)
+    assert pace.wait_s(0.0) == pytest.approx(2.0)
+
+
+def test_what_is_shown_is_what_the_markdown_of_the_whole_shows(view: StreamView, screen: Screen, clock: FakeClock) -> None:
+    text = "# Title\n\n- a\n- b\n\n```python\nprint('<b>')\n```\n"
+    for char in text:
+        view.add(char)
+        clock.advance(0.06)
+    view.finish({})
+    assert screen.shown == harmless(text)

@@ -159,5 +159,5 @@ def _failover(view: FailoverView) -> str:
     source, target = _name(view.source), _name(view.target or words.UNKNOWN)
     return (
         f'<tr><td class="gz-mut gz-nowrap"{_title(view.model)}>{words.clock_time(view.at)}</td>'
-        f'<td class="gz-text">{source} → {target}</td><td class="gz-text">{_text(view.reason)}</td></tr>'
+        f'<td class="gz-text gz-route">{source} → {target}</td><td class="gz-text">{_text(view.reason)}</td></tr>'
     )

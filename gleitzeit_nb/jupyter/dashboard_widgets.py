@@ -28,7 +28,7 @@ class DashboardWidgets:
         # The picture's own box scrolls, since it stays when the picture is replaced.
         self._picture = ipywidgets.HTML(layout={"margin": "0", "overflow": "auto", "max_width": "1062px"})
         self._controls = self._make_controls()
-        row = ipywidgets.HBox(self._controls, layout={"flex_flow": "row wrap", "align_items": "center"})
+        row = ipywidgets.HBox(self._controls, layout={"flex_flow": "row wrap", "align_items": "center", "margin": "4px 0 0"})
         self._box = ipywidgets.VBox([style, self._picture, row])
         self._answer_where_asked()
 

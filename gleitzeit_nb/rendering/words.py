@@ -47,7 +47,7 @@ def trouble(view: InstanceView) -> str:
     """One line on why an instance is not well, and when it is tried again; "" when it is well."""
     parts = [one_line(view.reason)] if view.reason else []
     if view.retry_in_s is not None and view.breaker == "open":
-        parts.append(f"next probe in {whole_seconds(view.retry_in_s)}")
+        parts.append(f"next probe in {whole_seconds(view.retry_in_s)}" if view.retry_in_s >= 0.5 else "next probe due")
     return ", ".join(parts)
 
 

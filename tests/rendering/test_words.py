@@ -73,6 +73,7 @@ def test_a_failed_instance_tells_why_and_when_it_is_tried_again() -> None:
     failed = next(view for view in MOCK_UP.instances if view.id == "backup")
     assert words.trouble(failed) == "refused 5 times, next probe in 14\u00a0s"
     assert words.trouble(instance()) == ""
+    assert words.trouble(instance(reason="refused", breaker="open", retry_in_s=0.0)) == "refused, next probe due"
 
 
 def test_of_very_many_warm_models_the_first_are_named() -> None:

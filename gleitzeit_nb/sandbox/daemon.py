@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -144,7 +145,13 @@ class DockerDaemon:
 
 def _from_environment() -> APIClient:
     import docker
+    from docker.utils import kwargs_from_env, parse_host
 
+    url = str(parse_host(kwargs_from_env().get("base_url")) or "")
+    if url.startswith("http+unix://"):
+        # The SDK leaves a socket that could not connect to the garbage collector. Asked here, an absent daemon costs nothing.
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(url.removeprefix("http+unix://"))
     return docker.from_env(timeout=HTTP_S).api
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,7 @@ class SubprocessLauncher:
         self.failure: Exception | None = None
         self.channels: list[SubprocessChannel] = []
         self.closed = False
+        self._numbers = itertools.count()
 
     async def check(self, mode: ModeSettings) -> str:
         if self.failure is not None:
@@ -81,7 +83,7 @@ class SubprocessLauncher:
     async def launch(self, mode: ModeSettings, limits: Limits, image: str | None) -> SubprocessChannel:
         if self.failure is not None:
             raise self.failure
-        work = self.root / f"work-{len(self.channels)}"
+        work = self.root / f"work-{next(self._numbers)}"
         work.mkdir()
         channel = await SubprocessChannel.start(work)
         self.channels.append(channel)

@@ -278,15 +278,11 @@ def page(notebook: nbformat.NotebookNode) -> str:
 def store_outputs(executed: nbformat.NotebookNode) -> None:
     """Keep in the repository's notebook only what the tests compare: outputs of cells that are not ignored, without clocks."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    outputs = {cell.id: cell.outputs for cell in executed.cells if cell.cell_type == "code"}
+    ran = {cell.id: cell for cell in executed.cells if cell.cell_type == "code"}
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            ignored = "nbval-ignore-output" in cell.metadata.get("tags", [])
-            cell.outputs = [] if ignored else outputs[cell.id]
-            cell.execution_count = None
-            for each in cell.outputs:
-                if "execution_count" in each:
-                    each.execution_count = None
+            cell.execution_count = ran[cell.id].execution_count
+            cell.outputs = [] if "nbval-ignore-output" in cell.metadata.get("tags", []) else ran[cell.id].outputs
     nbformat.write(notebook, NOTEBOOK)
 
 

@@ -42,7 +42,7 @@ class Dashboard:
         self._pill: Pill = "live"
         self._widgets: DashboardWidgets | None = None
         self._redraw = Redraw(self._draw, BYTES_PER_S)
-        self._endings: list[Callable[[], None]] = []
+        self._endings: list[Callable[[], None]] = [runtime.on_engine(self._engine_moved)]
 
     def __repr__(self) -> str:
         return f"<Dashboard {self._pill}: {summary(self._latest)}>"
@@ -95,7 +95,7 @@ class Dashboard:
             self._widgets = DashboardWidgets(self._set_paused, self._steer)
             self._widgets.show(dashboard_html.live(self._latest, self._pill))
             self._widgets.offer([view.id for view in self._latest.instances])
-            self._endings += [self._engine.watch(self._changed), self._runtime.on_engine(self._engine_moved)]
+            self._endings.append(self._engine.watch(self._changed))
         return self._widgets
 
     # -- on the engine's loop -------------------------------------------------------------------------------------------------

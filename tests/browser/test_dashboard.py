@@ -14,6 +14,7 @@ from tests.support.kernel import instances, serving
 from tests.support.lab import LabServer, NotebookPage
 
 WAIT_MS = 60_000
+HOSTILE = "<img/src=x/onerror=document.title='owned'>"
 SHOW = "%load_ext gleitzeit_nb\n%gleitzeit dashboard"
 TRAFFIC = """
 import time
@@ -38,7 +39,10 @@ OpenNotebook = Callable[[list[str]], NotebookPage]
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[FakeOllama, FakeOllama]]:
-    with serving(FakeOllama("north", token_s=0.03)) as north, serving(FakeOllama("south", token_s=0.03)) as south:
+    with (
+        serving(FakeOllama("north", ("llama3.2:latest", HOSTILE), token_s=0.03)) as north,
+        serving(FakeOllama("south", token_s=0.03)) as south,
+    ):
         yield north, south
 
 
@@ -174,3 +178,13 @@ def test_the_saved_notebook_holds_a_picture_and_text_and_no_widget_state(open_no
     assert "".join(output["data"]["text/plain"]).startswith("Pool: 2 up")
     assert "2 of 2 instances up" in "".join(output["data"]["text/html"])
     assert "widgets" not in saved["metadata"]
+
+
+def test_names_of_a_hostile_server_stay_text(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook([SHOW, TRAFFIC, f"reply = runtime.call(runtime.engine.pool.chat({HOSTILE!r}, 'hello'))"])
+    for cell in range(3):
+        notebook.run(cell)
+    picture = shown(notebook)
+    expect(picture).to_contain_text(HOSTILE, timeout=WAIT_MS)
+    assert picture.locator("img").count() == 0
+    assert "owned" not in notebook.page.title()

@@ -1,4 +1,4 @@
-"""The dashboard in a real kernel, over two servers: it moves while a cell blocks, and is steered meanwhile."""
+"""The dashboard: what it gives to which reader; and in a real kernel, that it moves while a cell blocks and is steered meanwhile."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gleitzeit_nb.jupyter.dashboard import Dashboard
+from tests.jupyter.snapshots import HOSTILE, hostile
 from tests.support.fake_ollama import FakeOllama
 from tests.support.front_end import FrontEnd
 from tests.support.kernel import instances, running_kernel, serving
+from tests.support.shell import Shell
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
@@ -36,6 +40,48 @@ while not draining() and time.monotonic() < end:
     time.sleep(0.02)
 print("drained", draining())
 """
+
+
+def widgets() -> dict[str, Any]:
+    """Every widget of this process that was not closed."""
+    import ipywidgets
+
+    found: dict[str, Any] = dict(ipywidgets.widgets.widget._instances)
+    return found
+
+
+def test_a_terminal_gets_text_alone_and_nothing_is_watched(shell: Shell) -> None:
+    dashboard = Dashboard(shell.runtime, in_kernel=False)
+    assert set(dashboard._repr_mimebundle_()) == {"text/plain"}
+    assert dashboard._repr_mimebundle_()["text/plain"].startswith("Pool: 3 up, 1 down\n")
+    assert shell.engine.watched == 0
+    assert repr(dashboard).startswith("<Dashboard live: 3 of 4 instances up")
+    dashboard.close()
+
+
+def test_several_dashboards_live_beside_each_other_and_end_alone(shell: Shell) -> None:
+    one, two = Dashboard(shell.runtime, in_kernel=True), Dashboard(shell.runtime, in_kernel=True)
+    models = {each._repr_mimebundle_()[VIEW]["model_id"] for each in (one, two)}
+    assert len(models) == 2
+    assert shell.engine.watched == 2
+    one.close()
+    one.close()
+    assert (one.closed, two.closed, shell.engine.watched) == (True, False, 1)
+    assert set(one._repr_mimebundle_()) == {"text/plain", "text/html"}, "what was closed is still a picture"
+    two.close()
+    assert shell.engine.watched == 0
+
+
+def test_hostile_names_reach_the_widgets_as_text(shell: Shell) -> None:
+    shell.engine.show(hostile())
+    dashboard = Dashboard(shell.runtime, in_kernel=True)
+    bundle = dashboard._repr_mimebundle_()
+    state = {model: widget.get_state() for model, widget in widgets().items()}
+    assert bundle[VIEW]["model_id"] in state
+    texts = [str(each.get("value")) for each in state.values() if each["_view_name"] == "HTMLView"]
+    assert any("&lt;script&gt;" in text for text in texts)
+    assert not any(HOSTILE in text or "<script" in text or "<img" in text for text in texts)
+    dashboard.close()
 
 
 @pytest.fixture(scope="module")

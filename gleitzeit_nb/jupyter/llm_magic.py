@@ -83,8 +83,9 @@ class LLMMagics(Magics):
     @no_var_expand
     @line_magic("llm")  # type: ignore[arg-type]
     @fails_briefly
+    @documented(llm_parser)  # `%%llm?` shows this one
     def look(self, line: str) -> None:
-        """`%llm models`: what each instance has. `%llm ps`: what is loaded. To ask, begin a cell with `%%llm`."""
+        """`%llm models`: what each instance has. `%llm ps`: what is loaded. `%%llm` at a cell's beginning: ask."""
         words = line.split()
         command = words[0] if words else "help"
         if command in ("help", "-h", "--help"):

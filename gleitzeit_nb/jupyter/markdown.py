@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gleitzeit_nb.jupyter.markdown_inline import Event, read, text_events, write
 from gleitzeit_nb.jupyter.markdown_parser import MATH_BLOCK, MAX_NESTING, parser
@@ -37,11 +37,11 @@ def harmless(text: str, *, limit: int = MAX_CHARS) -> str:
     shown = clean(text[:limit])
     tokens = [] if _is_crowded(shown) else parser().parse(shown)
     if _is_crowded(shown) or any(token.level >= MAX_NESTING - 1 for token in tokens):
-        blocks = [_fenced(shown, "")]  # nobody writes like that for a reader: it is shown as it stands
+        blocks = [Block("fence", _fenced(shown, ""))]  # nobody writes like that for a reader: it is shown as it stands
     else:
         blocks = _Writer(tokens).document()
     if cut > 0:
-        blocks.append([f"*… {cut:,} more characters are not shown here.*"])
+        blocks.append(Block("paragraph_open", [f"*… {cut:,} more characters are not shown here.*"]))
     return _joined(blocks)
 
 
@@ -55,7 +55,13 @@ def harmless_line(text: str) -> str:
     return "\n".join(_guarded(write(text_events(" ".join(clean(text).split())))))
 
 
-Block = list[str]
+class Block(NamedTuple):
+    """One block as written. `kind` is the type of its opening token."""
+
+    kind: str
+    lines: list[str]
+    loose: bool = False  # a paragraph of a list whose items stand apart
+    numbered: bool = False  # a list that does not begin at 1
 
 
 class _Writer:
@@ -77,13 +83,13 @@ class _Writer:
             if token.type == until:
                 break
             marker = _OTHER_MARKER.get(token.markup, "") if token.markup == last_marker else token.markup  # else two lists become one
-            block = self._block(token, marker)
-            if block:
-                blocks.append(block)
+            lines = self._block(token, marker)
+            if lines:
+                blocks.append(Block(token.type, lines, token.type == "paragraph_open" and not token.hidden, "start" in token.attrs))
                 last_marker = marker if token.type.endswith("list_open") else ""
         return blocks
 
-    def _block(self, token: Token, marker: str) -> Block:
+    def _block(self, token: Token, marker: str) -> list[str]:
         if token.type == "paragraph_open":
             return _guarded(write(self._inline("paragraph_close")))
         if token.type == "heading_open":
@@ -108,32 +114,30 @@ class _Writer:
         self._at += 1
         return events
 
-    def _heading(self, level: int) -> Block:
+    def _heading(self, level: int) -> list[str]:
         text = write(self._inline("heading_close", one_line=True)).strip(" ")
         bare = text.rstrip("#")  # a heading's closing sequence would swallow them
         return [f"{'#' * level} {bare}{'&#35;' * (len(text) - len(bare))}"] if text else []
 
-    def _list(self, opening: Token, marker: str) -> Block:
+    def _list(self, opening: Token, marker: str) -> list[str]:
         ordered = opening.type == "ordered_list_open"
         number = int(str(opening.attrs.get("start", 1))) if ordered else 0
         until = opening.type.replace("open", "close")
         items: list[list[Block]] = []
-        tight = True
         while self._tokens[self._at].type != until:
             self._at += 1
-            begin = self._at
-            _draw_checkbox(self._tokens[begin : begin + 2])
+            _draw_checkbox(self._tokens[self._at : self._at + 2])
             items.append(self._blocks("list_item_close"))
-            tight = tight and _is_tight(self._tokens[begin : self._at - 1]) and not (len(items[-1]) > 1 and " " not in items[-1][1][0])
         self._at += 1
-        lines: Block = []
+        tight = all(_is_tight(blocks) for blocks in items)
+        lines: list[str] = []
         for index, blocks in enumerate(items):
             if index and not tight:
                 lines.append("")
             lines += _item(f"{number + index}{marker}" if ordered else marker, blocks, tight)
         return lines
 
-    def _table(self) -> Block:
+    def _table(self) -> list[str]:
         rows: list[list[str]] = []
         aligns: list[str] = []
         while (token := self._tokens[self._at]).type != "table_close":
@@ -150,6 +154,7 @@ class _Writer:
         return [*lines[:1], f"|{'|'.join(aligns)}|", *lines[1:]]
 
 
+_LISTS = ("bullet_list_open", "ordered_list_open")
 _OTHER_MARKER = {"-": "*", "*": "-", "+": "-", ".": ")", ")": "."}
 _ALIGNED = {"text-align:left": ":--", "text-align:right": "--:", "text-align:center": ":-:"}
 
@@ -161,33 +166,29 @@ def _draw_checkbox(tokens: Sequence[Token]) -> None:
         first.content = re.sub(r"^\[([ xX])\][ \t]", lambda match: "☐ " if match[1] == " " else "☑ ", first.content)
 
 
-def _is_tight(tokens: Sequence[Token]) -> bool:
-    """Whether an item's blocks may follow each other without blank lines: a paragraph, then at most a list."""
-    if not tokens:
-        return True
-    base = min(token.level for token in tokens)
-    own = [token for token in tokens if token.level == base and token.nesting >= 0]
-    kinds = [token.type for token in own]
-    if not all(token.hidden for token in own if token.type == "paragraph_open"):
+def _is_tight(blocks: Sequence[Block]) -> bool:
+    """Whether an item's blocks may follow each other without blank lines: a paragraph, then at most a list that can interrupt one."""
+    if any(block.loose for block in blocks) or len(blocks) > 2:
         return False
-    if len(kinds) == 1:
-        return kinds[0] in ("paragraph_open", "heading_open", "bullet_list_open", "ordered_list_open")
-    follows = kinds == ["paragraph_open", "bullet_list_open"] or kinds == ["paragraph_open", "ordered_list_open"]
-    return follows and "start" not in own[1].attrs
+    kinds = [block.kind for block in blocks]
+    if len(kinds) < 2:
+        return not kinds or kinds[0] in ("paragraph_open", "heading_open", *_LISTS)
+    last = blocks[-1]
+    return kinds[0] == "paragraph_open" and kinds[1] in _LISTS and not last.numbered and " " in last.lines[0]
 
 
-def _item(marker: str, blocks: list[Block], tight: bool) -> Block:
+def _item(marker: str, blocks: list[Block], tight: bool) -> list[str]:
     if not blocks:
         return [marker]
-    lines = [line for block in blocks for line in block] if tight else _lines(blocks)
+    lines = [line for block in blocks for line in block.lines] if tight else _lines(blocks)
     indent = " " * (len(marker) + 1)
     return [f"{marker} {lines[0]}", *(f"{indent}{line}" if line else "" for line in lines[1:])]
 
 
-def _lines(blocks: list[Block]) -> Block:
-    lines: Block = []
+def _lines(blocks: list[Block]) -> list[str]:
+    lines: list[str] = []
     for index, block in enumerate(blocks):
-        lines += ["", *block] if index else block
+        lines += ["", *block.lines] if index else block.lines
     return lines
 
 
@@ -195,7 +196,7 @@ def _joined(blocks: list[Block]) -> str:
     return "\n".join(_lines(blocks))
 
 
-def _guarded(text: str) -> Block:
+def _guarded(text: str) -> list[str]:
     """A paragraph's lines, none of which begins like a block. Spaces at the ends mean nothing but two before a hard break."""
     lines = []
     for line in text.split("\n"):
@@ -217,7 +218,7 @@ def _guard(line: str) -> str:
     return f"{match['number']}&#{ord(match['dot'])};{line[match.end() :]}"
 
 
-def _fenced(content: str, info: str) -> Block:
+def _fenced(content: str, info: str) -> list[str]:
     language = (info.split(maxsplit=1) or [""])[0]
     if not _LANGUAGE.match(language) or language.lower().startswith(_DRAWN_LANGUAGES):
         language = ""
@@ -225,7 +226,7 @@ def _fenced(content: str, info: str) -> Block:
     return [fence + language, *content.removesuffix("\n").split("\n"), fence]
 
 
-def _display_formula(token: Token) -> Block:
+def _display_formula(token: Token) -> list[str]:
     tex = harmless_tex(token.content, display=True)
     if tex is None:
         return _fenced(str(token.meta["raw"]), "")

@@ -27,6 +27,7 @@ _SELF_LINKING = re.compile(r"(?i)(?<=https):(?=//)|(?<=http):(?=//)|(?<=ftp):(?=
 _TYPESET = re.compile(r"\\(?:[()\[\]$\\]|begin|end|ref|eqref)")  # what MathJax looks for in rendered text, beside dollars
 _WORD = re.compile(r"\S+")
 _IN_CODE = re.compile(r"\$(?=\$)|\\(?=begin\{|end\{)|\\\\(?=[\[\]()])", re.IGNORECASE)  # nbconvert and JupyterLab find these even there
+_HARMFUL = re.compile(r"<[A-Za-z/!?]|!\[|\]\(|[$\\]")
 _BREAK = re.compile(r"(?i)<br\s*/?>")
 
 
@@ -39,6 +40,10 @@ def read(tokens: Sequence[Token], *, one_line: bool = False) -> list[Event]:
     """The harmless events of an inline token's children. Emphasis that would be read differently when written is left out."""
     raw = [Event("text", " ") if one_line and event.kind in ("soft", "hard") else event for event in _raw(tokens)]
     events = _settled(raw)
+    cutting = _cutting(events)
+    if cutting:
+        raw = [event for event in raw if event.kind not in ("open", "close", "link", "endlink") or _marker(event) not in cutting]
+        events = _settled(raw)
     simple = all(event.kind in ("text", "soft", "hard", "link", "endlink") for event in events)
     if simple or _again(write(events)) == events:
         return events
@@ -58,6 +63,16 @@ def write(events: Sequence[Event], *, cell: bool = False) -> str:
 def text_events(text: str) -> list[Event]:
     """Events that show `text` as it stands."""
     return list(_significant(text, crowded=text.count("$") > 1))
+
+
+def _cutting(events: Sequence[Event]) -> set[str]:
+    """Markers that a reader might find inside a code span: mistune ends a strikethrough there. Only where the code could then do harm."""
+    codes = [event.value for event in events if event.kind == "code" and _HARMFUL.search(event.value)]
+    return {marker for marker in "*~[" if any(marker in code or (marker == "[" and "]" in code) for code in codes)}
+
+
+def _marker(event: Event) -> str:
+    return _MARKERS[event.value][0] if event.kind in ("open", "close") else "["
 
 
 def _again(text: str) -> list[Event]:

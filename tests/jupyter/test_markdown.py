@@ -136,6 +136,21 @@ def test_formulas_that_only_draw_stay_and_the_others_are_code(text: str, markdow
     assert harmless(text) == markdown
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "~~`\\(~~<t>\\)`~~",
+        "~~`a~~<img src=x>`~~",
+        "**`a** <b>`**",
+        "[`](x) <b> [`](http://a.b)",
+        "`$$` <b> `$$` `<script>x</script>`",
+        "!http://a.b/c.png",
+    ],
+)
+def test_markers_that_a_reader_finds_inside_code_open_nothing(text: str) -> None:
+    assert page(harmless(text)).faults == []
+
+
 def test_controls_and_overrides_are_visible() -> None:
     assert harmless("a\x1b[31mb\x07\u202ec\x00") == "a␛&#91;31mb␇⟦U+202E⟧c␀"
 

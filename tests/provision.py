@@ -7,6 +7,7 @@ the tests that need it skip with their reason. Every step prints one line with i
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
@@ -19,7 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
 SCRIPTS = Path(sys.executable).parent
 STEPS_FILE = CACHE / "steps.tsv"
-FONT = Path("/usr/share/fonts/truetype/dejavu")
+PROGRAMS = {"debootstrap": "debootstrap", "chromium": "chromium"}
+LIBRARIES = {"libatomic.so.1": "libatomic1"}  # Playwright's own Node is linked to it
+FILES = {
+    "/usr/share/fonts/truetype/dejavu": "fonts-dejavu-core",
+    "/usr/include/linux/seccomp.h": "linux-libc-dev",  # the kernel's own list of system calls, for a test of the sandbox's
+}
 DAEMON_START_S = 60
 DAEMON_STOP_S = 30
 
@@ -90,8 +96,17 @@ def missing_packages() -> list[str]:
     packages = []
     if not daemon_answers() and not shutil.which("dockerd"):
         packages.append("docker.io")
-    packages += [package for package in ("debootstrap", "chromium") if not shutil.which(package)]
-    return packages if FONT.exists() else [*packages, "fonts-dejavu-core"]
+    packages += [package for program, package in PROGRAMS.items() if not shutil.which(program)]
+    packages += [package for library, package in LIBRARIES.items() if not loads(library)]
+    return packages + [package for path, package in FILES.items() if not Path(path).exists()]
+
+
+def loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def install_packages() -> str:
@@ -170,7 +185,7 @@ def build_labextension() -> str:
 
 
 def run_tests(arguments: list[str]) -> int:
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", f"--steps={STEPS_FILE}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rfEs", f"--steps={STEPS_FILE}"]
     notebooks = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "notebooks/sanitize.cfg", "tests", "notebooks"]
     return subprocess.run([*command, *(arguments or notebooks)], cwd=ROOT, check=False).returncode
 

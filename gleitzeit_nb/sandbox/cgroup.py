@@ -230,3 +230,21 @@ def start_time(pid: int) -> int:
 
 def _namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
+
+
+def group_of(pid: int, marker: str, proc: Path = Path("/proc")) -> Cgroup | None:
+    """The group that somebody else put a process into, for reading its counters; whatever the cgroup version and driver.
+
+    None when it cannot be read here (the process runs on another machine, or in a virtual one), or when its path does not contain
+    `marker`: then /proc shows another process under this pid.
+    """
+    try:
+        paths = dict(_own_paths((proc / str(pid) / "cgroup").read_text("utf-8", "surrogateescape")))
+        mounts = dict(_mounts((proc / "self/mountinfo").read_text("utf-8", "surrogateescape")))
+    except OSError:
+        return None
+    for version, name in ((1, "memory"), (2, "")):
+        if name in paths and name in mounts and marker in paths[name]:
+            place = _place(*mounts[name], paths[name])
+            return Cgroup(Hierarchy(version, place.parent, place.parent), place.name) if place.is_dir() else None
+    return None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
 from gleitzeit_nb.errors import ImageMissingError, SandboxProtocolError, SandboxUnavailableError
 from gleitzeit_nb.sandbox import images, ownership
+from gleitzeit_nb.sandbox.cgroup import Cgroup, group_of
 from gleitzeit_nb.sandbox.channel import Expectations
-from gleitzeit_nb.sandbox.container_group import container_group
 from gleitzeit_nb.sandbox.daemon import DaemonRefusalError, DockerDaemon, ProcessEndingError
 from gleitzeit_nb.sandbox.ownership import Owner, provably_dead
 from gleitzeit_nb.sandbox.profile import USER_ID, Profile
@@ -22,8 +22,6 @@ from gleitzeit_nb.sandbox.stream import KEPT_STDERR_BYTES, AttachedSocket, Demul
 
 if TYPE_CHECKING:
     from docker import APIClient
-
-    from gleitzeit_nb.sandbox.cgroup import Cgroup
 
 logger = logging.getLogger("gleitzeit_nb.sandbox")
 
@@ -101,7 +99,7 @@ class DockerLauncher:
             attached = AttachedSocket.take_over(api.attach_socket(container, params=STREAMS))
             api.start(container)
             pid = api.inspect_container(container)["State"]["Pid"]
-            return handover.give(_Started(container, attached, container_group(pid, container), self.profile.expectations))
+            return handover.give(_Started(container, attached, group_of(pid, container), self.profile.expectations))
         except BaseException:
             if attached is not None:
                 attached.close()

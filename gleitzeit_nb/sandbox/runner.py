@@ -19,7 +19,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.sandbox import codec, protocol
 
@@ -29,7 +29,8 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 OUT_OF_MEMORY = "MemoryError"
 NO_MAGICS = "Shell commands and magics do not run in the sandbox: it takes plain Python."
 
-Prctl = Callable[[int, int], int]
+if TYPE_CHECKING:  # Python 3.8 cannot evaluate it
+    Prctl = Callable[[int, int], int]
 
 
 def become_child(stdout: int, stderr: int, report: int, work: str, rlimits: dict[str, int], prctl: Prctl) -> None:

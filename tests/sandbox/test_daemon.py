@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gleitzeit_nb.errors import ImageMissingError, SandboxProtocolError, SandboxUnavailableError
 from gleitzeit_nb.sandbox import images
-from gleitzeit_nb.sandbox.container_group import container_group
+from gleitzeit_nb.sandbox.cgroup import group_of
 from gleitzeit_nb.sandbox.daemon import DaemonFacts, DaemonRefusalError, DockerDaemon
 from gleitzeit_nb.sandbox.images.apt import Source, find_source
 from gleitzeit_nb.sandbox.ownership import Owner, provably_dead
@@ -301,11 +301,11 @@ def test_oom_kills_are_counted_in_either_version_and_driver(
         (proc / folder).mkdir(parents=True)
     (proc / "77/cgroup").write_text(cgroup + "\n")
     (proc / "self/mountinfo").write_text(f"30 20 0:25 / {top} rw shared:9 - {mount}\n")
-    group = container_group(77, ID, proc)
+    group = group_of(77, ID, proc)
     assert group is not None
     assert group.oom_kills() == 3
-    assert container_group(77, "another" * 8, proc) is None
-    assert container_group(78, ID, proc) is None
+    assert group_of(77, "another" * 8, proc) is None
+    assert group_of(78, ID, proc) is None
 
 
 # -- the filter -----------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -317,6 +318,23 @@ async def test_the_bootstrap_ends_quietly_without_source(tmp_path: Path) -> None
     for sent in (b"", b"\0\0", guest_source()[:1000]):
         done = await asyncio.to_thread(subprocess.run, command, input=sent, capture_output=True, timeout=20, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def starts(path: str) -> bool:
+    return subprocess.run([path, "-I", "-c", ""], capture_output=True, timeout=60, check=False).returncode == 0
+
+
+PYTHONS = [path for minor in range(8, 16) if (path := shutil.which(f"python3.{minor}")) and starts(path)]
+
+
+@pytest.mark.parametrize("python", [*PYTHONS, sys.executable])
+async def test_any_python_that_this_machine_has_can_be_a_guest(tmp_path: Path, python: str) -> None:
+    connection = GuestConnection(await SubprocessChannel.start(tmp_path, command=guest_command(python, work=str(tmp_path), wiped=[])))
+    await connection.open()
+    result = await connection.run(ExecutionRequest("id", "y = x + 1\ny", inputs={"x": 41}, outputs=("y",)), Limits())
+    assert (result.status, result.stdout, result.outputs) == ("ok", "42\n", {"y": 42})
+    assert (await connection.run(ExecutionRequest("id", "1/0"), Limits())).traceback.endswith("ZeroDivisionError: division by zero\n")
+    await connection.close()
 
 
 # -- wiping --------------------------------------------------------------------------------------------------------------------

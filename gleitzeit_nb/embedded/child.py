@@ -87,11 +87,11 @@ class Child:
         notes: deque[str] = deque(maxlen=_NOTES)
         collector = asyncio.create_task(_collect(process, notes))
         try:
-            address = await asyncio.wait_for(_handshake(process, order), limit_s)
-            if address is None:
+            answer = await asyncio.wait_for(_handshake(process, order), limit_s)
+            if "ready" not in answer:
                 await process.wait()
                 await collector
-                raise ChildStartError(_start_failure(model, process.returncode, notes))
+                raise ChildStartError(_start_failure(model, process.returncode, [*notes, *answer.values()]))
         except asyncio.TimeoutError as error:
             await _end(process)
             raise ChildStartError(f"{model.name} was not loaded within {limit_s:.0f} s; its process was ended.") from error
@@ -99,7 +99,7 @@ class Child:
             await _end(process)
             raise
         _log.info("loaded %s: %d slots of %d tokens, pid %d", model.name, slots, num_ctx, process.pid)
-        return cls(process, address, order.key, notes)
+        return cls(process, answer["ready"], order.key, notes)
 
     def __repr__(self) -> str:
         return f"<Child pid={self.pid} {self.address} {'alive' if self.alive else self.end_reason()}>"
@@ -187,8 +187,8 @@ async def _spawn(runner: Sequence[str]) -> asyncio.subprocess.Process:
         ) from error
 
 
-async def _handshake(process: asyncio.subprocess.Process, order: RunnerOrder) -> str | None:
-    """The child's address, or None when it ended or gave up. Other output is skipped."""
+async def _handshake(process: asyncio.subprocess.Process, order: RunnerOrder) -> dict[str, str]:
+    """{"ready": address} or {"failed": reason}, as the child says; empty when it ended without a word. Other output is skipped."""
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("the child was started without pipes")
     process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
@@ -199,11 +199,11 @@ async def _handshake(process: asyncio.subprocess.Process, order: RunnerOrder) ->
                 said = json.loads(row)
             except ValueError:
                 continue
-            if isinstance(said, dict) and "ready" in said:
-                return str(said["ready"])
+            if isinstance(said, dict) and said.keys() & {"ready", "failed"}:
+                return {str(name): str(value) for name, value in said.items()}
     except ConnectionError:  # it ended before it read its order
-        return None
-    return None
+        return {}
+    return {}
 
 
 async def _collect(process: asyncio.subprocess.Process, notes: deque[str]) -> None:
@@ -239,7 +239,7 @@ def describe_exit(code: int | None) -> str:
     return f"signal {name}"
 
 
-def _start_failure(model: Path, code: int | None, notes: deque[str]) -> str:
+def _start_failure(model: Path, code: int | None, notes: Sequence[str]) -> str:
     said = next((note.partition(" E ")[2] or note for note in notes), "")
     text = f"llama-server process has terminated: {describe_exit(code)} while it loaded {model.name}."
     if code == -signal.SIGILL:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import ipaddress
 import logging
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 from gleitzeit_nb.embedded import weights
 from gleitzeit_nb.embedded.cpu import CPUINFO, check_cpu
 from gleitzeit_nb.embedded.process import available_cpus
-from gleitzeit_nb.errors import ConfigError, EmbeddedError, GleitzeitError, MissingDependencyError, PortInUseError
+from gleitzeit_nb.errors import ChildStartError, ConfigError, EmbeddedError, GleitzeitError, MissingDependencyError, PortInUseError
 
 if TYPE_CHECKING:
     import uvicorn
@@ -27,6 +29,7 @@ _MAX_THREADS = 8  # a model of this size gains nothing beyond
 _GRACE_S = 1
 _KEEP_ALIVE_S = 120  # longer than any client keeps an idle connection, so that none breaks just as it is used again
 _PACKAGES = ("xllamacpp", "starlette", "uvicorn", "httpx")
+_LIBRARY = "libgomp.so.1"  # its wheel for Linux expects this one of the system; slim images and minimal installations go without
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,20 @@ def check_installation(cpuinfo: Path = CPUINFO) -> None:
     for package in _PACKAGES:
         if util.find_spec(package) is None:
             raise MissingDependencyError(package, "embedded", "The embedded instance")
+    _check_library()
     check_cpu(cpuinfo)
+
+
+def _check_library() -> None:
+    if sys.platform != "linux":
+        return
+    try:
+        ctypes.CDLL(_LIBRARY)
+    except OSError as error:
+        raise ChildStartError(
+            f"The embedded instance needs the system library {_LIBRARY} (GCC's OpenMP), which is not here: {error}\n"
+            "Install it as root. Debian and Ubuntu: apt-get install libgomp1; Fedora and Red Hat: dnf install libgomp"
+        ) from error
 
 
 def is_ready(model: str = weights.DEFAULT_MODEL, cache_dir: Path | None = None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -125,6 +126,12 @@ async def test_a_child_that_dies_of_an_unknown_instruction_says_what_the_engine_
 async def test_a_child_that_is_killed_while_loading_points_at_memory() -> None:
     with pytest.raises(ChildStartError, match=r"signal SIGKILL.* lack of memory"):
         await start("os.kill(os.getpid(), signal.SIGKILL)")
+
+
+async def test_a_reason_that_a_child_gives_on_its_own_line_is_quoted() -> None:
+    reason = json.dumps({"failed": "ImportError: libgomp.so.1: cannot open shared object file"})
+    with pytest.raises(ChildStartError, match=r"exit status 3 .*It said: ImportError: libgomp"):
+        await start(f"print({reason!r}, flush=True); os._exit(3)")
 
 
 async def test_a_child_that_gives_up_is_quoted() -> None:

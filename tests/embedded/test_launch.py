@@ -145,6 +145,13 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     assert not is_ready()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the engine's wheel brings all its libraries")
+def test_a_missing_system_library_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_LIBRARY", "libabsent.so.0")
+    with pytest.raises(ChildStartError, match=r"(?s)libabsent\.so\.0.*apt-get install libgomp1"):
+        server.check_installation()
+
+
 def test_an_old_processor_starts_nothing(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("flags : sse2\n")

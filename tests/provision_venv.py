@@ -6,6 +6,7 @@ what was installed; when it still holds, nothing is run and the network is not t
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.util
 import json
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "gleitzeit-stamp.json"
 OLDEST = (3, 10)
+ENGINE_LIBRARY = "libgomp.so.1"  # the wheel of llama.cpp expects GCC's OpenMP of the system, which a bare Debian has not
+INSTALLED = "GLEITZEIT_INSTALLED"  # tells the second start what the first one installed
 CONTAINS = {"dev": {"demo", "labextension"}}  # an extra that was installed satisfies these as well
 
 
@@ -41,25 +44,46 @@ def satisfies(extras: set[str], wanted: set[str]) -> bool:
     return wanted <= extras.union(*(CONTAINS.get(extra, set()) for extra in extras))
 
 
-def ensure_venv_module() -> None:
-    """Debian's Python leaves `ensurepip` to a package of its own."""
-    if importlib.util.find_spec("ensurepip"):
+def missing_packages() -> list[str]:
+    """Debian's packages for what the system lacks: `ensurepip`, which its Python leaves out, and the library of the model's engine."""
+    packages = []
+    if not importlib.util.find_spec("ensurepip"):
+        packages.append(f"python{sys.version_info.major}.{sys.version_info.minor}-venv")
+    if sys.platform == "linux" and not loads(ENGINE_LIBRARY):
+        packages.append("libgomp1")
+    return packages
+
+
+def loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def ensure_packages() -> None:
+    """Install them as root on Debian or Ubuntu and begin anew, since Python itself may be another by then; else name them."""
+    packages = missing_packages()
+    if not packages:
         return
-    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    names = " ".join(packages)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        sys.exit(
-            f"{sys.executable} cannot make virtual environments: its ensurepip is missing.\n"
-            f"On Debian or Ubuntu, run as root: apt-get install {package}   (then run make again)"
-        )
-    print(f"Installing {package} …", flush=True)
+        sys.exit(f"This machine lacks {names}. On Debian or Ubuntu, run as root: apt-get install {names}   (then run make again)")
+    if os.environ.get(INSTALLED) == names:
+        sys.exit(f"{names} is installed, and yet {sys.executable} does not find what it should bring. Name another: make PYTHON=…")
+    print(f"Installing {names} …", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
-        subprocess.run(["apt-get", *command], check=True, env=environment, stdout=subprocess.DEVNULL)
+    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
+        done = subprocess.run(["apt-get", *command], check=False, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"apt-get {' '.join(command)} ended with status {done.returncode}:\n{done.stdout[-500:]}{done.stderr[-1500:]}")
+    os.environ[INSTALLED] = names
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def make_venv() -> None:
-    ensure_venv_module()
-    # A fresh interpreter: this one was started before the package arrived. Not from within an older venv of this checkout.
+    # Cleared: what an older Python or another place left would not fit.
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
 
 
@@ -89,6 +113,7 @@ def main() -> None:
     present = installed_extras()
     if satisfies(present, wanted):
         return
+    ensure_packages()
     started = time.monotonic()
     try:
         if not same_python() or not (VENV / "bin" / "pip").exists():

@@ -51,11 +51,22 @@ def test_a_torn_stamp_counts_as_none(checkout: Path) -> None:
     assert provision_venv.installed_extras() == set()
 
 
-def test_who_may_not_install_is_told_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_may_not_install_is_told_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provision_venv.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(provision_venv, "ENGINE_LIBRARY", "libabsent.so.0")
     monkeypatch.setattr(provision_venv.os, "geteuid", lambda: 1000)
-    with pytest.raises(SystemExit, match=r"apt-get install python3\.\d+-venv"):
-        provision_venv.ensure_venv_module()
+    with pytest.raises(SystemExit, match=r"apt-get install python3\.\d+-venv libgomp1 "):
+        provision_venv.ensure_packages()
+
+
+def test_packages_that_change_nothing_are_installed_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provision_venv, "missing_packages", lambda: ["libgomp1"])
+    monkeypatch.setattr(provision_venv.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(provision_venv.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(provision_venv.subprocess, "run", lambda *_, **__: pytest.fail("something was run"))
+    monkeypatch.setenv(provision_venv.INSTALLED, "libgomp1")
+    with pytest.raises(SystemExit, match="is installed, and yet"):
+        provision_venv.ensure_packages()
 
 
 def test_a_step_that_fails_says_so_and_lets_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

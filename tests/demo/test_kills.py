@@ -77,7 +77,8 @@ def own_daemon(tmp_path: Path, docker_daemon: Any) -> Iterator[tuple[str, subpro
     folder = Path("/tmp") / f"gleitzeit-dockerd-{os.getpid()}"  # a socket's path must be short
     folder.mkdir()
     address = f"unix://{folder}/docker.sock"
-    command = ["dockerd", "--host", address, "--bridge", "none", "--iptables=false", "--ip-masq=false"]
+    # In a network namespace of its own: a daemon without a bridge removes `docker0`, which belongs to the machine's daemon.
+    command = ["unshare", "--net", "dockerd", "--host", address, "--bridge", "none", "--iptables=false", "--ip-masq=false"]
     command += [f"--{name}={folder}/{value}" for name, value in (("data-root", "data"), ("exec-root", "exec"), ("pidfile", "pid"))]
     with (tmp_path / "dockerd.log").open("wb") as log:
         daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -98,9 +99,9 @@ def _fill(address: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
             break
         assert daemon.poll() is None, log.read_text()
         time.sleep(0.1)
-    save = subprocess.Popen(["docker", "save", "gleitzeit/sandbox:latest"], stdout=subprocess.PIPE)
-    subprocess.run(["docker", "-H", address, "load"], stdin=save.stdout, check=True, capture_output=True)
-    assert save.wait() == 0
+    with subprocess.Popen(["docker", "save", "gleitzeit/sandbox:latest"], stdout=subprocess.PIPE) as save:
+        subprocess.run(["docker", "-H", address, "load"], stdin=save.stdout, check=True, capture_output=True)
+    assert save.returncode == 0
 
 
 def _end_containerd(folder: Path) -> None:

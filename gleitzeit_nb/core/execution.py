@@ -71,15 +71,6 @@ class ContainerPoolSettings:
     max_uses: int = 200
 
 
-@dataclass(frozen=True)
-class SandboxSettings:
-    """All modes by id, which of them is the default, and the pool's bounds. `default_mode` "auto" never resolves to `local`."""
-
-    modes: Mapping[str, ModeSettings] = field(default_factory=lambda: default_modes())
-    default_mode: str = AUTO_MODE
-    container_pool: ContainerPoolSettings = ContainerPoolSettings()
-
-
 def default_modes() -> dict[str, ModeSettings]:
     """The modes that exist without any configuration."""
     return {
@@ -87,6 +78,15 @@ def default_modes() -> dict[str, ModeSettings]:
         RESTRICTED_MODE: ModeSettings(RESTRICTED_MODE, "restricted", "Restricted"),
         LOCAL_MODE: ModeSettings(LOCAL_MODE, "local", "Local", enabled=False),
     }
+
+
+@dataclass(frozen=True)
+class SandboxSettings:
+    """All modes by id, which of them is the default, and the pool's bounds. `default_mode` "auto" never resolves to `local`."""
+
+    modes: Mapping[str, ModeSettings] = field(default_factory=default_modes)
+    default_mode: str = AUTO_MODE
+    container_pool: ContainerPoolSettings = ContainerPoolSettings()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ A view takes pieces of text and lines of status, and shows nothing that was not 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import uuid
@@ -26,6 +27,7 @@ LAST_PAINT_WAIT_S = 1.5
 PLAIN_CHARS = 50_000
 
 Publish = Callable[[dict[str, Any], dict[str, Any], bool], None]
+Written = Callable[[str], str]  # an answer's text as Markdown that does no harm
 
 
 class AnswerView(Protocol):
@@ -44,14 +46,21 @@ class AnswerView(Protocol):
         ...
 
 
-def answer_view(front: Front, *, stream: bool, quiet: bool) -> AnswerView:
-    """The view that fits the shell and the cell's options."""
+def answer_view(front: Front, *, stream: bool, quiet: bool, as_json: bool = False) -> AnswerView:
+    """The view that fits the shell and the cell's options. `as_json`: the answer is shown as code, with its line breaks."""
     if quiet:
         return NoView()
     if not front.in_kernel:
         return TerminalView(sys.stdout) if stream else WholeView(lambda data, _metadata, _update: print(data["text/plain"]))  # noqa: T201
-    publish = _publisher()
-    return StreamView(publish, time.monotonic, time.sleep) if stream else WholeView(publish)
+    publish, written = _publisher(), harmless_json if as_json else harmless
+    return StreamView(publish, time.monotonic, time.sleep, written) if stream else WholeView(publish, written)
+
+
+def harmless_json(text: str) -> str:
+    """Markdown that shows `text` as a block of code; its fence is longer than any run of backticks inside."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return harmless(f"{fence}json\n{text}\n{fence}") if text else ""
 
 
 def _publisher() -> Publish:
@@ -83,8 +92,9 @@ class NoView:
 class WholeView:
     """Shows the answer once, at its end: one message, which tools that replay notebooks can compare."""
 
-    def __init__(self, publish: Publish) -> None:
+    def __init__(self, publish: Publish, written: Written = harmless) -> None:
         self._publish = publish
+        self._written = written
         self._pieces: list[str] = []
 
     def status(self, line: str) -> None:
@@ -95,18 +105,19 @@ class WholeView:
             self._pieces.append(text)
 
     def finish(self, metadata: dict[str, Any]) -> None:
-        self._publish(_whole("".join(self._pieces)), metadata, False)
+        self._publish(_whole("".join(self._pieces), self._written), metadata, False)
 
     def give_up(self, note: str) -> None:
         if self._pieces:
-            self._publish(_whole("".join(self._pieces), note), {}, False)
+            self._publish(_whole("".join(self._pieces), self._written, note), {}, False)
 
 
 class StreamView:
     """Repaints one display as text arrives: often while it is short, more seldom as it grows, and once more when it is whole."""
 
-    def __init__(self, publish: Publish, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    def __init__(self, publish: Publish, clock: Callable[[], float], sleep: Callable[[float], None], written: Written = harmless) -> None:
         self._publish = publish
+        self._written = written
         self._clock = clock
         self._sleep = sleep
         self._pace = Pace(BYTES_PER_S)
@@ -136,7 +147,7 @@ class StreamView:
         began = self._clock()
         if self._pace.wait_s(began):
             return
-        markdown = harmless("".join(self._pieces))
+        markdown = self._written("".join(self._pieces))
         self._send({"text/markdown": markdown}, {})
         ended = self._clock()
         self._pace.sent(message_bytes(markdown), ended, ended - began)
@@ -146,11 +157,11 @@ class StreamView:
         try:
             self._sleep(min(self._pace.wait_s(self._clock()), LAST_PAINT_WAIT_S))
         finally:  # an interrupt now must not cost the end of a whole answer
-            self._send(_whole("".join(self._pieces)), metadata)
+            self._send(_whole("".join(self._pieces), self._written), metadata)
 
     def give_up(self, note: str) -> None:
         if self._shown or self._pieces:
-            self._send(_whole("".join(self._pieces), note), {})
+            self._send(_whole("".join(self._pieces), self._written, note), {})
 
     def _send(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         self._publish(data, metadata, self._shown)
@@ -190,9 +201,9 @@ class TerminalView:
             self._began, self._last = True, text[-1]
 
 
-def _whole(text: str, note: str = "") -> dict[str, Any]:
+def _whole(text: str, written: Written, note: str = "") -> dict[str, Any]:
     """An answer's last form. Readers without Markdown get the text too, of a very long one the beginning."""
-    markdown = harmless(text) or ("" if note else "*(an empty answer)*")
+    markdown = written(text) or ("" if note else "*(an empty answer)*")
     plain = clean(text[:PLAIN_CHARS]) + (f"\n… {len(text) - PLAIN_CHARS:,} more characters" if len(text) > PLAIN_CHARS else "")
     if note:
         markdown = "\n\n".join(part for part in (markdown, f"*({harmless_line(note)})*") if part)

@@ -74,7 +74,8 @@ class LLMMagics(Magics):
         request = self._request(args, cell.strip() if raw else self._expand(cell.strip()))
         from gleitzeit_nb.jupyter.display import answer_view
 
-        view = answer_view(self.front, stream=self.front.streams and not args.no_stream, quiet=args.quiet)
+        stream = self.front.streams and not args.no_stream
+        view = answer_view(self.front, stream=stream, quiet=args.quiet, as_json=args.format is not None)
         reply = LLMReply(self._answer(request, view))
         if args.output:
             self.front.shell.user_ns[args.output] = reply

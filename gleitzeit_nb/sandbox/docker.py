@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
+from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.errors import ImageMissingError, SandboxProtocolError, SandboxUnavailableError
 from gleitzeit_nb.sandbox import images, ownership
 from gleitzeit_nb.sandbox.cgroup import Cgroup, group_of
@@ -48,10 +48,7 @@ class DockerLauncher:
         image = await self.daemon.call("look for the image", functools.partial(images.resolve, wanted=mode.image))
         if self._sweeping is None:  # once, and nobody waits for it
             self._sweeping = asyncio.create_task(self._sweep_quietly(), name="gleitzeit-sweep")
-        return (
-            f"Docker container of {image}: no network, read-only root, no capabilities, seccomp, uid {USER_ID}, "
-            f"{mode.limits.memory_bytes // MIB} MiB, {mode.limits.pids} processes"
-        )
+        return f"container of {image}: no network, no capabilities, read-only root, seccomp, uid {USER_ID}"
 
     async def launch(self, mode: ModeSettings, limits: Limits, image: str | None) -> DockerChannel:
         name = f"gleitzeit-{self.owner.id[:8]}-{next(self._numbers)}"

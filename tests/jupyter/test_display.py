@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gleitzeit_nb.jupyter.display import BYTES_PER_S, StreamView, TerminalView, WholeView, message_bytes
+from gleitzeit_nb.jupyter.display import BYTES_PER_S, StreamView, TerminalView, WholeView, harmless_json, message_bytes
 from gleitzeit_nb.jupyter.markdown import harmless
 from gleitzeit_nb.jupyter.pace import Pace
 from tests.conftest import FakeClock
@@ -115,6 +115,14 @@ def test_a_whole_view_speaks_once(screen: Screen) -> None:
     view.add("two")
     view.finish({})
     assert [data["text/plain"] for _, data, _ in screen.sent] == ["one two"]
+
+
+def test_json_keeps_its_lines_and_cannot_leave_its_block(screen: Screen) -> None:
+    view = WholeView(screen.publish, harmless_json)
+    view.add('{\n  "a": "```",\n  "b": "<img src=x>"\n}')
+    view.finish({})
+    assert screen.shown.splitlines() == ["````json", "{", '  "a": "```",', '  "b": "<img src=x>"', "}", "````"]
+    assert screen.sent[0][1]["text/plain"].startswith('{\n  "a"')
 
 
 def test_a_terminal_is_given_no_escape_sequence_even_in_pieces() -> None:

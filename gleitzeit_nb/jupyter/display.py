@@ -13,9 +13,9 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from gleitzeit_nb.core.plain import OutputText, clean, one_line
 from gleitzeit_nb.jupyter.markdown import harmless, harmless_line
 from gleitzeit_nb.jupyter.pace import Pace
-from gleitzeit_nb.jupyter.plain import OutputText, clean, one_line
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front

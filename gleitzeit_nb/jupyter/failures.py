@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gleitzeit_nb.core.plain import clean
 from gleitzeit_nb.errors import GleitzeitError
-from gleitzeit_nb.jupyter.plain import clean
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

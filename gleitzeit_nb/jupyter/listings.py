@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gleitzeit_nb.jupyter.plain import one_line
+from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.rendering.text import CELL_CHARS, columns
 
 if TYPE_CHECKING:

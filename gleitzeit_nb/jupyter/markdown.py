@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from gleitzeit_nb.core.plain import clean
 from gleitzeit_nb.jupyter.markdown_inline import Event, read, text_events, write
 from gleitzeit_nb.jupyter.markdown_parser import MATH_BLOCK, MAX_NESTING, parser
-from gleitzeit_nb.jupyter.plain import clean
 from gleitzeit_nb.jupyter.tex import harmless_tex
 
 if TYPE_CHECKING:

@@ -124,7 +124,16 @@ def _between(left: Event, right: Event) -> str:
 
 
 def _raw(tokens: Sequence[Token]) -> Iterator[Event]:
-    """Tokens as events, with images and forbidden links already turned into what they may be."""
+    """Tokens as events, with images and forbidden links already turned into what they may be. A link without text shows its address."""
+    last = ""
+    for event in _events(tokens):
+        if event.kind == "endlink" and last == "link":
+            yield Event("text", event.value)
+        yield event
+        last = event.kind
+
+
+def _events(tokens: Sequence[Token]) -> Iterator[Event]:
     allowed: list[tuple[str | None, str, str]] = []
     for token in tokens:
         name = token.type.removesuffix("_open").removesuffix("_close")
@@ -138,8 +147,9 @@ def _raw(tokens: Sequence[Token]) -> Iterator[Event]:
             yield from _image(token, linked=bool(allowed))
         elif token.type == "link_open":
             raw = str(token.attrs.get("href", ""))
-            url = harmless_url(raw)
-            allowed.append((url, raw, token.markup))
+            inside = any(outer is not None for outer, _, _ in allowed)  # an autolink in a link's text: no reader agrees with another
+            url = None if inside else harmless_url(raw)
+            allowed.append((url, raw, "autolink" if inside else token.markup))
             if url is not None:
                 yield Event("link", url)
         elif token.type == "link_close":

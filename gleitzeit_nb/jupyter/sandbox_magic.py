@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 
 from gleitzeit_nb.core.execution import ExecutionResult
+from gleitzeit_nb.core.plain import OutputText, clean, one_line
 from gleitzeit_nb.errors import RunFailedError, UsageError
 from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, identifiers, joined, positive
 from gleitzeit_nb.jupyter.failures import fails_briefly
-from gleitzeit_nb.jupyter.plain import OutputText, clean, one_line
 from gleitzeit_nb.jupyter.values import SandboxRun, duration
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter.plain import one_line
 
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 _CONVERSION = re.compile(r"![rsa](?=[:}])")

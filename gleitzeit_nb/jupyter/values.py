@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from gleitzeit_nb.core.execution import ExecutionResult
+from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.requests import Reply
-from gleitzeit_nb.jupyter.plain import one_line
 
 _STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
 

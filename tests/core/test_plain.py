@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gleitzeit_nb.jupyter.plain import OutputText, clean, one_line
+from gleitzeit_nb.core.plain import OutputText, clean, one_line
 
 ACTING = {"Cc", "Cs"}
 

@@ -214,13 +214,13 @@ async def no_namespace_can_be_made(execute: Execute) -> None:
     assert await seen(execute, "seen = syscall(272, 0x10000000)") == "EPERM"
 
 
-@check("privileged")
+@check("administrator")
 async def no_file_system_can_be_mounted(execute: Execute) -> None:
     """mount is refused before its arguments are looked at."""
     assert await seen(execute, "seen = syscall(165, 0, 0, 0, 0, 0)") == "EPERM"
 
 
-@check("privileged")
+@check("administrator")
 async def no_kernel_module_can_be_loaded(execute: Execute) -> None:
     """init_module is refused before its arguments are looked at."""
     assert await seen(execute, "seen = syscall(175, 0, 0, 0)") == "EPERM"

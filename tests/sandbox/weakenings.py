@@ -41,8 +41,8 @@ def _with_capabilities(arguments: dict[str, Any]) -> None:
     arguments.update(cap_drop=[], security_opt=["seccomp=unconfined"], tmpfs=_tmpfs("dev", "uid=0,gid=0"))
 
 
-def _with_everything(arguments: dict[str, Any]) -> None:
-    arguments.update(cap_drop=[], security_opt=["seccomp=unconfined"], privileged=True)
+def _with_administration(arguments: dict[str, Any]) -> None:
+    arguments.update(cap_drop=[], cap_add=["SYS_ADMIN", "SYS_MODULE"], security_opt=["seccomp=unconfined", "apparmor=unconfined"])
 
 
 def _tmpfs(*options: str) -> dict[str, str]:
@@ -71,7 +71,7 @@ WEAKENINGS: Mapping[str, Weakening] = {
     "no queue limit": Weakening(host=_ulimits_without("msgqueue")),
     "capabilities kept": Weakening(host=without("cap_drop")),
     "root with capabilities": Weakening(host=_with_capabilities, config=setting(user="0:0")),
-    "privileged": Weakening(host=_with_everything, config=setting(user="0:0")),
+    "administrator": Weakening(host=_with_administration, config=setting(user="0:0")),
     # The handshake would refuse it, so that this guest also has to lie.
     "dumpable guest": Weakening(source=(("self.prctl(PR_SET_DUMPABLE, 0)", "pass"), ("self.prctl(PR_GET_DUMPABLE, 0)", "0"))),
     "inherited descriptors": Weakening(source=(("os.closerange(REPORT_FD + 1", "os.closerange(REPORT_FD + 100"),)),

@@ -112,7 +112,7 @@ class Guest:
             poll.register(fd, select.POLLIN)
         if self.outbox:
             poll.register(1, select.POLLOUT)
-        ready = [fd for fd, _ in poll.poll(max(0, int(timeout_s * 1000) + 1))]
+        ready = [fd for fd, _ in poll.poll(int(max(0.0, min(timeout_s, TICK_S)) * 1000) + 1)]
         if 1 in ready:
             self.flush()
         if self.wakeup in ready:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from gleitzeit_nb.core.execution import ContainerPoolSettings, Limits, ModeKind, ModeSettings
-from gleitzeit_nb.errors import EngineClosedError, SandboxError
+from gleitzeit_nb.errors import EngineClosedError, GleitzeitError
 from gleitzeit_nb.events import ContainerLost, ContainerMade, EventBus
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
@@ -291,7 +291,7 @@ class WorkerPool:
     async def _make_spare(self, mode: ModeSettings) -> None:
         try:
             worker = await self._make(mode)
-        except SandboxError as exc:
+        except GleitzeitError as exc:
             logger.warning("no spare worker for mode %s: %s", mode.id, exc)
             return
         del self._lent[worker]

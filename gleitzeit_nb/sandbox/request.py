@@ -11,6 +11,15 @@ from gleitzeit_nb.config import parse_duration, parse_size
 from gleitzeit_nb.core.execution import ExecutionRequest, Limits
 from gleitzeit_nb.errors import ConfigError
 
+MAX_OUTPUT_BYTES = 64 << 20
+
+_ABSENT = {
+    "volumes": "cannot be had: this version mounts nothing into a sandbox. Pass values with inputs and outputs.",
+    "network": "cannot be had: this version gives a sandbox no network at all, so network must be 'none'.",
+    "gpu": "cannot be had: this version gives a sandbox no GPU.",
+    "session": "cannot be had: this version keeps no variables between runs. Pass values with inputs and outputs.",
+}
+
 
 class RunOptions(TypedDict, total=False):
     """`timeout` in seconds or as "30s", sizes in bytes or as "512m"; what is not given comes from the mode's configuration.
@@ -59,9 +68,17 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
 def limits_of(base: Limits, own: Mapping[str, Any]) -> Limits:
     """The mode's limits with the run's own in their place. Raises ConfigError for what cannot be."""
     try:
-        return replace(base, **own)
+        limits = replace(base, **own)
     except (ValueError, TypeError) as exc:
         raise ConfigError(f"This run cannot have these limits: {exc}.") from exc
+    if limits.output_bytes > MAX_OUTPUT_BYTES:  # the guest holds the last quarter in its own memory
+        raise ConfigError(f"This run cannot have these limits: at most {MAX_OUTPUT_BYTES} bytes of output are kept per stream.")
+    return limits
+
+
+def refuse_session(request: ExecutionRequest) -> None:
+    if request.session is not None:
+        raise ConfigError(f"session {_ABSENT['session']}")
 
 
 def _own_limits(options: RunOptions) -> dict[str, Any]:
@@ -81,12 +98,11 @@ def _own_limits(options: RunOptions) -> dict[str, Any]:
 
 
 def _refuse_absent(options: RunOptions) -> None:
-    absent = {
-        "volumes": (bool(options.get("volumes")), "mounts nothing into a sandbox: pass values with inputs and outputs"),
-        "network": (options.get("network", "none") != "none", "gives a sandbox no network at all: network must be 'none'"),
-        "gpu": (bool(options.get("gpu")), "gives a sandbox no GPU"),
-        "session": (options.get("session") is not None, "keeps no variables between runs: pass values with inputs and outputs"),
+    asked = {
+        "volumes": bool(options.get("volumes")),
+        "network": options.get("network", "none") != "none",
+        "gpu": bool(options.get("gpu")),
+        "session": options.get("session") is not None,
     }
-    for name, (asked, answer) in absent.items():
-        if asked:
-            raise ConfigError(f"{name} cannot be had: this version {answer}.")
+    for name in filter(asked.__getitem__, asked):
+        raise ConfigError(f"{name} {_ABSENT[name]}")

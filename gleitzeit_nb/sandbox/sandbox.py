@@ -24,7 +24,7 @@ from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
 from gleitzeit_nb.sandbox.pool import Lease, WorkerPool
-from gleitzeit_nb.sandbox.request import RunOptions, limits_of, make_request
+from gleitzeit_nb.sandbox.request import RunOptions, limits_of, make_request, refuse_session
 from gleitzeit_nb.snapshot import ModeView, RunView
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ class Sandbox:
         return await self._pool.cleanup_idle(idle_s)
 
     async def _execute(self, request: ExecutionRequest, own: Mapping[str, Any], on_output: OutputSink | None) -> ExecutionResult:
+        refuse_session(request)
         mode_id = request.mode if request.mode not in (None, "auto") else None
         mode = self._modes.find(mode_id or (await self.resolve_default())[0])
         limits = limits_of(request.limits or mode.limits, own)

@@ -154,6 +154,8 @@ async def test_a_request_can_be_given_whole(sandbox: Sandbox) -> None:
     assert result.outputs == {"y": 42}
     with pytest.raises(TypeError):
         await sandbox.execute(ExecutionRequest("mine", "1"), "restricted")
+    with pytest.raises(ConfigError, match="session cannot be had"):
+        await sandbox.execute(ExecutionRequest("mine", "1", session="s"))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +170,7 @@ async def test_a_request_can_be_given_whole(sandbox: Sandbox) -> None:
         ({"timeout": 0}, "0"),
         ({"pids_limit": -1}, "limit pids"),
         ({"cpu_limit": "two"}, "cannot have these limits"),
+        ({"max_output": "65m"}, "at most"),
     ],
 )
 async def test_what_cannot_be_had_is_refused_by_name_and_nothing_runs(

@@ -126,8 +126,8 @@ async def _kernel() -> list[Finding]:
     """What restricted mode is made of, part by part."""
     if sys.platform != "linux":
         return []
-    from gleitzeit_nb.sandbox.bubblewrap import find_bubblewrap
-    from gleitzeit_nb.sandbox.landlock import abi_version, missing_promises
+    from gleitzeit_nb.sandbox.jail.bubblewrap import find_bubblewrap
+    from gleitzeit_nb.sandbox.jail.landlock import abi_version, missing_promises
 
     bubblewrap, problem = await asyncio.to_thread(find_bubblewrap)
     if bubblewrap is None:

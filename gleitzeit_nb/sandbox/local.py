@@ -15,9 +15,9 @@ import sys
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.errors import ConfigError, SandboxUnavailableError
 from gleitzeit_nb.sandbox.channel import Expectations, GuestChannel
-from gleitzeit_nb.sandbox.enclosure import make_work_directory
-from gleitzeit_nb.sandbox.guest_process import GuestProcess, signal_process, start_process
-from gleitzeit_nb.sandbox.inside import Doors, Jail, guest_environment, guest_program, jail_command, resource_limits
+from gleitzeit_nb.sandbox.jail.commands import Doors, Jail, guest_environment, guest_program, jail_command, resource_limits
+from gleitzeit_nb.sandbox.jail.enclosure import make_work_directory
+from gleitzeit_nb.sandbox.jail.process import GuestProcess, signal_process, start_process
 
 KIND = "local"
 NO_ISOLATION = "no isolation"

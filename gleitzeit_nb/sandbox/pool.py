@@ -24,6 +24,7 @@ from gleitzeit_nb.sandbox.connection import GuestConnection
 logger = logging.getLogger("gleitzeit_nb.sandbox")
 
 UPKEEP_S = 2.0
+AGED = 0.75  # of its uses
 SETTLED_S = 5.0  # a worker that dies younger is not replaced unasked: whatever kills it would kill the next one too
 
 T = TypeVar("T")
@@ -259,12 +260,16 @@ class WorkerPool:
         return self.settings.reuse_containers and not lease.fresh and uses < self.settings.max_uses
 
     def _refill(self, mode: ModeSettings, fresh: bool = False) -> None:
-        """Keep `min_warm` workers that are idle, or will be after their run, for a mode that is in use; `fresh`: unused ones."""
+        """Keep `min_warm` workers that are idle, or will be after their run, for a mode that is in use; `fresh`: unused ones.
+
+        A worker near its last use does not count: its successor is made while it still serves.
+        """
         wanted = kind_of(mode)
+        aged = self.settings.max_uses * AGED
         coming = sum(kind_of(each) == wanted for each in self._making)
-        coming += sum(kind_of(worker.mode) == wanted and not (fresh and worker.uses) for worker in self._idle)
+        coming += sum(kind_of(worker.mode) == wanted and worker.uses <= (0 if fresh else aged) for worker in self._idle)
         for worker, lease in self._lent.items():
-            returns = lease is None or (not fresh and self._returns(lease, worker.uses + 1))
+            returns = lease is None or (not fresh and worker.uses < aged and self._returns(lease, worker.uses + 1))
             coming += kind_of(worker.mode) == wanted and returns
         room = self.settings.max_containers - len(self._idle) - len(self._lent) - len(self._making)
         if self._closed or self._waiting or room <= 0 or coming >= self.settings.min_warm:

@@ -19,13 +19,14 @@ from pathlib import Path
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.errors import ConfigError, SandboxUnavailableError
-from gleitzeit_nb.sandbox import bpf, landlock
-from gleitzeit_nb.sandbox.bubblewrap import describe_jail, find_bubblewrap
 from gleitzeit_nb.sandbox.bundle import WORK_DIR, WRITABLE_DIRS
 from gleitzeit_nb.sandbox.cgroup import Cgroup, find_hierarchy, group_name, sweep
 from gleitzeit_nb.sandbox.channel import Expectations, GuestChannel
-from gleitzeit_nb.sandbox.confinement import Confinement, Facts, choose, namespace_hint
-from gleitzeit_nb.sandbox.enclosure import (
+from gleitzeit_nb.sandbox.jail import bpf, landlock
+from gleitzeit_nb.sandbox.jail.bubblewrap import describe_jail, find_bubblewrap
+from gleitzeit_nb.sandbox.jail.commands import Doors, Jail, guest_environment, guest_program, jail_command, resource_limits, whole_cpus
+from gleitzeit_nb.sandbox.jail.confinement import Confinement, Facts, choose, namespace_hint
+from gleitzeit_nb.sandbox.jail.enclosure import (
     folders_in_jail,
     make_work_directory,
     must_be_reachable,
@@ -34,10 +35,9 @@ from gleitzeit_nb.sandbox.enclosure import (
     staged_folders,
     tmpfs_options,
 )
-from gleitzeit_nb.sandbox.guest_process import BEFORE, GuestProcess, Namespace, signal_process, start_process
-from gleitzeit_nb.sandbox.identity import count_tasks, pick_unallocated_id
-from gleitzeit_nb.sandbox.inside import Doors, Jail, guest_environment, guest_program, jail_command, resource_limits, whole_cpus
-from gleitzeit_nb.sandbox.interpreter import running_interpreter
+from gleitzeit_nb.sandbox.jail.identity import count_tasks, pick_unallocated_id
+from gleitzeit_nb.sandbox.jail.interpreter import running_interpreter
+from gleitzeit_nb.sandbox.jail.process import BEFORE, GuestProcess, Namespace, signal_process, start_process
 
 KIND = "restricted"
 SWITCHES = ("kernel/apparmor_restrict_unprivileged_userns", "kernel/unprivileged_userns_clone", "user/max_user_namespaces")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gleitzeit_nb.sandbox.bpf import (
+from gleitzeit_nb.sandbox.jail.bpf import (
     AUDIT_ARCH,
     LANDLOCK_CALLS,
     OWNERSHIP_CALLS,

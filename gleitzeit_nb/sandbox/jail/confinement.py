@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gleitzeit_nb.errors import SandboxUnavailableError
-from gleitzeit_nb.sandbox.bubblewrap import Bubblewrap
 from gleitzeit_nb.sandbox.cgroup import Hierarchy
-from gleitzeit_nb.sandbox.landlock import missing_promises
+from gleitzeit_nb.sandbox.jail.bubblewrap import Bubblewrap
+from gleitzeit_nb.sandbox.jail.landlock import missing_promises
 
 # Without namespaces landlock alone keeps the code from signalling other processes of its user, which takes ABI 6. An unallocated user has
 # no other processes; there ABI 3 is enough, below which landlock does not keep files from being cut short.

@@ -8,10 +8,21 @@ from collections.abc import Sequence
 
 from gleitzeit_nb.core.execution import MIB, Limits
 from gleitzeit_nb.errors import SandboxUnavailableError
-from gleitzeit_nb.sandbox.bubblewrap import ETC, NIX, Bubblewrap, Folder
 from gleitzeit_nb.sandbox.bundle import WRITABLE_DIRS
-from gleitzeit_nb.sandbox.interpreter import Interpreter
-from gleitzeit_nb.sandbox.landlock import IOCTL_DEV, OWN, READ, READ_AND_RUN, READ_DIR, READ_FILE, WRITE_FILE, Grant, Ruleset, make_ruleset
+from gleitzeit_nb.sandbox.jail.bubblewrap import ETC, NIX, Bubblewrap, Folder
+from gleitzeit_nb.sandbox.jail.interpreter import Interpreter
+from gleitzeit_nb.sandbox.jail.landlock import (
+    IOCTL_DEV,
+    OWN,
+    READ,
+    READ_AND_RUN,
+    READ_DIR,
+    READ_FILE,
+    WRITE_FILE,
+    Grant,
+    Ruleset,
+    make_ruleset,
+)
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", NIX)

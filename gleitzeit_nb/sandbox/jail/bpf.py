@@ -121,7 +121,7 @@ def _parse_action(action: str, number: int | None) -> int | None:
 @cache
 def syscall_numbers(machine: str) -> Mapping[str, int]:
     """Names and numbers of the system calls on `machine` (`os.uname().machine`). KeyError for one that has no table."""
-    table = json.loads(resources.files("gleitzeit_nb.sandbox").joinpath("syscalls.json").read_text("utf-8"))
+    table = json.loads(resources.files("gleitzeit_nb.sandbox.jail").joinpath("syscalls.json").read_text("utf-8"))
     numbers: dict[str, int] = table[machine]
     return numbers
 

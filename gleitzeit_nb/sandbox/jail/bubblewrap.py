@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gleitzeit_nb.sandbox.interpreter import Interpreter
+from gleitzeit_nb.sandbox.jail.interpreter import Interpreter
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/run/current-system/sw/bin"  # a system's own bwrap may have its own AppArmor profile: first
 NEEDED = (

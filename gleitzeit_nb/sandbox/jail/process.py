@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from gleitzeit_nb.errors import SandboxProtocolError, SandboxUnavailableError
 from gleitzeit_nb.sandbox.cgroup import Cgroup
 from gleitzeit_nb.sandbox.channel import Expectations
-from gleitzeit_nb.sandbox.preamble import READY
+from gleitzeit_nb.sandbox.jail.preamble import READY
 
 READ_BYTES = 64 << 10
 BUFFER_BYTES = 256 << 10  # more than this unread, and the guest has to wait

@@ -12,7 +12,7 @@ from importlib import resources
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.sandbox.bundle import guest_command
-from gleitzeit_nb.sandbox.landlock import FILE_RIGHTS, Ruleset
+from gleitzeit_nb.sandbox.jail.landlock import FILE_RIGHTS, Ruleset
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Doors:
 
 @dataclass(frozen=True)
 class Jail:
-    """What `jail.py` does before `program`. `directory` is the work directory, removed in the end by the supervisor.
+    """What `entry.py` does before `program`. `directory` is the work directory, removed in the end by the supervisor.
 
     `file` is what is executed where `program`'s first word is a link that may not lead there any more.
     `mounts`: (paths to open up for strangers, tmpfs as (mount point, options)); None leaves the mount namespace alone.
@@ -76,7 +76,7 @@ def jail_command(jail: Jail) -> list[str]:
         "file": jail.file,
         "parent": os.getpid(),
     }
-    return [sys.executable, "-I", "-S", "-c", f"{_source('jail')}\nmain({config!a})\n"]
+    return [sys.executable, "-I", "-S", "-c", f"{_source('entry')}\nmain({config!a})\n"]
 
 
 def guest_environment(mode: ModeSettings, limits: Limits, python: str, home: str, temporary: str) -> dict[str, str]:
@@ -105,4 +105,4 @@ def whole_cpus(limits: Limits) -> int:
 
 @cache
 def _source(name: str) -> str:
-    return resources.files("gleitzeit_nb.sandbox").joinpath(f"{name}.py").read_text("utf-8")
+    return resources.files("gleitzeit_nb.sandbox.jail").joinpath(f"{name}.py").read_text("utf-8")

@@ -152,7 +152,7 @@ def _from_environment() -> APIClient:
         # The SDK leaves a socket that could not connect to the garbage collector. Asked here, an absent daemon costs nothing.
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(url.removeprefix("http+unix://"))
-    return docker.from_env(timeout=HTTP_S).api
+    return docker.from_env(timeout=HTTP_S, max_pool_size=WORKERS).api
 
 
 def _explanation(exc: Any) -> str:

@@ -240,6 +240,18 @@ async def test_a_discarded_worker_is_replaced_in_the_background(make_pool: MakeP
     lease.end()
 
 
+async def test_the_successor_is_ready_before_the_last_use(make_pool: MakePool) -> None:
+    pool = make_pool(replace(QUIET, min_warm=1, max_uses=8))
+    for _ in range(7):
+        await use(pool)
+    await until(lambda: len(pool._idle) == 2)
+    await use(pool)
+    lease = await pool.lease(MODE, LIMITS)
+    assert lease.start_s == 0.0
+    lease.end()
+    assert made(pool) == 2
+
+
 async def test_a_worker_that_will_come_back_needs_no_replacement(make_pool: MakePool) -> None:
     pool = make_pool(replace(QUIET, min_warm=1))
     for _ in range(3):

@@ -77,6 +77,7 @@ class DockerDaemon:
 
     def __init__(self, connect: Callable[[], APIClient] | None = None) -> None:
         self._connect = connect or _from_environment
+        self._probe = _probe if connect is None else None
         self._client: APIClient | None = None
         self._connecting = threading.Lock()  # invariant: at most one client is made at a time
         self._executor: concurrent.futures.ThreadPoolExecutor | None = None
@@ -113,6 +114,8 @@ class DockerDaemon:
             executor.shutdown(wait=False)
 
     def _call(self, function: Callable[[APIClient], T]) -> T:
+        if self._probe is not None:
+            self._probe()
         with self._connecting:
             if self._client is None:
                 self._client = self._connect()
@@ -145,14 +148,20 @@ class DockerDaemon:
 
 def _from_environment() -> APIClient:
     import docker
+    from docker.utils import kwargs_from_env
+
+    # The SDK keeps a pool of connections for each URL, and 25 such pools unless it is told otherwise.
+    return docker.APIClient(timeout=HTTP_S, num_pools=WORKERS, **kwargs_from_env())
+
+
+def _probe() -> None:
+    """Does the daemon's unix socket take a connection? The SDK leaves one that failed to the garbage collector, and hides why it did."""
     from docker.utils import kwargs_from_env, parse_host
 
     url = str(parse_host(kwargs_from_env().get("base_url")) or "")
     if url.startswith("http+unix://"):
-        # The SDK leaves a socket that could not connect to the garbage collector. Asked here, an absent daemon costs nothing.
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(url.removeprefix("http+unix://"))
-    return docker.from_env(timeout=HTTP_S, max_pool_size=WORKERS).api
 
 
 def _explanation(exc: Any) -> str:

@@ -148,10 +148,8 @@ class DockerDaemon:
 
 def _from_environment() -> APIClient:
     import docker
-    from docker.utils import kwargs_from_env
 
-    # The SDK keeps a pool of connections for each URL, and 25 such pools unless it is told otherwise.
-    return docker.APIClient(timeout=HTTP_S, num_pools=WORKERS, **kwargs_from_env())
+    return docker.from_env(timeout=HTTP_S).api
 
 
 def _probe() -> None:

@@ -39,15 +39,14 @@ class Event(NamedTuple):
 def read(tokens: Sequence[Token], *, one_line: bool = False) -> list[Event]:
     """The harmless events of an inline token's children. Emphasis that would be read differently when written is left out."""
     raw = [Event("text", " ") if one_line and event.kind in ("soft", "hard") else event for event in _raw(tokens)]
-    events = _settled(raw)
-    cutting = _cutting(events)
-    if cutting:
-        raw = [event for event in raw if event.kind not in ("open", "close", "link", "endlink") or _marker(event) not in cutting]
-        events = _settled(raw)
-    simple = all(event.kind in ("text", "soft", "hard", "link", "endlink") for event in events)
-    if simple or _again(write(events)) == events:
-        return events
-    return _settled([event for event in raw if event.kind not in ("open", "close")])
+    unwanted: set[str] = set()
+    while True:
+        kept = [event for event in raw if _marker(event) not in unwanted]
+        events = _settled(kept, linkify="[" not in unwanted)
+        found = _cutting(events) or _misread(events)
+        if found <= unwanted:
+            return events
+        unwanted |= found
 
 
 def write(events: Sequence[Event], *, cell: bool = False) -> str:
@@ -68,11 +67,21 @@ def text_events(text: str) -> list[Event]:
 def _cutting(events: Sequence[Event]) -> set[str]:
     """Markers that a reader might find inside a code span: mistune ends a strikethrough there. Only where the code could then do harm."""
     codes = [event.value for event in events if event.kind == "code" and _HARMFUL.search(event.value)]
-    return {marker for marker in "*~[" if any(marker in code or (marker == "[" and "]" in code) for code in codes)}
+    present = {_marker(event) for event in events} - {""}
+    return {marker for marker in present if any(marker in code or (marker == "[" and "]" in code) for code in codes)}
+
+
+def _misread(events: Sequence[Event]) -> set[str]:
+    """The markers of emphasis, when what is written would be read differently."""
+    simple = all(event.kind in ("text", "soft", "hard", "link", "endlink") for event in events)
+    return set() if simple or _again(write(events)) == events else {"*", "~"}
 
 
 def _marker(event: Event) -> str:
-    return _MARKERS[event.value][0] if event.kind in ("open", "close") else "["
+    """The character that opens and closes what the event opens or closes; "" for all other events."""
+    if event.kind in ("open", "close"):
+        return _MARKERS[event.value][0]
+    return "[" if event.kind in ("link", "endlink") else ""
 
 
 def _again(text: str) -> list[Event]:
@@ -80,7 +89,7 @@ def _again(text: str) -> list[Event]:
     return _settled(list(_raw(inline.children or ())))
 
 
-def _settled(raw: Sequence[Event]) -> list[Event]:
+def _settled(raw: Sequence[Event], *, linkify: bool = True) -> list[Event]:
     """Raw events with text joined, addresses linked, what MathJax looks for in code, and neighbours kept apart."""
     joined = list(_with_text_joined(raw))
     crowded = sum(event.value.count("$") for event in joined if event.kind == "text") > 1 or any(event.kind == "math" for event in joined)
@@ -88,7 +97,7 @@ def _settled(raw: Sequence[Event]) -> list[Event]:
     depth = 0
     for event in joined:
         depth += {"link": 1, "endlink": -1}.get(event.kind, 0)
-        for part in _of_text(event.value, crowded, linkify=depth == 0) if event.kind == "text" else (event,):
+        for part in _of_text(event.value, crowded, linkify=linkify and depth == 0) if event.kind == "text" else (event,):
             separator = _between(found[-1], part) if found else ""
             if separator:
                 found.append(Event("text", separator))

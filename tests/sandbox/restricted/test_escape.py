@@ -110,8 +110,8 @@ show({{
 
 def test_of_a_home_in_which_the_python_lies_nothing_else_is_there(guest: HeldGuest) -> None:
     asked = f"import json, os; print(json.dumps([each for each in {sorted(os.listdir(HOME))!r} if os.access('{HOME}/' + each, os.R_OK)]))"
-    base = Path(sys.base_prefix)
-    led_through = {base.relative_to(HOME).parts[0]} if base.is_relative_to(HOME) else set()
+    prefixes = map(Path, (sys.base_prefix, sys.prefix))  # the weaker form shows a virtual environment where it is
+    led_through = {prefix.relative_to(HOME).parts[0] for prefix in prefixes if prefix.is_relative_to(HOME)}
     assert set(guest.value(asked)) <= led_through
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.jupyter import completion
-from gleitzeit_nb.jupyter.comms import ControlTarget
 from gleitzeit_nb.jupyter.front import Front
 from gleitzeit_nb.jupyter.gleitzeit_magic import GleitzeitMagics
 from gleitzeit_nb.jupyter.llm_magic import LLMMagics
@@ -34,6 +33,8 @@ class Loaded:
         self._forget_completion = completion.register(self.front)
         manager = getattr(getattr(shell, "kernel", None), "comm_manager", None)
         if manager is not None:
+            from gleitzeit_nb.jupyter.comms import ControlTarget
+
             self.front.control = ControlTarget(self.front, manager.register_target, manager.unregister_target)
 
     def undo(self) -> None:

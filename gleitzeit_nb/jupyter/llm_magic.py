@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import difflib
 import json
-import uuid
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +125,7 @@ class LLMMagics(Magics):
             "deadline": args.deadline,
         }
         label = f"[{self.front.cell_number}] %%llm"
-        name = f"cell-{uuid.uuid4().hex[:12]}"
+        name = f"cell-{secrets.token_hex(6)}"
         model = args.model or settings.model
         return build_request(name, "chat", model, messages=[*messages, {"role": "user", "content": prompt}], label=label, **options)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import difflib
 import sys
@@ -175,6 +174,8 @@ class _Screen:
 
 async def _pieces(sandbox: Sandbox, code: str, mode: str | None, options: RunOptions) -> AsyncGenerator[Piece | ExecutionResult, None]:
     """Output as it comes, then the result. Closing it kills the run."""
+    import asyncio  # here: loading the extension in a terminal needs none of it
+
     arrived: asyncio.Queue[Piece | None] = asyncio.Queue()
     running = asyncio.ensure_future(sandbox.execute(code, mode, on_output=lambda *piece: arrived.put_nowait(piece), **options))
     running.add_done_callback(lambda _: arrived.put_nowait(None))

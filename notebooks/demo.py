@@ -148,13 +148,14 @@ def execute(isolated: bool, output: Path, *, update: bool) -> int:
     if not isolated:
         allow_refusals(notebook)
     failure = run_cells(notebook)
+    if failure is not None:
+        print(f"\nFAILED       {failure}", flush=True)
     write(notebook, output)
-    if update and failure is None:
-        store_outputs(notebook)
     print(f"\nWritten      {_shown(output / NOTEBOOK.name)} and {_shown(output / NOTEBOOK.with_suffix('.html').name)}")
     if failure is not None:
-        print(f"FAILED       {failure}")
         return 1
+    if update:
+        store_outputs(notebook)
     print(f"Done         the whole story held, in {time.monotonic() - started:.0f} s; nothing that it started is left running")
     return 0
 
@@ -177,6 +178,8 @@ def run_cells(notebook: nbformat.NotebookNode) -> str | None:
         try:
             client.execute(env=environment)
         except CellExecutionError as error:
+            if error.ename == "KeyboardInterrupt":
+                raise KeyboardInterrupt from error  # the terminal's Ctrl-C reached the cell, and was meant for the demo
             return f"a cell failed: {error.ename}: {error.evalue}"
         except DeadKernelError:
             return "the kernel died. What it had started ends with it"

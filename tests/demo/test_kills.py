@@ -25,14 +25,15 @@ CONTAINER_LABEL = "gleitzeit.owner"
 
 
 def ended_clearly(run: DemoRun, killed_at: float) -> str:
-    """The demo's last words; it has failed, in time, without a traceback of its own, and left nothing."""
-    status = run.end(limit_s=30)
+    """What the demo says of it; said in time, without a traceback of its own, and nothing is left of it."""
+    run.until("FAILED", limit_s=30)
     elapsed = time.monotonic() - killed_at
-    assert status == 1, run.text
     assert elapsed < ENDS_WITHIN_S, f"{elapsed:.1f} s after the kill:\n{run.text}"
-    assert "Traceback (most recent call last)" not in run.text
+    assert run.end(limit_s=30) == 1, run.text
     assert run.leftovers() == []
-    return run.text.partition("FAILED")[2]
+    last = run.text.partition("FAILED")[2]
+    assert "Traceback (most recent call last)" not in last
+    return last
 
 
 def test_a_killed_kernel_ends_the_demo_and_what_it_had_started(start: Start) -> None:

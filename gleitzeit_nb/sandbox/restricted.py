@@ -30,6 +30,7 @@ from gleitzeit_nb.sandbox.jail.enclosure import (
     folders_in_jail,
     make_work_directory,
     must_be_reachable,
+    refuse_unreachable,
     ruleset_in_jail,
     ruleset_without_namespaces,
     staged_folders,
@@ -62,7 +63,8 @@ class RestrictedLauncher:
     # -- Launcher -------------------------------------------------------------------------------------------------------------
 
     async def check(self, mode: ModeSettings) -> str:
-        return (await self._confinement(mode)).isolation
+        confinement = await self._confinement(mode)
+        return f"{confinement.isolation}; weaker: {confinement.weaker}" if confinement.weaker else confinement.isolation
 
     async def launch(self, mode: ModeSettings, limits: Limits, image: str | None) -> GuestChannel:
         if image is not None:
@@ -199,6 +201,8 @@ class RestrictedLauncher:
     ) -> GuestProcess:
         interpreter = running_interpreter()
         python = sys.executable
+        if confinement.root and not confinement.private_mounts:
+            refuse_unreachable(must_be_reachable(interpreter, None))
         directory = make_work_directory(uid, confinement.root)
         doors = Doors(
             limits=resource_limits(limits, await _process_limit(confinement, limits, counted_apart=False)),

@@ -7,6 +7,7 @@ import random
 import stat
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from gleitzeit_nb.sandbox.cgroup import Cgroup, Hierarchy, find_hierarchy
 from gleitzeit_nb.sandbox.jail import identity
 from gleitzeit_nb.sandbox.jail.bubblewrap import NEEDED, Bubblewrap, Folder, describe_jail, find_bubblewrap
 from gleitzeit_nb.sandbox.jail.confinement import Facts, choose, namespace_hint
+from gleitzeit_nb.sandbox.jail.enclosure import refuse_unreachable
 from gleitzeit_nb.sandbox.jail.identity import is_unallocated, pick_unallocated_id
 from gleitzeit_nb.sandbox.jail.interpreter import VIRTUAL, Interpreter, Mount, describe_interpreter
 from gleitzeit_nb.sandbox.restricted import RestrictedLauncher
@@ -51,6 +53,23 @@ def test_with_every_layer_there_is_nothing_to_consent_to(facts: Facts) -> None:
 def test_a_user_without_a_cgroup_is_told_that_memory_is_not_bounded_in_total() -> None:
     assert "not in total" in choose(USER, allow_weaker=False).isolation
     assert "not in total" not in choose(ROOT, allow_weaker=False).isolation
+
+
+async def test_the_line_that_reports_show_says_what_is_weaker() -> None:
+    async def survey() -> Facts:
+        return replace(USER, landlock_abi=0)
+
+    line = await RestrictedLauncher(survey=survey).check(ModeSettings("restricted", "restricted", "Restricted", allow_weaker=True))
+    assert line.endswith("weaker: no landlock behind the namespaces, memory bounded per process only")
+
+
+def test_a_python_that_strangers_cannot_come_to_is_refused_with_the_closed_folder() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:  # pytest's own folders are closed themselves
+        os.mkdir(f"{home}/lib")
+        with pytest.raises(SandboxUnavailableError, match=rf"chmod o\+x {home}\)"):
+            refuse_unreachable([f"{home}/lib"])
+        os.chmod(home, 0o711)
+        refuse_unreachable([f"{home}/lib"])
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from gleitzeit_nb.core.execution import MIB, Limits
 from gleitzeit_nb.errors import SandboxUnavailableError
@@ -72,6 +74,18 @@ def must_be_reachable(interpreter: Interpreter, bubblewrap: Bubblewrap | None) -
     if bubblewrap is not None and bubblewrap.bundled:
         paths += [bubblewrap.path, *bubblewrap.libraries]
     return sorted(set(paths), key=len)  # a directory before what lies in it
+
+
+def refuse_unreachable(paths: Sequence[str]) -> None:
+    """For a user without any rights, where root may not open the way. SandboxUnavailableError names the directory that is closed."""
+    for path in paths:
+        for above in reversed(Path(path).parents):
+            if not above.stat().st_mode & stat.S_IXOTH:
+                raise SandboxUnavailableError(
+                    f"This Python lies in {path}, and {above} is closed to the user that a restricted guest runs as; to show it the way,"
+                    " root needs a mount namespace, which is refused here too.\n"
+                    f"Move the project and its environment out of {above}, open it (chmod o+x {above}), or use docker-sandbox."
+                )
 
 
 def ruleset_in_jail(abi: int, interpreter: Interpreter) -> Ruleset | None:

@@ -14,8 +14,10 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ HERE = Path(__file__).resolve().parent
 NOTEBOOK = HERE / "01_quickstart.ipynb"
 OUTPUT = HERE.parent / "build" / "demo"
 CELL_TIMEOUT_S = 120
-SHOWN_LINES = 14
+WIDTH = 140
+SHOWN_LINES = 24  # the dashboard fits
+SHOWN_SOURCE = 10
 WIDGET_TYPE = "application/vnd.jupyter.widget-view+json"
 # The page is a picture: nothing in it may run, and nothing may be fetched.
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
@@ -61,17 +65,18 @@ def _leave(number: int, frame: object) -> None:
 
 def prepare() -> bool:
     """Fetch the model, settle and name the isolation, list what else is there. Returns whether the sandbox can be had."""
-    from gleitzeit_nb.cli import main as gleitzeit
+    from gleitzeit_nb.cli.terminal import ProgressBar
     from gleitzeit_nb.config import load
+    from gleitzeit_nb.embedded import DEFAULT_MODEL, fetch
     from gleitzeit_nb.errors import GleitzeitError
 
-    status = gleitzeit(["embedded", "fetch"])
-    if status:
-        sys.exit(status)
     try:
         config = load()
+        path = fetch(DEFAULT_MODEL, ProgressBar(f"Model        fetching {DEFAULT_MODEL}"))
     except GleitzeitError as error:
         sys.exit(str(error))
+    say("Model", f"{DEFAULT_MODEL}, for demonstration: a real model, but a tiny one that gets facts wrong")
+    say("", f"in {path.parents[1]}, sha256 checked")
     asyncio.run(list_others(config.discovery_urls))
     return asyncio.run(settle_isolation(config.sandbox))
 
@@ -83,9 +88,9 @@ async def list_others(urls: Sequence[str]) -> None:
     found = await discover(urls)
     joins = os.environ.get("GLEITZEIT_DEMO_OLLAMA") == "1"
     for instance in found:
-        print(f"Ollama       found at {instance.url}; " + ("joins" if joins else "left alone (GLEITZEIT_DEMO_OLLAMA=1 lets it join)"))
+        say("Ollama", f"found at {instance.url}; " + ("joins" if joins else "left alone (GLEITZEIT_DEMO_OLLAMA=1 lets it join)"))
     if not found:
-        print("Ollama       none found at its usual address; the demo brings its own two instances")
+        say("Ollama", "none found at its usual address; the demo brings its own two instances")
     os.environ["GLEITZEIT_DEMO_JOINING"] = " ".join(instance.url for instance in found) if joins else ""
 
 
@@ -98,25 +103,41 @@ async def settle_isolation(settings: Any) -> bool:
         try:
             await sandbox.check("docker-sandbox")
         except ImageMissingError:
-            print("Sandbox      a Docker daemon answers; building its base image (once, about a minute) …", flush=True)
+            say("Sandbox", "a Docker daemon answers; building its base image (once, about a minute) …")
             try:
-                await images.build(progress=lambda line: print(f"             {line}", flush=True))
+                await images.build(progress=lambda line: say("", line))
             except SandboxError as error:
-                print(f"             not built: {_first_line(error)}")
+                say("", f"not built: {_first_sentence(error)}")
         except SandboxError as error:
-            print(f"Sandbox      no docker-sandbox: {_first_line(error)}")
+            say("Sandbox", f"no docker-sandbox: {_first_sentence(error)}")
     async with Sandbox(settings) as sandbox:
         try:
             mode, reason = await sandbox.resolve_default()
         except SandboxError as error:
-            print(f"Sandbox      none can be had here, so its cells will show the refusal:\n{error}")
+            say("Sandbox", "none can be had here, so its cells will show the refusal:", *str(error).splitlines())
             return False
-        print(f"Sandbox      runs as {mode}: {reason}")
+        isolation, _, weaker = reason.partition("; weaker: ")
+        say("Sandbox", f"runs as {mode}: {isolation}")
+        if weaker:
+            say("", f"weaker than it could be, which notebooks/demo.yaml allows: {weaker}")
         return True
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def say(label: str, *lines: str) -> None:
+    """A label and what there is to say about it, beside it."""
+    for line in lines:
+        print(folded(line, f"{label:13}", " " * 15), flush=True)
+        label = ""
+
+
+def folded(line: str, first: str, others: str) -> str:
+    """A long line in several, the later ones set in. Paths and addresses stay whole."""
+    keep = {"replace_whitespace": False, "break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(line, WIDTH, initial_indent=first, subsequent_indent=others, **keep) or first.rstrip()
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
 
 
 # -- in JupyterLab -------------------------------------------------------------------------------------------------------------
@@ -146,7 +167,7 @@ def execute(isolated: bool, output: Path, *, update: bool) -> int:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     join_found(notebook)
     if not isolated:
-        allow_refusals(notebook)
+        expect_refusals(notebook)
     failure = run_cells(notebook)
     if failure is not None:
         print(f"\nFAILED       {failure}", flush=True)
@@ -156,7 +177,8 @@ def execute(isolated: bool, output: Path, *, update: bool) -> int:
         return 1
     if update:
         store_outputs(notebook)
-    print(f"Done         the whole story held, in {time.monotonic() - started:.0f} s; nothing that it started is left running")
+    what = "the whole story held" if isolated else "the story held, without the sandbox, which this machine cannot have"
+    print(f"Done         {what}; {time.monotonic() - started:.0f} s, and nothing that it started is left running")
     return 0
 
 
@@ -170,22 +192,34 @@ def run_cells(notebook: nbformat.NotebookNode) -> str | None:
             kernel_name="python3",
             resources={"metadata": {"path": folder}},
             store_widget_state=False,
-            on_cell_executed=show_cell,
+            on_cell_executed=Teller(notebook).tell,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
         started: list[psutil.Process] = []
         client.on_cell_complete = lambda cell, cell_index: started.extend(_descendants(started))
         try:
-            client.execute(env=environment)
+            in_thread(lambda: client.execute(env=environment))
         except CellExecutionError as error:
-            if error.ename == "KeyboardInterrupt":
-                raise KeyboardInterrupt from error  # the terminal's Ctrl-C reached the cell, and was meant for the demo
-            return f"a cell failed: {error.ename}: {error.evalue}"
+            return f"{failed_cell(notebook)}: {error.ename}" + (f": {error.evalue}" if error.evalue else "")
         except DeadKernelError:
             return "the kernel died. What it had started ends with it"
         finally:
             left = stop_all(started)
         return f"still running after the kernel ended: {left}" if left else None
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    """Run `work` beside the main thread, whose Ctrl-C nbclient would take for its own: here it ends the kernel, and so the work."""
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(work)
+        try:
+            future.result()
+        except KeyboardInterrupt:
+            while not future.done():  # again and again: the kernel may be about to start
+                for process in _descendants(()):
+                    process.kill()
+                wait([future], timeout=0.2)
+            raise
 
 
 def _descendants(known: Sequence[psutil.Process]) -> list[psutil.Process]:
@@ -206,36 +240,79 @@ def stop_all(started: Sequence[psutil.Process]) -> str:
 
 
 def join_found(notebook: nbformat.NotebookNode) -> None:
-    """Let the servers that were found, and asked for, take part: one more cell after the story has its own two."""
+    """Let the servers that were found, and asked for, take part, after the story's own two: these still answer its questions."""
     urls = os.environ.get("GLEITZEIT_DEMO_JOINING", "").split()
     if not urls:
         return
     source = "from gleitzeit_nb.runtime import get_runtime\nruntime = get_runtime()\n" + "".join(
-        f'runtime.call(runtime.engine.pool.add_instance({{"id": "ollama-{number}", "url": "{url}"}}))\n'
+        f'runtime.call(runtime.engine.pool.add_instance({{"id": "ollama-{number}", "url": "{url}", "priority": 9}}))\n'
         for number, url in enumerate(urls, 1)
     )
     at = next(index for index, cell in enumerate(notebook.cells) if cell.id == "launch")
     notebook.cells.insert(at + 1, nbformat.v4.new_code_cell(source, id="join"))
 
 
-def allow_refusals(notebook: nbformat.NotebookNode) -> None:
-    """Without any sandbox its cells show why, and the rest of the story goes on."""
-    for cell in notebook.cells:
-        if "sandbox" in cell.metadata.get("tags", []):
-            cell.metadata["tags"] = [*cell.metadata["tags"], "raises-exception"]
+def expect_refusals(notebook: nbformat.NotebookNode) -> None:
+    """Without any sandbox its cells show why, those that look at their results are left out, and the rest of the story goes on."""
+    of_sandbox = [cell for cell in notebook.cells if "sandbox" in cell.metadata.get("tags", [])]
+    for cell in of_sandbox:
+        cell.metadata["tags"] = [*cell.metadata["tags"], "raises-exception"]
+    results = [cell for cell in of_sandbox if cell.id.endswith("-check")]
+    notebook.cells = [cell for cell in notebook.cells if cell not in results]
 
 
-def show_cell(cell: nbformat.NotebookNode, cell_index: int, execute_reply: object) -> None:
-    """Print a cell's first line and what it answered, as plain text."""
-    if cell.cell_type != "code":
-        return
-    print(f"\n[{cell.get('execution_count') or ' '}] {cell.source.splitlines()[0]}")
-    lines = [line for output in cell.outputs for line in output_text(output).splitlines()]
-    for line in lines[:SHOWN_LINES]:
-        print(f"    {line[:160]}")
-    if len(lines) > SHOWN_LINES:
-        print(f"    … {len(lines) - SHOWN_LINES} more lines in the page")
-    sys.stdout.flush()
+def failed_cell(notebook: nbformat.NotebookNode) -> str:
+    """The cell that ended the run: number and first line."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.get("execution_count")]
+    return f"[{cells[-1].execution_count}] {cells[-1].source.splitlines()[0]}" if cells else "a cell"
+
+
+class Teller:
+    """Prints the story as plain text: headings, what was asked, what was answered. A cell of Python that says nothing is passed over."""
+
+    def __init__(self, notebook: nbformat.NotebookNode) -> None:
+        self._cells = notebook.cells
+        self._headed = 0
+        self._errors: set[str] = set()
+
+    def tell(self, cell: nbformat.NotebookNode, cell_index: int, execute_reply: object) -> None:
+        if cell.cell_type != "code":
+            return
+        self._tell_headings(cell_index)
+        lines = [line for output in cell.outputs for line in self._answer(output)]
+        if not lines and not cell.source.startswith("%"):
+            return
+        print("\n".join(question(cell)))
+        for number, line in enumerate(lines[:SHOWN_LINES]):
+            print(folded(line, "    " if number else "  → ", "      "))
+        if len(lines) > SHOWN_LINES:
+            print(f"    … {len(lines) - SHOWN_LINES} more lines in the page")
+        sys.stdout.flush()
+
+    def _tell_headings(self, until: int) -> None:
+        for cell in self._cells[self._headed : until]:
+            if cell.cell_type == "markdown" and cell.source.startswith("## "):
+                print(f"\n── {cell.source.splitlines()[0].lstrip('# ')} ──")
+        self._headed = until
+
+    def _answer(self, output: nbformat.NotebookNode) -> list[str]:
+        """A refusal that was told already is not told again."""
+        text = output_text(output)
+        if output.output_type == "error":
+            if text in self._errors:
+                return [f"{output.ename}, as above"]
+            self._errors.add(text)
+        return text.splitlines()
+
+
+def question(cell: nbformat.NotebookNode) -> list[str]:
+    """A magic is shown with its cell, since that is what was asked; of Python, the first line tells enough."""
+    first, *rest = cell.source.splitlines()
+    shown = rest[:SHOWN_SOURCE] if first.startswith("%%") else []
+    if len(rest) > len(shown):
+        shown = [*shown, "…"] if first.startswith("%%") else []
+        first += "" if first.startswith("%%") else " …"
+    return [f"\n[{cell.get('execution_count') or ' '}] {first}", *(f"    {line}".rstrip() for line in shown)]
 
 
 def output_text(output: nbformat.NotebookNode) -> str:

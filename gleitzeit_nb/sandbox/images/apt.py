@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-MIRRORS = {"debian": "http://deb.debian.org/debian", "ubuntu": "http://archive.ubuntu.com/ubuntu"}
+DISTRIBUTIONS = ("debian", "ubuntu")
 
 
 @dataclass(frozen=True)
 class Source:
+    """`mirror` "": the sources name none for the suite, so debootstrap takes the distribution's own."""
+
     suite: str
     mirror: str
 
@@ -19,7 +21,7 @@ def find_source(etc: Path = Path("/etc")) -> Source | None:
     """None where the machine is neither Debian nor Ubuntu."""
     release = dict(_assignments(etc / "os-release"))
     distribution, suite = release.get("ID", ""), release.get("VERSION_CODENAME", "")
-    if distribution not in MIRRORS or not suite:
+    if distribution not in DISTRIBUTIONS or not suite:
         return None
     files = [etc / "apt/sources.list", *sorted((etc / "apt/sources.list.d").glob("*"))]
     for path in files:
@@ -27,7 +29,7 @@ def find_source(etc: Path = Path("/etc")) -> Source | None:
             for mirror, suites in _entries(path):
                 if suite in suites:
                     return Source(suite, mirror.rstrip("/"))
-    return Source(suite, MIRRORS[distribution])
+    return Source(suite, "")
 
 
 def _assignments(path: Path) -> Iterator[tuple[str, str]]:

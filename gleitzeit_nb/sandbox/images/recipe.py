@@ -86,11 +86,12 @@ async def _bootstrap(name: str, digest: str, source: Source, progress: Progress,
     # Not /tmp, which may be small, or forbid programs and device files.
     folder = Path(tempfile.mkdtemp(prefix="gleitzeit-image-", dir="/var/tmp"))
     try:
-        progress(f"building {name} from {source.suite} packages of {source.mirror}")
+        progress(f"building {name} from {source.suite} packages of {source.mirror or 'the default mirror'}")
         root = folder / "root"
         # In a mount namespace of its own, so that nothing that is mounted below `root` outlives the command.
         bootstrap = ["debootstrap", "--variant=minbase", "--force-check-gpg", f"--include={','.join(PACKAGES)}"]
-        await _command(["unshare", "--mount", "--propagation", "private", *bootstrap, source.suite, str(root), source.mirror], progress)
+        mirror = [source.mirror] if source.mirror else []
+        await _command(["unshare", "--mount", "--propagation", "private", *bootstrap, source.suite, str(root), *mirror], progress)
         await asyncio.to_thread(_without_setuid, root)
         progress("packing")
         archive = folder / "root.tar"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gleitzeit_nb.core.requests import Chunk
@@ -90,8 +91,8 @@ def own_daemon(tmp_path: Path, docker_daemon: Any) -> Iterator[tuple[str, subpro
         if daemon.poll() is None:
             daemon.terminate()
             daemon.wait(30)
-        _end_containerd(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        _end_what_it_left(folder)
+        shutil.rmtree(folder)
 
 
 def _fill(address: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
@@ -105,13 +106,17 @@ def _fill(address: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
     assert save.returncode == 0
 
 
-def _end_containerd(folder: Path) -> None:
-    """A killed dockerd leaves its containerd; its pid is in its own folder."""
-    for file in folder.glob("exec/containerd/containerd.pid"):
-        try:
-            os.kill(int(file.read_text()), signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+def _end_what_it_left(folder: Path) -> None:
+    """A killed dockerd leaves its containerd, and this one each container's shim with the guest, and their mounts."""
+    for process in psutil.process_iter(["cmdline"]):
+        if f"{folder}/" in " ".join(process.info["cmdline"] or ()):
+            for each in [*process.children(recursive=True), process]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        target = line.split()[1]
+        if target.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", target], check=True)
 
 
 def test_a_killed_docker_daemon_is_named_in_the_next_error(start: Start, own_daemon: tuple[str, subprocess.Popen[bytes]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -54,6 +55,13 @@ def _environment_restored() -> Iterator[None]:
     if dict(os.environ) != before:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaks_are_found_in_their_module() -> Iterator[None]:
+    """What a module's tests left open (a socket, a loop) warns here, and so fails there, instead of after the last test of the run."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -20,7 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
 SCRIPTS = Path(sys.executable).parent
 STEPS_FILE = CACHE / "steps.tsv"
-PROGRAMS = {"debootstrap": "debootstrap", "chromium": "chromium"}
+PROGRAMS = {
+    "dockerd": "docker.io",  # also where another daemon answers: a test starts and kills one of its own
+    "debootstrap": "debootstrap",
+    "chromium": "chromium",
+}
 LIBRARIES = {"libatomic.so.1": "libatomic1"}  # Playwright's own Node is linked to it
 FILES = {
     "/usr/share/fonts/truetype/dejavu": "fonts-dejavu-core",
@@ -93,10 +97,7 @@ def daemon_answers() -> bool:
 
 
 def missing_packages() -> list[str]:
-    packages = []
-    if not daemon_answers() and not shutil.which("dockerd"):
-        packages.append("docker.io")
-    packages += [package for program, package in PROGRAMS.items() if not shutil.which(program)]
+    packages = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
     packages += [package for library, package in LIBRARIES.items() if not loads(library)]
     return packages + [package for path, package in FILES.items() if not Path(path).exists()]
 

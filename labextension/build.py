@@ -84,9 +84,10 @@ def build() -> None:
     stamp, value = HERE / "lib" / ".gleitzeit-stamp", digest(*SOURCES)
     if is_current(stamp, value) and (OUTPUT / "package.json").is_file() and any(OUTPUT.glob("static/remoteEntry.*.js")):
         return
+    print("Building the side panel (once; about a minute) …", file=sys.stderr, flush=True)
     install()
     shutil.rmtree(OUTPUT, ignore_errors=True)  # or chunks of older builds would ship too
-    npm("run", "build:prod")
+    npm("run", "--silent", "--no-progress", "build:prod")
     shutil.copy(HERE / "install.json", OUTPUT)  # tells JupyterLab which Python package to uninstall
     stamp.write_text(value)
 

@@ -149,8 +149,9 @@ def open_lab() -> int:
     copy = OUTPUT / "lab" / NOTEBOOK.name
     copy.parent.mkdir(exist_ok=True)
     shutil.copy(NOTEBOOK, copy)
-    print(f"JupyterLab   opens {copy.relative_to(HERE.parent)}; stop it with Ctrl-C", flush=True)
-    command = [sys.executable, "-m", "jupyterlab", str(copy), "--LabApp.news_url=None"]
+    say("JupyterLab", f"opens {_shown(copy)}; Ctrl-C twice stops it")
+    # Of what it logs only the address matters, and that is no mere information to it.
+    command = [sys.executable, "-m", "jupyterlab", str(copy), "--LabApp.news_url=None", "--log-level=WARN"]
     if os.getuid() == 0:
         command.append("--allow-root")
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform == "darwin"):

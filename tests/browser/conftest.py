@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.support.lab import CHROMIUM_FLAGS, LabServer, NotebookPage, running_lab
+from tests.support.watched_page import WatchedPage
 
-# Messages that JupyterLab itself gives, also without this extension.
-KNOWN = re.compile(
-    r"favicon|ResizeObserver loop|Failed to load resource|the server responded with a status of 40[34]|WebSocket|"
-    r"reading 'schema'|Autofocus processing was blocked|Could not restore the debugger state"
-)
 FAILED = pytest.StashKey[bool]()
 
 
@@ -39,16 +36,31 @@ def lab_environment() -> dict[str, str]:
     return {}
 
 
-@pytest.fixture(scope="module")
-def lab(lab_environment: dict[str, str], project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+@pytest.fixture(scope="session")
+def lab_with(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Mapping[str, str]], LabServer]]:
+    """The server that has these variables: modules that want the same ones share it."""
     pytest.importorskip("jupyterlab")
     if not list(project_root.glob("gleitzeit_nb/labextension/static/remoteEntry.*.js")):
         pytest.skip("the JupyterLab extension is not built: make labextension")
-    home = tmp_path_factory.mktemp("lab")
-    root = home / "notebooks"
-    root.mkdir()
-    with running_lab(root, lab_environment) as server:
-        yield server
+    running: dict[frozenset[tuple[str, str]], LabServer] = {}
+    with contextlib.ExitStack() as stack:
+
+        def found_or_started(environment: Mapping[str, str]) -> LabServer:
+            key = frozenset(environment.items())
+            if key not in running:
+                root = tmp_path_factory.mktemp("lab") / "notebooks"
+                root.mkdir()
+                running[key] = stack.enter_context(running_lab(root, environment))
+            return running[key]
+
+        yield found_or_started
+
+
+@pytest.fixture(scope="module")
+def lab(lab_environment: dict[str, str], lab_with: Callable[[Mapping[str, str]], LabServer]) -> Iterator[LabServer]:
+    server = lab_with(lab_environment)
+    yield server
+    server.stop_kernels()
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +72,31 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, request: pytest.FixtureRequest, project_root: Path) -> Iterator[Page]:
     """A fresh page; the test fails when the page reported an error that is not JupyterLab's own. Leaves a picture of a failure."""
-    errors: list[str] = []
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    page = context.new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    yield page
-    if request.node.stash.get(FAILED, False):
+    with WatchedPage.opened(browser) as watched:
+        yield watched.page
+        _leave_a_picture(watched.page, request.node, project_root)
+    assert watched.errors == []
+
+
+@pytest.fixture(scope="module")
+def watched(browser: Browser) -> Iterator[WatchedPage]:
+    """One page for a module whose tests go on in the same notebook; each looks at what the page reported."""
+    with WatchedPage.opened(browser) as page:
+        yield page
+
+
+@pytest.fixture
+def module_notebook(notebook: NotebookPage, request: pytest.FixtureRequest, project_root: Path) -> Iterator[NotebookPage]:
+    """The module's own `notebook`. Leaves a picture of a failure."""
+    yield notebook
+    _leave_a_picture(notebook.page, request.node, project_root)
+
+
+def _leave_a_picture(page: Page, node: pytest.Item, project_root: Path) -> None:
+    if node.stash.get(FAILED, False):
         pictures = project_root / ".cache" / "pictures"
         pictures.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=pictures / f"{request.node.name}.png")
-    context.close()
-    assert [error for error in errors if not KNOWN.search(error)] == []
+        page.screenshot(path=pictures / f"{node.name}.png")
 
 
 @pytest.fixture

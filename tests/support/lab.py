@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ CHROMIUM_FLAGS = (
 )
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 Application = Literal["lab", "notebook"]
 # The same option has another owner in each, and each serves notebooks under another path.
 APPLICATIONS: dict[Application, tuple[str, str]] = {
@@ -56,6 +58,16 @@ class LabServer:
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         document = {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": sources}
         (self.root / name).write_text(json.dumps(document))
+
+    def stop_kernels(self) -> None:
+        """End what notebooks left running."""
+        for kernel in json.loads(self._ask("GET", "api/kernels")):
+            self._ask("DELETE", f"api/kernels/{kernel['id']}")
+
+    def _ask(self, method: str, path: str) -> bytes:
+        request = urllib.request.Request(f"{self.url}/{path}", method=method, headers={"Authorization": f"token {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=START_S) as answer:
+            return bytes(answer.read())
 
     def address(self, name: str) -> str:
         return f"{self.url}/{APPLICATIONS[self.application][1]}/{quote(name)}?token={TOKEN}&reset"
@@ -138,28 +150,69 @@ class NotebookPage:
     def start(self, cell: int) -> None:
         """Runs a cell and does not wait for it."""
         self._shell(f"(widget.content.activeCellIndex = {cell}, null)")
-        self.page.evaluate("() => { void window.jupyterapp.commands.execute('notebook:run-cell'); }")
+        self.page.evaluate(
+            """cell => {
+                const { commands, shell } = window.jupyterapp;
+                shell.currentWidget.content.widgets[cell].model.executionCount = null;  // so that its end can be seen
+                void commands.execute('notebook:run-cell');
+            }""",
+            cell,
+        )
 
     def run(self, cell: int) -> None:
         """Runs a cell to its end, which must not be an error."""
-        before = self._count(cell)
         self.start(cell)
+        self.wait_for_end(cell)
+        assert self.error(cell) == [], "\n".join(self.error(cell))
+
+    def error(self, cell: int) -> list[str]:
+        """The lines of the error that the cell shows; none when it shows none. How they look to a person: without colours."""
+        traces = self._shell(
+            f"widget.content.widgets[{cell}].model.outputs.toJSON().filter(each => each.output_type === 'error')"
+            ".flatMap(each => each.traceback)"
+        )
+        return [_COLOUR.sub("", line) for trace in traces for line in str(trace).split("\n")]
+
+    def is_running(self, cell: int) -> bool:
+        return bool(self._shell(f"widget.content.widgets[{cell}].model.executionCount === null"))
+
+    def wait_for_end(self, cell: int) -> None:
+        """Waits for a started cell's end, however it ends."""
         self.page.wait_for_function(
-            "([cell, before]) => { const n = window.jupyterapp.shell.currentWidget.content.widgets[cell].model.executionCount;"
-            " return n !== null && n !== before; }",
-            arg=[cell, before],
+            "cell => window.jupyterapp.shell.currentWidget.content.widgets[cell].model.executionCount !== null",
+            arg=cell,
             timeout=READY_MS,
         )
         self.wait_for_kernel()
-        failure = self.output(cell).locator("[data-mime-type='application/vnd.jupyter.error']")
-        assert failure.count() == 0, failure.first.inner_text()
-
-    def _count(self, cell: int) -> int | None:
-        count = self._shell(f"widget.content.widgets[{cell}].model.executionCount")
-        return None if count is None else int(count)
 
     def output(self, cell: int) -> Locator:
         return self.page.locator(".jp-Notebook-cell").nth(cell).locator(".jp-Cell-outputArea")
+
+    def add(self, source: str) -> int:
+        """A further code cell at the end; its index."""
+        self.page.evaluate(
+            "source => { window.jupyterapp.shell.currentWidget.content.model.sharedModel.addCell({cell_type: 'code', source}); }", source
+        )
+        return int(self._shell("widget.content.widgets.length")) - 1
+
+    def interrupt(self) -> float:
+        """Interrupts the running active cell as the button does. Seconds until the cell had ended and the kernel was idle."""
+        elapsed_ms = self.page.evaluate(
+            """async () => {
+                const { commands, shell: { currentWidget: { content, sessionContext } } } = window.jupyterapp;
+                const began = performance.now();
+                void commands.execute('notebook:interrupt-kernel');
+                while (content.activeCell.model.executionCount === null || sessionContext.session.kernel.status !== 'idle') {
+                    if (performance.now() - began > 30000) throw new Error('the cell did not end');
+                    await new Promise(resolve => setTimeout(resolve, 10));
+                }
+                return performance.now() - began;
+            }"""
+        )
+        return float(elapsed_ms) / 1000
+
+    def save(self) -> None:
+        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
 
     def execute(self, command: str, arguments: dict[str, Any] | None = None) -> None:
         self.page.evaluate("([name, args]) => { void window.jupyterapp.commands.execute(name, args); }", [command, arguments or {}])

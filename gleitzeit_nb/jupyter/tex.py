@@ -35,6 +35,8 @@ _COMMANDS = frozenset(
     quad qquad space enspace thinspace hfill ldots cdots vdots ddots dots dotsc dotsb hline
     """.split()
 )
+_TEXT = frozenset("text textbf textit textrm texttt mbox".split())
+_TEXT_END = "} of text"
 _SYMBOLS = frozenset(",;:!>| {}\\_%&")
 _DRAWN = "array matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix cases aligned gathered split"
 _OUTER = {"align": "aligned", "align*": "aligned", "gather": "gathered", "gather*": "gathered", "eqnarray": "aligned"}
@@ -58,11 +60,12 @@ def harmless_tex(source: str, *, display: bool) -> str | None:
         if match["edge"]:
             piece = _environment(match["edge"], match["name"], closers) if display else None
         elif match["word"]:
-            piece = match[0] if match["word"] in _COMMANDS else None
+            known = _TEXT if _TEXT_END in closers else _COMMANDS  # MathJax shows an error for most commands between words
+            piece = match[0] if match["word"] in known else None
         elif match["symbol"]:
             piece = match[0] if match["symbol"] in _SYMBOLS else None
         else:
-            piece = _character(match["char"], closers)
+            piece = _character(match["char"], closers, after=next((each for each in reversed(pieces) if each.strip()), ""))
         if piece is None or len(closers) > MAX_DEPTH:
             return None
         pieces.append(piece)
@@ -70,14 +73,15 @@ def harmless_tex(source: str, *, display: bool) -> str | None:
     return None if closers or not tex or tex.endswith("\\") else tex  # a last backslash would take the closing delimiter with it
 
 
-def _character(char: str, closers: list[str]) -> str | None:
+def _character(char: str, closers: list[str], after: str) -> str | None:
+    """`after`: the command or character that it follows."""
     if char == "{":
-        closers.append("}")
+        closers.append(_TEXT_END if after[1:] in _TEXT or _TEXT_END in closers else "}")
     elif char == "}":
-        if not closers or closers.pop() != "}":
+        if not closers or closers.pop() not in ("}", _TEXT_END):
             return None
     elif char in "<>":
-        return "\\lt " if char == "<" else "\\gt "
+        return None if _TEXT_END in closers else "\\lt " if char == "<" else "\\gt "
     elif not (char.isalnum() or char in _PLAIN or (ord(char) > 0xA0 and char.isprintable())):
         return None
     return char

@@ -132,6 +132,7 @@ def say(label: str, *lines: str) -> None:
 
 def folded(line: str, first: str, others: str) -> str:
     """A long line in several, the later ones set in. Paths and addresses stay whole."""
+    others += line[: len(line) - len(line.lstrip())]
     keep = {"replace_whitespace": False, "break_long_words": False, "break_on_hyphens": False}
     return textwrap.fill(line, WIDTH, initial_indent=first, subsequent_indent=others, **keep) or first.rstrip()
 
@@ -351,6 +352,9 @@ def page(notebook: nbformat.NotebookNode) -> str:
     assert document.head is not None
     policy = document.new_tag("meta", attrs={"http-equiv": "Content-Security-Policy", "content": PAGE_POLICY})
     document.head.insert(0, policy)
+    style = document.new_tag("style")
+    style.string = ".jp-RenderedMarkdown pre { font-family: monospace; }"  # nbconvert's own leaves code of an answer in the text's font
+    document.head.append(style)
     if document.title is not None:
         document.title.string = "Gleitzeit quickstart"
     return str(document)

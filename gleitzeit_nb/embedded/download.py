@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import util
 from pathlib import Path
 
@@ -60,13 +62,12 @@ def out_of_space(error: OSError) -> bool:
 
 
 def _largest_file_bytes(folder: Path) -> int:
-    sizes = [0]
-    for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size if path.is_file() else 0)
-        except OSError:  # pip moved or removed it in between
-            continue
-    return max(sizes)
+    largest = 0
+    for above, _, names in os.walk(folder):  # unlike `rglob` it passes over a directory that pip removes meanwhile
+        for name in names:
+            with suppress(OSError):  # moved or removed in between
+                largest = max(largest, os.stat(os.path.join(above, name)).st_size)
+    return largest
 
 
 def _failure(project: str, version: str, words: str) -> WeightsError | OSError:

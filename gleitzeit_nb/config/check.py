@@ -9,7 +9,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from gleitzeit_nb.config.layers import Key, Layer
-from gleitzeit_nb.config.model import RootSection, Section
+from gleitzeit_nb.config.model import RootSection
+from gleitzeit_nb.config.section import Section
 from gleitzeit_nb.config.values import shown
 from gleitzeit_nb.errors import ConfigError
 

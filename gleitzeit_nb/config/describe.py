@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gleitzeit_nb.config.model import (
-    BalancingSection,
-    BreakerSection,
-    ContainerPoolSection,
-    InstanceSection,
-    LimitFields,
-    ModeSection,
-    QueueSection,
-    Section,
-    TimeoutSection,
-)
+from gleitzeit_nb.config.instance_sections import InstanceSection
+from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, QueueSection, TimeoutSection
+from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFields, ModeSection
+from gleitzeit_nb.config.section import Section
 from gleitzeit_nb.core.execution import ModeSettings, SandboxSettings
 from gleitzeit_nb.core.instances import InstanceSettings, Secret
 from gleitzeit_nb.core.settings import PoolSettings

@@ -8,8 +8,8 @@ from typing import Any
 
 from gleitzeit_nb.config.check import Checked, dotted
 from gleitzeit_nb.config.credentials import read_key, warn_literal
+from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.layers import Key, Layer
-from gleitzeit_nb.config.model import InstanceSection
 from gleitzeit_nb.config.values import parse_address
 from gleitzeit_nb.core.execution import AUTO_MODE, ContainerPoolSettings, Limits, ModeSettings, SandboxSettings, default_modes
 from gleitzeit_nb.core.instances import InstanceSettings

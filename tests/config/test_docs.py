@@ -10,20 +10,11 @@ import pytest
 
 from gleitzeit_nb.config import Config
 from gleitzeit_nb.config.environment import CACHE_VARIABLE, CONFIG_VARIABLE, DISCOVERY_VARIABLES, VARIABLES
-from gleitzeit_nb.config.model import (
-    BalancingSection,
-    BreakerSection,
-    ContainerPoolSection,
-    InstanceSection,
-    ModeSection,
-    OllamaSection,
-    ProvidersSection,
-    PythonSection,
-    QueueSection,
-    RootSection,
-    Section,
-    TimeoutSection,
-)
+from gleitzeit_nb.config.instance_sections import InstanceSection
+from gleitzeit_nb.config.model import ProvidersSection, RootSection
+from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, OllamaSection, QueueSection, TimeoutSection
+from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, ModeSection, PythonSection
+from gleitzeit_nb.config.section import Section
 
 SECTIONS: list[type[Section]] = [
     RootSection,

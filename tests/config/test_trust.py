@@ -10,15 +10,9 @@ from typing import Any
 import pytest
 
 from gleitzeit_nb.config import Config
-from gleitzeit_nb.config.model import (
-    BalancingSection,
-    BreakerSection,
-    ContainerPoolSection,
-    InstanceSection,
-    LimitFields,
-    QueueSection,
-    TimeoutSection,
-)
+from gleitzeit_nb.config.instance_sections import InstanceSection
+from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, QueueSection, TimeoutSection
+from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFields
 from gleitzeit_nb.core.admission import AdmissionSettings
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.execution import ContainerPoolSettings, Limits

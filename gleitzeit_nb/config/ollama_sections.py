@@ -1,0 +1,69 @@
+"""The keys of the pool: the section `ollama` and what stands in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gleitzeit_nb.config.instance_sections import InstanceSection, each_once
+from gleitzeit_nb.config.section import UNSET, Count, Duration, Name, Section, as_list, keyed, or_empty
+from gleitzeit_nb.core.strategies import STRATEGIES
+
+
+def _strategy(value: str) -> str:
+    if value not in STRATEGIES:
+        known = value in ("auto", "model_affinity", "latency_based", "weighted")
+        raise ValueError(f"should be one of {', '.join(STRATEGIES)}" + (f"; this version does not have {value!r} yet" if known else ""))
+    return value
+
+
+class BreakerSection(Section):
+    failure_threshold: Count = UNSET
+    recovery_timeout_s: Duration = keyed("recovery_timeout")
+    half_open_requests: Count = UNSET
+    first_ejection_s: Duration = keyed("first_ejection")
+
+
+class BalancingSection(Section):
+    strategy: Annotated[str, AfterValidator(_strategy)] = UNSET
+    failover: bool = UNSET
+    retry_attempts: int = Field(default=UNSET, ge=0, le=100)
+    health_check_interval_s: Duration = keyed("health_check_interval")
+    breaker: Annotated[BreakerSection, BeforeValidator(or_empty)] = keyed("circuit_breaker")
+
+
+class QueueSection(Section):
+    max_queue: Count = UNSET
+    queue_timeout_s: Duration | None = keyed("queue_timeout")
+
+
+class TimeoutSection(Section):
+    connect_s: Duration = keyed("connect")
+    first_token_warm_s: Duration = keyed("first_token_warm")
+    first_token_cold_s: Duration = keyed("first_token_cold")
+    between_tokens_s: Duration = keyed("between_tokens")
+
+
+class OllamaSection(Section):
+    type: Literal["ollama", "ollama_pool"] = UNSET
+    instances: Annotated[list[InstanceSection], BeforeValidator(as_list), AfterValidator(each_once)] = UNSET
+    balancing: Annotated[BalancingSection, BeforeValidator(or_empty)] = keyed("load_balancing")
+    health_check_interval_s: Duration = keyed("health_check_interval")
+    breaker: Annotated[BreakerSection, BeforeValidator(or_empty)] = keyed("circuit_breaker", "circuit_breaker_config")
+    admission: Annotated[QueueSection, BeforeValidator(or_empty)] = keyed("queue")
+    timeouts: Annotated[TimeoutSection, BeforeValidator(or_empty)] = UNSET
+    default_model: Name | None = keyed("default_model", "model")
+
+    def partial(self) -> dict[str, Any]:
+        """What was written, in the parts of core's PoolSettings; the outer of two places for a setting beats the inner."""
+        written = self.written()
+        balancing = written["balancing"].written() if "balancing" in written else {}
+        breaker = balancing.pop("breaker").written() if "breaker" in balancing else {}
+        breaker |= written["breaker"].written() if "breaker" in written else {}
+        if "health_check_interval_s" in written:
+            balancing["health_check_interval_s"] = written["health_check_interval_s"]
+        parts: dict[str, Any] = {"balancing": balancing, "breaker": breaker}
+        parts |= {name: written[name].written() for name in ("admission", "timeouts") if name in written}
+        parts |= {name: written[name] for name in ("instances", "default_model") if name in written}
+        return {name: part for name, part in parts.items() if part != {}}

@@ -1,0 +1,151 @@
+"""The keys of the sandbox: the section `python` and what stands in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from gleitzeit_nb.config.section import UNSET, Count, Duration, Id, Name, Names, Section, Size, as_list, keyed, or_empty
+from gleitzeit_nb.core.execution import DOCKER_MODE, LOCAL_MODE, MIB, RESTRICTED_MODE, ModeKind
+
+
+def _no_network(value: str) -> str:
+    if value != "none":
+        raise ValueError("should be none: this version gives a sandbox no network at all")
+    return value
+
+
+def _roomy(value: int) -> int:
+    if value < 16 * MIB:
+        raise ValueError("should be at least 16m, which Python itself needs")
+    return value
+
+
+def _variables(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not name or "=" in name or "\0" in name + text:
+            raise ValueError("should hold names without '=' and texts without NUL")
+    return value
+
+
+def _sealed(value: bool) -> bool:
+    if not value:
+        raise ValueError("should be true: the root file system is always read-only")
+    return value
+
+
+class LimitFields(Section):
+    timeout_s: Duration = keyed("timeout")
+    memory_bytes: Annotated[Size, AfterValidator(_roomy)] = keyed("memory_limit", "memory")
+    cpus: float = keyed("cpu_limit", "cpu", gt=0, le=1024, allow_inf_nan=False)
+    pids: Count = keyed("pids_limit", "pids")
+    output_bytes: Size = keyed("max_output")
+    file_bytes: Size = keyed("max_file_size")
+    open_files: Count = keyed("max_open_files")
+    workspace_bytes: Size = keyed("workspace_size")
+    workspace_inodes: Count = keyed("workspace_files")
+    value_bytes: Size = keyed("max_value")
+
+
+class ModeSection(LimitFields):
+    later: ClassVar[Mapping[str, str]] = {
+        "volumes": "mounts nothing into a sandbox: pass values in and out by name",
+        "mount_data": "mounts nothing into a sandbox: pass values in and out by name",
+        "gpu": "gives a sandbox no GPU",
+    }
+
+    type: Literal["native", "container", "docker", "restricted", "local"] = UNSET
+    trusted: bool = UNSET
+    enabled: bool = UNSET
+    label: Annotated[str, Field(min_length=1, max_length=40)] = UNSET
+    image: Name | None = UNSET
+    network: Annotated[str, AfterValidator(_no_network)] = UNSET
+    read_only_root: Annotated[bool, AfterValidator(_sealed)] = UNSET
+    environment: Annotated[dict[str, str], AfterValidator(_variables)] = UNSET
+    allow_weaker: bool = UNSET
+    allowed_modules: Names | None = UNSET
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switched_off(cls, value: object) -> object:
+        """`gpu: false` and empty `volumes` ask for nothing that is missing."""
+        if not isinstance(value, dict):
+            return value
+        return {key: item for key, item in value.items() if not (key in cls.later and not item)}
+
+    def kind(self, mode_id: str) -> ModeKind | None:
+        """Who enforces it, as far as this layer says; None leaves it to the layers below."""
+        if "type" not in self.model_fields_set:
+            known: dict[str, ModeKind] = {DOCKER_MODE: "docker", RESTRICTED_MODE: "restricted", LOCAL_MODE: "local"}
+            return known.get(mode_id) or ("docker" if self.image or mode_id.startswith("docker-") else None)
+        if self.type == "container":
+            return "docker"
+        if self.type == "native":
+            return "local" if self.trusted or mode_id == LOCAL_MODE else "restricted"
+        return self.type
+
+    def partial(self, mode_id: str) -> dict[str, Any]:
+        """What was written, in the parts of core's ModeSettings. `trusted: true` is how the older form switches `local` on."""
+        written = self.written()
+        limits = {name: written[name] for name in LimitFields.model_fields if name in written}
+        plain = ("enabled", "label", "image", "network", "environment", "allow_weaker", "allowed_modules")
+        part: dict[str, Any] = {name: written[name] for name in plain if name in written}
+        kind = self.kind(mode_id)
+        if kind == "local" and "trusted" in written:
+            part.setdefault("enabled", written["trusted"])
+        if kind is not None:
+            part["kind"] = kind
+        return part | ({"limits": limits} if limits else {})
+
+
+class ListedModeSection(ModeSection):
+    id: Id
+
+
+class ContainerPoolSection(Section):
+    max_containers: Count = UNSET
+    idle_timeout_s: Duration = keyed("idle_timeout")
+    reuse_containers: bool = UNSET
+    min_warm: int = Field(default=UNSET, ge=0)
+    max_uses: Count = UNSET
+
+
+class PythonSection(Section):
+    later: ClassVar[Mapping[str, str]] = {
+        "volume_roots": "mounts nothing into a sandbox",
+        "docker_host": "finds the Docker daemon by DOCKER_HOST or the Docker context, not by a key",
+    }
+
+    default_mode: Id = UNSET
+    modes: Annotated[dict[Id, Annotated[ModeSection, BeforeValidator(or_empty)]], BeforeValidator(or_empty)] = UNSET
+    execution_modes: Annotated[list[ListedModeSection], BeforeValidator(as_list)] = UNSET
+    container_pool: Annotated[ContainerPoolSection, BeforeValidator(or_empty)] = UNSET
+
+    def listed(self) -> list[tuple[str, ModeSection, tuple[str | int, ...]]]:
+        """(id, mode, where it was written) of both forms."""
+        found: list[tuple[str, ModeSection, tuple[str | int, ...]]] = []
+        found += [(mode_id, mode, ("modes", mode_id)) for mode_id, mode in (self.modes or {}).items()]
+        found += [(mode.id, mode, ("execution_modes", index)) for index, mode in enumerate(self.execution_modes or [])]
+        return found
+
+    @model_validator(mode="after")
+    def _each_once(self) -> PythonSection:
+        ids = [mode_id for mode_id, _, _ in self.listed()]
+        for mode_id in ids:
+            if ids.count(mode_id) > 1:
+                raise ValueError(f"should name each mode once, and names {mode_id!r} twice")
+        return self
+
+    def partial(self) -> dict[str, Any]:
+        """What was written, in the parts of core's SandboxSettings."""
+        parts: dict[str, Any] = {}
+        if "default_mode" in self.model_fields_set:
+            parts["default_mode"] = self.default_mode
+        modes = {mode_id: mode.partial(mode_id) for mode_id, mode, _ in self.listed()}
+        if modes:
+            parts["modes"] = modes
+        if "container_pool" in self.model_fields_set and self.container_pool.model_fields_set:
+            parts["container_pool"] = self.container_pool.written()
+        return parts

@@ -23,9 +23,10 @@ class ProvidersSection(Section):
 
 
 class RootSection(ProvidersSection):
-    later: ClassVar[Mapping[str, str]] = (
-        dict.fromkeys(("workflow", "tasks", "batch", "fleet"), "has no such section") | ProvidersSection.later
-    )
+    later: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("workflow", "tasks", "batch", "fleet"), "has no such section"),
+        **ProvidersSection.later,
+    }
 
     providers: Annotated[ProvidersSection, BeforeValidator(or_empty)] = UNSET
     stream: bool = UNSET

@@ -15,9 +15,11 @@ from operator import attrgetter
 from random import Random
 from typing import Any
 
+from gleitzeit_nb.core.candidates import Hope, Standing, Verdict
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Lease, reserve
-from gleitzeit_nb.core.strategies import Hope, Needs, Pick, Standing, Verdict, pick
+from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.strategies import Pick, pick
 
 STEP_S = 10.0  # one step of priority is worth this much waiting: ageing, without ever re-sorting the queue
 PATIENCE_S = 1.0  # how long a request waits while every instance that could answer is ejected

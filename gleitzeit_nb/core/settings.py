@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from gleitzeit_nb.core.admission import AdmissionSettings
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.instances import InstanceSettings
-from gleitzeit_nb.core.strategies import BalancingSettings, TimeoutSettings
+from gleitzeit_nb.core.strategies import BalancingSettings
+from gleitzeit_nb.core.timeouts import TimeoutSettings
 
 
 @dataclass(frozen=True)

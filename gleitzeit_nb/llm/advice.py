@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from random import Random
 
 from gleitzeit_nb.core.breaker import Result
+from gleitzeit_nb.core.candidates import Standing, Verdict
 from gleitzeit_nb.core.faults import TRAITS, Blame, Cause
 from gleitzeit_nb.core.health import after_request
 from gleitzeit_nb.core.instances import InstanceState
 from gleitzeit_nb.core.models import canonical
+from gleitzeit_nb.core.needs import Needs
 from gleitzeit_nb.core.requests import LLMRequest
-from gleitzeit_nb.core.strategies import Needs, Standing, Verdict, advise, pick, strategy_named
+from gleitzeit_nb.core.strategies import advise, pick, strategy_named
 from gleitzeit_nb.errors import NoInstanceError
 from gleitzeit_nb.llm.defaults import choose
 from gleitzeit_nb.llm.faults import InstanceFault, cause_of_exception, fault_of_status, shortened

@@ -12,7 +12,7 @@ from gleitzeit_nb.core.admission import AdmissionQueue, Grant, Hopeless, Key, Wa
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.health import after_request
 from gleitzeit_nb.core.leases import Lease, Outcome
-from gleitzeit_nb.core.strategies import Needs
+from gleitzeit_nb.core.needs import Needs
 from gleitzeit_nb.errors import EngineClosedError, QueueFullError
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.membership import Membership

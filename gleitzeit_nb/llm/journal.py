@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 
 from gleitzeit_nb.core.breaker import Move
+from gleitzeit_nb.core.candidates import Verdict
 from gleitzeit_nb.core.instances import Instance, InstanceState
-from gleitzeit_nb.core.strategies import Verdict
 from gleitzeit_nb.events import BreakerMoved, EventBus, Failover, InstanceChanged
 from gleitzeit_nb.llm.faults import shortened
 

@@ -8,13 +8,15 @@ from random import Random
 from typing import Any
 
 from gleitzeit_nb.core.admission import Grant, Hopeless
+from gleitzeit_nb.core.candidates import Verdict, is_model_missing
 from gleitzeit_nb.core.faults import TRAITS, Blame, Cause
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Lease, Outcome
 from gleitzeit_nb.core.models import display
+from gleitzeit_nb.core.needs import Needs
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route
 from gleitzeit_nb.core.settings import PoolSettings
-from gleitzeit_nb.core.strategies import Needs, Verdict, is_model_missing, strategy_named
+from gleitzeit_nb.core.strategies import strategy_named
 from gleitzeit_nb.errors import EngineClosedError, PoolError
 from gleitzeit_nb.llm import outcomes
 from gleitzeit_nb.llm.answers import PATHS, Answer, body_of

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gleitzeit_nb.core.admission import Hopeless
+from gleitzeit_nb.core.candidates import Standing, Verdict
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.models import display, nearest
 from gleitzeit_nb.core.requests import Attempt, LLMRequest
-from gleitzeit_nb.core.strategies import Standing, Verdict
 from gleitzeit_nb.errors import (
     AllInstancesFailedError,
     DeadlineExceededError,

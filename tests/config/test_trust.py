@@ -17,7 +17,8 @@ from gleitzeit_nb.core.admission import AdmissionSettings
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.execution import ContainerPoolSettings, Limits
 from gleitzeit_nb.core.instances import InstanceSettings
-from gleitzeit_nb.core.strategies import BalancingSettings, TimeoutSettings
+from gleitzeit_nb.core.strategies import BalancingSettings
+from gleitzeit_nb.core.timeouts import TimeoutSettings
 from gleitzeit_nb.errors import ConfigError
 
 Write = Callable[[str], Path]

@@ -11,10 +11,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from gleitzeit_nb.core.admission import PATIENCE_S, AdmissionQueue, AdmissionSettings, Assignment, Grant, Waiter
 from gleitzeit_nb.core.breaker import BreakerSettings, BreakerState
+from gleitzeit_nb.core.candidates import judge
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.leases import Lease, Outcome, reserve
-from gleitzeit_nb.core.strategies import Needs, judge
+from gleitzeit_nb.core.needs import Needs
 
 M = "llama3.2:latest"
 RNG = random.Random(11)

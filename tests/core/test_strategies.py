@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gleitzeit_nb.core.candidates import Hope, Standing, judge
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.leases import Outcome, reserve
 from gleitzeit_nb.core.models import LoadedModel
-from gleitzeit_nb.core.strategies import STRATEGIES, Hope, Needs, Standing, advise, judge, pick, strategy_named
+from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.strategies import STRATEGIES, advise, pick, strategy_named
 from gleitzeit_nb.errors import ConfigError
 
 M = "llama3.2:latest"

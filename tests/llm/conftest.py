@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from gleitzeit_nb.core.settings import PoolSettings
-from gleitzeit_nb.core.strategies import BalancingSettings, TimeoutSettings
+from gleitzeit_nb.core.strategies import BalancingSettings
+from gleitzeit_nb.core.timeouts import TimeoutSettings
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 from tests.support.fake_ollama import FakeOllama
 

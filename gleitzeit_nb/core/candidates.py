@@ -1,0 +1,112 @@
+"""Can an instance take a request: now, later or never, and in what words?
+
+Nothing is changed here, and nothing is compared: choosing among those that can is the strategies' work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import Enum
+from typing import NamedTuple
+
+from gleitzeit_nb.core.instances import Instance, InstanceState
+from gleitzeit_nb.core.models import display
+from gleitzeit_nb.core.needs import Needs
+
+
+class Hope(Enum):
+    """What can become of a candidate while the request waits."""
+
+    NOW = "now"
+    LATER = "later"
+    EJECTED = "ejected"  # a breaker is in the way
+    NEVER = "never"
+
+
+class Standing(Enum):
+    """The verdict on one candidate: its hope, and the words for it (`a` and `b` are the verdict's facts)."""
+
+    PICKED = (Hope.NOW, "picked: {a}/{b} in flight")
+    FREE = (Hope.NOW, "could take it: {a}/{b} in flight")
+    BUSY = (Hope.LATER, "busy {a}/{b}")
+    BUSY_WITH_MODEL = (Hope.LATER, "busy with {a}")
+    PAUSED = (Hope.LATER, "said that it is busy, asked again in {a:.1f} s")
+    PROBING = (Hope.LATER, "half open, one probe is on its way")
+    UNHEALTHY = (Hope.LATER, "unhealthy: {a}")
+    UNKNOWN = (Hope.LATER, "has not answered yet")
+    EJECTED = (Hope.EJECTED, "ejected ({b}), next probe in {a:.1f} s")
+    DRAINING = (Hope.NEVER, "draining")
+    OTHER = (Hope.NEVER, "not the instance asked for")
+    NO_MODEL = (Hope.NEVER, "has not the model {a}")
+    NO_TAG = (Hope.NEVER, "no tag {a}")
+    NO_GPU = (Hope.NEVER, "no GPU is known")
+    TRIED = (Hope.NEVER, "has failed this request already")
+
+    def __init__(self, hope: Hope, words: str) -> None:
+        self.hope = hope
+        self.words = words
+
+
+class Verdict(NamedTuple):
+    """One candidate and how it was judged. The text is built only when somebody reads it."""
+
+    instance: Instance
+    standing: Standing
+    a: object = None
+    b: object = None
+
+    @property
+    def text(self) -> str:
+        return self.standing.words.format(a=self.a, b=self.b)
+
+    @property
+    def row(self) -> tuple[str, str]:
+        return self.instance.id, self.text
+
+
+def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool = True) -> Verdict:
+    """Can this instance take the request? What can never change is looked at first."""
+    obstacle = _never(needs, instance)
+    if obstacle is not None:
+        return obstacle
+    if not instance.admits(needs.model, now):
+        retry_at = instance.retry_at(needs.model)
+        if retry_at is None or now >= retry_at:
+            return Verdict(instance, Standing.PROBING)
+        return Verdict(instance, Standing.EJECTED, retry_at - now, instance.ejected_because(needs.model))
+    if regard_health and instance.state is InstanceState.UNHEALTHY:
+        return Verdict(instance, Standing.UNHEALTHY, instance.reason)
+    if regard_health and instance.state is InstanceState.UNKNOWN:
+        return Verdict(instance, Standing.UNKNOWN)
+    if now < instance.paused_until:
+        return Verdict(instance, Standing.PAUSED, instance.paused_until - now)
+    load, slots = instance.load, instance.slots
+    if load.in_flight >= slots:
+        return Verdict(instance, Standing.BUSY, load.in_flight, slots)
+    if not instance.is_free_for(needs.model):
+        return Verdict(instance, Standing.BUSY_WITH_MODEL, display(needs.model))
+    return Verdict(instance, Standing.FREE, load.in_flight, slots)
+
+
+def _never(needs: Needs, instance: Instance) -> Verdict | None:
+    """The obstacle that no waiting removes, if there is one."""
+    if needs.instance is not None and instance.id != needs.instance:
+        return Verdict(instance, Standing.OTHER)
+    if instance.draining:
+        return Verdict(instance, Standing.DRAINING)
+    if needs.model and instance.has_model(needs.model) is False:
+        return Verdict(instance, Standing.NO_MODEL, display(needs.model))
+    missing = needs.tags.difference(instance.settings.tags)
+    if missing:
+        return Verdict(instance, Standing.NO_TAG, ", ".join(sorted(missing)))
+    if needs.require_gpu and not instance.has_gpu(needs.model):
+        return Verdict(instance, Standing.NO_GPU)
+    if instance.id in needs.excluded:
+        return Verdict(instance, Standing.TRIED)
+    return None
+
+
+def is_model_missing(needs: Needs, verdicts: Collection[Verdict]) -> bool:
+    """Is the model what is missing: no instance is known to have it?"""
+    missing = any(verdict.standing is Standing.NO_MODEL for verdict in verdicts)
+    return missing and not any(verdict.instance.has_model(needs.model) for verdict in verdicts)

@@ -84,6 +84,7 @@ class Instance:
     reason: str = ""
     draining: bool = False
     models: tuple[str, ...] | None = None  # as `/api/tags` spells them; None: not known yet
+    digests: dict[str, str] = field(default_factory=dict)  # canonical name -> digest, as `/api/tags` tells them
     loaded: dict[str, LoadedModel] = field(default_factory=dict)  # by canonical name
     paused_until: float = 0.0  # it said that it is busy
     missed_probes: int = 0  # health probes in a row that ran out of time
@@ -136,6 +137,11 @@ class Instance:
         if self._known is None:
             return
         self.learn_models(name for name in self.models or () if canonical(name) != model)
+
+    def digest_of(self, model: str) -> str:
+        """Which model the name stands for there: what is loaded, else what its list says. "": not known."""
+        entry = self.loaded.get(model)
+        return (entry.digest if entry is not None else "") or self.digests.get(model, "")
 
     def is_warm(self, model: str, now: float) -> bool:
         entry = self.loaded.get(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from random import Random
 
@@ -41,8 +41,7 @@ class Lease:
         """The model answers, so it is loaded."""
         load, known = self.instance.load, self.instance.loaded.get(self.model)
         load.loading.pop(self.model, None)
-        share, context = (known.gpu_share, known.context_length) if known else (None, None)
-        self.instance.loaded[self.model] = LoadedModel(self.model, share, context, seen_at=now)
+        self.instance.loaded[self.model] = replace(known, seen_at=now) if known else LoadedModel(self.model, seen_at=now)
 
     def end(self, outcome: Outcome, now: float, rng: Random, cause: Cause | None = None) -> bool:
         """Give the slot back and book how it went. False: it had ended before."""

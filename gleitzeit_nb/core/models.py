@@ -15,6 +15,7 @@ class LoadedModel:
     gpu_share: float | None = None
     context_length: int | None = None
     seen_at: float = 0.0  # on the pool's clock
+    digest: str = ""  # of what is in memory, which may be older than what the tag names by now; "": not known
 
 
 def canonical(name: str) -> str:

@@ -15,7 +15,7 @@ from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.health import Probe, after_probe
 from gleitzeit_nb.core.instances import Instance, InstanceState
 from gleitzeit_nb.llm.faults import InstanceFault
-from gleitzeit_nb.llm.inventory import loaded_of, names_of
+from gleitzeit_nb.llm.inventory import digests_of, loaded_of, names_of
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.membership import Member, Membership
 
@@ -198,7 +198,10 @@ class HealthMonitor:
         instance.loaded = loaded
 
     async def _learn_models(self, watch: Watch, started: float) -> None:
-        watch.member.instance.learn_models(names_of(await watch.member.transport.get("/api/tags", timeout_s=PROBE_TIMEOUT_S)))
+        instance = watch.member.instance
+        listing = await watch.member.transport.get("/api/tags", timeout_s=PROBE_TIMEOUT_S)
+        instance.learn_models(names_of(listing))
+        instance.digests = digests_of(listing)
         watch.listed_at = started
 
     def _book(self, watch: Watch, probe: Probe) -> None:

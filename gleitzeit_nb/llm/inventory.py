@@ -61,7 +61,7 @@ def model_rows(instance: str, answer: Mapping[str, Any], warm: Mapping[str, Load
             instance=instance,
             name=name,
             size_bytes=_integer(entry.get("size")),
-            digest=_word(entry.get("digest")),
+            digest=_digest(entry),
             parameters=_word(_details(entry).get("parameter_size")),
             quantization=_word(_details(entry).get("quantization_level")),
             warm=canonical(name) in warm,
@@ -89,10 +89,16 @@ def names_of(answer: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name, _ in _entries(answer))
 
 
+def digests_of(answer: Mapping[str, Any]) -> dict[str, str]:
+    """The digests in `/api/tags` by canonical name, of those that have one."""
+    digests = {canonical(name): _digest(entry) for name, entry in _entries(answer)}
+    return {name: digest for name, digest in digests.items() if digest}
+
+
 def loaded_of(answer: Mapping[str, Any], now: float) -> dict[str, LoadedModel]:
     """`/api/ps` by canonical name."""
     return {
-        canonical(name): LoadedModel(name, _gpu_share(entry), _integer(entry.get("context_length")), seen_at=now)
+        canonical(name): LoadedModel(name, _gpu_share(entry), _integer(entry.get("context_length")), seen_at=now, digest=_digest(entry))
         for name, entry in _entries(answer)
     }
 
@@ -121,6 +127,11 @@ def _details(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _digest(entry: Mapping[str, Any]) -> str:
+    """Bare hex: `/api/tags` writes it so, other listings of Ollama name the algorithm before it."""
+    return _word(entry.get("digest")).removeprefix("sha256:").lower()
 
 
 def _word(value: object) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 import pytest
 
+from gleitzeit_nb.core.models import LoadedModel
 from gleitzeit_nb.events import InstanceChanged
 from gleitzeit_nb.llm import health
 from gleitzeit_nb.llm.pool import OllamaPoolManager
@@ -31,6 +33,18 @@ async def test_the_first_look_finds_what_each_instance_has_and_how_it_is() -> No
     assert [model.name for model in alive.warm] == ["phi:3b"]
     assert alive.warm[0].gpu_share == 0.0
     assert (dead.state, dead.reason, dead.models) == ("unhealthy", "refused the connection", ())
+
+
+async def test_probes_learn_which_model_a_name_stands_for() -> None:
+    async with FakeOllama("a", models=["Phi:3b"]) as a:
+        listed = hashlib.sha256(b"Phi:3b").hexdigest()
+        async with pool_of(a) as pool:
+            (instance,) = pool._instances
+            assert instance.digests == {"phi:3b": listed}
+            assert (instance.digest_of("phi:3b"), instance.digest_of("unknown:latest")) == (listed, "")
+            instance.loaded["phi:3b"] = LoadedModel("phi:3b", digest="0" * 64)  # the tag was pulled anew, the old model is still loaded
+            await pool.chat("phi:3b", "hi")
+            assert instance.digest_of("phi:3b") == "0" * 64
 
 
 async def test_a_hanging_instance_does_not_hold_up_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

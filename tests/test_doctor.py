@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,13 @@ from gleitzeit_nb.doctor import Finding, examine
 from gleitzeit_nb.engine import Engine
 from gleitzeit_nb.sandbox import Sandbox
 from gleitzeit_nb.snapshot import InstanceView, WarmModel
+from tests.support.snapshots import instance
 
-HEALTHY = InstanceView(
-    id="gpu",
-    url="http://gpu:11434",
-    tags=("gpu",),
-    state="healthy",
-    reason="",
-    draining=False,
-    breaker="closed",
-    retry_in_s=None,
-    in_flight=0,
-    max_concurrent=1,
-    latency_s=None,
-    error_rate=None,
-    total_requests=0,
-    failed_requests=0,
-    tokens_per_s=(),
-    warm=(WarmModel("phi", None),),
-    models=("phi", "llama3.2"),
-)
+HEALTHY = instance("gpu", url="http://gpu:11434", tags=("gpu",), warm=(WarmModel("phi", None),), models=("phi", "llama3.2"))
 
 
 def changed(**changes: Any) -> InstanceView:
-    return InstanceView(**{**{name: getattr(HEALTHY, name) for name in HEALTHY.__dataclass_fields__}, **changes})
+    return replace(HEALTHY, **changes)
 
 
 async def findings(

@@ -8,22 +8,15 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from gleitzeit_nb.snapshot import (
-    SCHEMA_VERSION,
-    FailoverView,
-    InstanceView,
-    ModeView,
-    RunView,
-    Snapshot,
-    WarmModel,
-    json_schema,
-)
+from gleitzeit_nb.snapshot import SCHEMA_VERSION, json_schema
+from tests.support.snapshots import hostile, mode
 
 FOLDER = Path(__file__).resolve().parent.parent / "labextension"
 NODE_SCRIPT = """
@@ -37,45 +30,10 @@ const fields = Object.fromEntries(Object.entries(views).map(([name, view]) => [n
 console.log(JSON.stringify({ version: model.SCHEMA_VERSION, fields, outcomes: JSON.parse(text).map(outcome) }));
 """
 
-HOSTILE = "<img src=x onerror=alert(1)>"
-
 
 def example() -> dict[str, Any]:
-    warm = WarmModel(name="smollm2:135m", gpu_share=None)
-    instance = InstanceView(
-        id=HOSTILE,
-        url="http://127.0.0.1:1",
-        tags=("cpu",),
-        state="healthy",
-        reason="",
-        draining=False,
-        breaker="closed",
-        retry_in_s=None,
-        in_flight=1,
-        max_concurrent=3,
-        latency_s=0.12,
-        error_rate=0.0,
-        total_requests=9,
-        failed_requests=0,
-        tokens_per_s=(1.0, 2.5),
-        warm=(warm,),
-        models=("smollm2:135m",),
-    )
-    mode = ModeView("docker-sandbox", "Sandbox", 3, True, None, 0, 0, 1, 5, None, "")
-    snapshot = Snapshot(
-        schema_version=SCHEMA_VERSION,
-        seq=1,
-        at=1_700_000_000.0,
-        instances=(instance,),
-        queue_depth=2,
-        in_flight=1,
-        tokens_per_s=41.0,
-        modes=(mode,),
-        default_mode="docker-sandbox",
-        containers=1,
-        runs=(RunView("1", "llm", "smollm2:135m", "a", "running", 1.5, 12),),
-        failovers=(FailoverView(1_700_000_000.0, "a", "b", "refused", "smollm2:135m"),),
-    )
+    """A message as the browser gets it: one entry of each kind, with every string hostile that may be."""
+    snapshot = replace(hostile(), instances=hostile().instances[:1], modes=(mode(),), failovers=hostile().failovers[:1])
     return json.loads(json.dumps(snapshot.to_dict()))
 
 

@@ -10,21 +10,12 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.support.fake_ollama import FakeOllama
-from tests.support.kernel import instances, serving
+from tests.support.kernel import TRAFFIC, instances, serving
 from tests.support.lab import LabServer, NotebookPage
 
 WAIT_MS = 60_000
 HOSTILE = "<img/src=x/onerror=document.title='owned'>"
 SHOW = "%load_ext gleitzeit_nb\n%gleitzeit dashboard"
-TRAFFIC = """
-import time
-from gleitzeit_nb.runtime import get_runtime
-runtime = get_runtime()
-async def traffic(seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        await runtime.engine.pool.chat("llama3.2", "one two three four five six seven")
-"""
 UNTIL_DRAINED = """
 def draining():
     return [view.id for view in runtime.engine.snapshot().instances if view.draining]

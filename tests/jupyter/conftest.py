@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from tests.jupyter.snapshots import MOCK_UP
 from tests.support.shell import Shell, open_shell
+from tests.support.snapshots import MOCK_UP
 
 
 @pytest.fixture

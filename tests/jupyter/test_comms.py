@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.comms import MOST_LINES, TARGET, ControlTarget, empty_snapshot, read_command, snapshot_message
 from gleitzeit_nb.snapshot import SCHEMA_VERSION
-from tests.jupyter.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance, large
 from tests.support.fake_ollama import FakeOllama
 from tests.support.front_end import FrontEnd
 from tests.support.kernel import instances, running_kernel, serving
 from tests.support.shell import Shell
+from tests.support.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance, large
 
 
 class FakeComm:

@@ -12,24 +12,15 @@ from typing import Any
 import pytest
 
 from gleitzeit_nb.jupyter.dashboard import Dashboard
-from tests.jupyter.snapshots import HOSTILE, hostile
 from tests.support.fake_ollama import FakeOllama
 from tests.support.front_end import FrontEnd
-from tests.support.kernel import instances, running_kernel, serving
+from tests.support.kernel import TRAFFIC, instances, running_kernel, serving
 from tests.support.shell import Shell
+from tests.support.snapshots import HOSTILE, hostile
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-TRAFFIC = """
-import asyncio, time
-from gleitzeit_nb.runtime import get_runtime
-runtime = get_runtime()
-async def traffic(seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        await runtime.engine.pool.chat("llama3.2", "one two three four five six seven")
-"""
 DRAINED = """
 import time
 from gleitzeit_nb.runtime import get_runtime

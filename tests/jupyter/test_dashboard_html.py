@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gleitzeit_nb.jupyter import dashboard_html
 from gleitzeit_nb.snapshot import FailoverView, Snapshot, WarmModel
-from tests.jupyter.snapshots import EMPTY, MOCK_UP, hostile, instance, large, mode
+from tests.support.snapshots import EMPTY, MOCK_UP, hostile, instance, large, mode
 
 TAGS = {"section", "div", "b", "span", "table", "caption", "thead", "tbody", "tr", "th", "td", "i", "u", "svg", "polyline", "br", "bdi"}
 ATTRIBUTES = {"class", "aria-label", "scope", "colspan", "title", "role", "width", "height", "points", "style"}

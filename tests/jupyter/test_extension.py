@@ -13,8 +13,8 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from gleitzeit_nb.jupyter import extension
-from tests.jupyter.snapshots import MOCK_UP
 from tests.support.shell import FakeRuntime, Shell, open_shell
+from tests.support.snapshots import MOCK_UP
 
 HEAVY = "aiohttp docker httpx ipywidgets markdown_it pydantic xllamacpp"
 

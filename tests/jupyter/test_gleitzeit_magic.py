@@ -6,8 +6,8 @@ import pytest
 
 from gleitzeit_nb.doctor import Finding
 from gleitzeit_nb.errors import UsageError
-from tests.jupyter.snapshots import hostile
 from tests.support.shell import Shell
+from tests.support.snapshots import hostile
 
 
 def test_status_prints_the_tables(shell: Shell) -> None:

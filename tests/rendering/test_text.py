@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gleitzeit_nb.doctor import Finding
 from gleitzeit_nb.rendering.text import columns, findings_text, status_text
 from gleitzeit_nb.snapshot import FailoverView, WarmModel
-from tests.jupyter.snapshots import EMPTY, MOCK_UP, hostile, instance, mode
+from tests.support.snapshots import EMPTY, MOCK_UP, hostile, instance, mode
 
 
 def test_the_tables_of_the_dashboard_are_there() -> None:

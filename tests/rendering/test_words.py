@@ -6,7 +6,7 @@ import pytest
 
 from gleitzeit_nb.rendering import words
 from gleitzeit_nb.snapshot import WarmModel
-from tests.jupyter.snapshots import EMPTY, MOCK_UP, instance, mode
+from tests.support.snapshots import EMPTY, MOCK_UP, instance, mode
 
 
 @pytest.mark.parametrize(

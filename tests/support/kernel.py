@@ -21,6 +21,16 @@ from tests.support.fake_ollama import FakeOllama
 
 START_S = 90.0
 CELL_S = 120.0
+TRAFFIC = """
+import asyncio
+import time
+from gleitzeit_nb.runtime import get_runtime
+runtime = get_runtime()
+async def traffic(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        await runtime.engine.pool.chat("llama3.2", "one two three four five six seven")
+"""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The few seams that cross package borders. Each has one or two methods, a real implementation and an honest fake."""
+"""The few seams that cross package borders. Each has a few methods, a real implementation and an honest fake."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ class Transport(Protocol):
 
     async def get(self, path: str, *, timeout_s: float) -> Mapping[str, Any]:
         """GET `path`; the decoded JSON object of a 200."""
+        ...
+
+    async def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> Mapping[str, Any]:
+        """POST `body`; the decoded JSON object of a 200."""
+        ...
+
+    async def delete(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> None:
+        """DELETE with `body`; a 200 says nothing more."""
         ...
 
     def stream(

@@ -81,11 +81,26 @@ def build_app(table: ModelTable, *, loopback: bool = True, token: str | None = N
             post("/api/embed", embed, streams=False),
             post("/api/embeddings", embeddings, streams=False),
             post("/api/pull", inventory.pull),
+            Route("/api/delete", _deletion(table), methods=["DELETE"]),
         ],
         middleware=[Middleware(Guard, loopback=loopback, token=token)],
         exception_handlers={HTTPException: _http_error, 500: _unexpected},
         lifespan=lifespan,
     )
+
+
+def _deletion(table: ModelTable) -> Callable[[Request], Awaitable[Response]]:
+    async def delete(request: Request) -> Response:
+        body = await _read_body(request.receive)
+        try:
+            inventory.delete(table, decode(body or b""))
+        except RefusalError as refusal:
+            return GinJSON({"error": refusal.text}, refusal.status)
+        except EmbeddedError as error:
+            return GinJSON({"error": str(error)}, 500)
+        return Response(status_code=200)
+
+    return delete
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""What is there and what is loaded: tags, show, ps, and the pull of a model that is there already."""
+"""What is there and what is loaded: tags, show, ps, the pull of a model that is there already, and its end."""
 
 from __future__ import annotations
 
@@ -94,3 +94,16 @@ async def _pull_lines(model: ServedModel | None) -> AsyncGenerator[Chunk, None]:
     yield {"status": "verifying sha256 digest"}
     yield {"status": "writing manifest"}
     yield {"status": "success"}
+
+
+def delete(table: ModelTable, body: Mapping[str, Any]) -> None:
+    """Offer the model no more, and unload it as soon as nobody uses it."""
+    name = Fields(body, "DeleteRequest").model()
+    model = table.store.find(name)
+    if model is None:
+        raise RefusalError(404, f"model '{name}' not found")
+    table.expire(model)
+    try:
+        table.store.remove(model)
+    except OSError as error:
+        raise RefusalError(500, f"the weights of {name} cannot be removed: {error}") from error

@@ -130,6 +130,11 @@ class ModelStore:
             weights.verify(model.path, model.digest)
             self._checked.add(key)
 
+    def remove(self, model: ServedModel) -> None:
+        """Offer it no more. What was fetched for it is deleted; files of the user's own, or of an installed package, stay."""
+        if self._files.pop(model.name) is None:
+            weights.cached_path(weights.known_model(model.name), self._cache_dir).unlink(missing_ok=True)
+
     def forget(self, model: ServedModel) -> None:
         """Its load failed: check the file anew next time."""
         self._checked = {key for key in self._checked if key[0] != model.path}

@@ -51,13 +51,17 @@ class OllamaTransport:
 
     async def get(self, path: str, *, timeout_s: float) -> Mapping[str, Any]:
         """GET `path`; the decoded JSON object of a 200."""
-        return await self._fetch("GET", path, None, timeout_s)
+        return self._decoded(await self._fetch("GET", path, None, timeout_s))
 
     async def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> Mapping[str, Any]:
         """POST `body` to `path`, such as `/api/show`; the decoded JSON object of a 200."""
-        return await self._fetch("POST", path, _encoded(body), timeout_s)
+        return self._decoded(await self._fetch("POST", path, _encoded(body), timeout_s))
 
-    async def _fetch(self, method: str, path: str, content: bytes | None, timeout_s: float) -> Mapping[str, Any]:
+    async def delete(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> None:
+        """DELETE with `body`, such as `/api/delete`; a 200 says nothing more."""
+        await self._fetch("DELETE", path, _encoded(body), timeout_s)
+
+    async def _fetch(self, method: str, path: str, content: bytes | None, timeout_s: float) -> bytes:
         answering = False
         try:
             async with Limit(timeout_s):
@@ -65,13 +69,12 @@ class OllamaTransport:
                 try:
                     answering = True
                     await self._check(response, path)
-                    body = await _read_at_most(response, MAX_LINE_BYTES)
+                    return await _read_at_most(response, MAX_LINE_BYTES)
                 finally:
                     await response.aclose()
         except Exception as exc:
             self._raise_fault(exc, answering=answering)
             raise
-        return self._decoded(body, whole=True)
 
     async def stream(
         self, path: str, body: Mapping[str, Any], *, connect_s: float, first_s: float, between_s: float

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from gleitzeit_nb.embedded import EmbeddedInstance
+from gleitzeit_nb.embedded import EmbeddedInstance, weights
 from gleitzeit_nb.embedded.api import VERSION
-from tests.embedded.conftest import COLORS, MODEL, bearer
+from tests.embedded.conftest import COLORS, MODEL, Launch, bearer, wait_until
 
 pytestmark = pytest.mark.model
 
@@ -170,3 +172,30 @@ def test_local_origins_are_served_with_cors_headers(http: httpx.Client) -> None:
     preflight = http.options("/api/chat", headers={"Origin": "app://obsidian.md", "Access-Control-Request-Method": "POST"})
     assert preflight.status_code == 204
     assert "POST" in preflight.headers["access-control-allow-methods"]
+
+
+def test_a_deleted_model_is_gone_from_the_lists_and_the_cache_and_unloaded(launch: Launch, smollm2_weights: Path, tmp_path: Path) -> None:
+    cached = weights.cached_path(weights.known_model(MODEL), tmp_path)
+    cached.parent.mkdir(parents=True)
+    cached.symlink_to(smollm2_weights)
+    instance = launch(cache_dir=tmp_path)
+    with httpx.Client(base_url=instance.url, headers=bearer(instance), timeout=120) as http:
+        http.post("/api/generate", json={"model": MODEL}).raise_for_status()
+        refused = http.request("DELETE", "/api/delete", json={"model": "nobody:1b"})
+        assert error_of(refused) == (404, "model 'nobody:1b' not found")
+        done = http.request("DELETE", "/api/delete", json={"model": MODEL})
+        assert (done.status_code, done.content) == (200, b"")
+        assert http.get("/api/tags").json() == {"models": []}
+        assert http.post("/api/show", json={"model": MODEL}).status_code == 404
+        wait_until(lambda: http.get("/api/ps").json() == {"models": []})
+    assert not cached.exists()
+
+
+def test_a_users_own_file_outlives_its_model(launch: Launch, smollm2_weights: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.gguf"
+    shutil.copyfile(smollm2_weights, own)
+    instance = launch(model=str(own))
+    with httpx.Client(base_url=instance.url, headers=bearer(instance), timeout=120) as http:
+        assert http.request("DELETE", "/api/delete", json={"model": "own"}).status_code == 200
+        assert http.get("/api/tags").json() == {"models": []}
+    assert own.exists()

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.instances import InstanceSettings, Secret
+from tests.support.fake_models import Shelf
 from tests.support.http_connection import Connection, Cut, Gone, Request, reset
 
 if TYPE_CHECKING:
@@ -87,11 +88,10 @@ class FakeOllama:
         api_key: str | None = None,
     ) -> None:
         self.id = id
-        self.models = list(models)
+        self.shelf = Shelf(list(models), on_gpu)
         self.tokens = tokens
         self.token_s = token_s
         self.load_s = load_s
-        self.on_gpu = on_gpu
         self.embeds = embeds
         self.api_key = api_key
         self.fault: Fault | None = None
@@ -99,8 +99,6 @@ class FakeOllama:
         self.gate = asyncio.Event()
         self.gate.set()
         self.requests: list[Request] = []
-        self.loaded: dict[str, int] = {}
-        self.loads = 0
         self.in_flight = 0
         self.most_in_flight = 0
         self.abandoned = 0  # answers whose client went away
@@ -120,6 +118,23 @@ class FakeOllama:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def models(self) -> list[str]:
+        return self.shelf.models
+
+    @models.setter
+    def models(self, names: list[str]) -> None:
+        self.shelf.models = names
+
+    @property
+    def loaded(self) -> dict[str, Any]:
+        """By name, the options that each model was loaded with."""
+        return self.shelf.loaded
+
+    @property
+    def loads(self) -> int:
+        return self.shelf.loads
 
     @property
     def asked(self) -> list[Request]:
@@ -215,22 +230,13 @@ class FakeOllama:
         if request.path == "/api/version":
             await connection.send_json(200, {"version": VERSION})
         elif request.path == "/api/tags":
-            await connection.send_json(200, {"models": [self._entry(name) for name in self.models]})
+            await connection.send_json(200, {"models": [self.shelf.entry(name) for name in self.models]})
         elif request.path == "/api/ps":
-            await connection.send_json(200, {"models": [self._entry(name) | self._memory() for name in self.loaded]})
+            await connection.send_json(200, {"models": [self.shelf.memory(name) for name in self.loaded]})
         elif request.path == "/":
             await connection.send(200, b"Ollama is running", "text/plain")
-        else:
+        elif not await self.shelf.manage(request, connection):
             await connection.send(404, b"404 page not found", "text/plain")
-
-    def _entry(self, name: str) -> dict[str, Any]:
-        details = {"family": "llama", "parameter_size": "3.2B", "quantization_level": "Q4_K_M"}
-        digest = hashlib.sha256(name.encode()).hexdigest()
-        return {"name": name, "model": name, "size": 2_000_000, "digest": digest, "details": details}
-
-    def _memory(self) -> dict[str, Any]:
-        vram = {"size_vram": 2_000_000} if self.on_gpu else {}
-        return {"expires_at": "2100-01-01T00:00:00Z", "context_length": 4096, **vram}
 
     # -- answers --------------------------------------------------------------------------------------------------------------
 
@@ -246,13 +252,21 @@ class FakeOllama:
             self.in_flight -= 1
 
     async def _generate(self, request: Request, connection: Connection, fault: Fault | None) -> None:
-        name = self._named(str(request.body.get("model", "")))
+        name = self.shelf.named(str(request.body.get("model", "")))
         if name is None:
             await connection.send_json(404, {"error": f"model '{request.body.get('model')}' not found"})
             return
+        content = request.body.get("messages") or request.body.get("prompt") or request.body.get("input")
+        if not content and request.body.get("keep_alive") == 0:
+            self.loaded.pop(name, None)
+            await self._bare(request.path, name, "unload", connection)
+            return
         if fault is None or fault.kind is not Kind.HANG_BEFORE_TOKEN:
-            await self._load(name, connection)
+            await self.shelf.load(name, request.body, connection, self.load_s)
             await connection.until(self.gate)
+        if not content and request.path != "/api/embed":
+            await self._bare(request.path, name, "load", connection)
+            return
         if request.path == "/api/embed":
             await self._embed(request, connection)
             return
@@ -263,11 +277,9 @@ class FakeOllama:
         await connection.start(200, "application/x-ndjson")
         await self._stream(name, request, connection, fault)
 
-    async def _load(self, name: str, connection: Connection) -> None:
-        if name not in self.loaded:
-            await connection.pause(self.load_s)
-            self.loads += 1
-            self.loaded[name] = self.loads
+    async def _bare(self, path: str, name: str, reason: str, connection: Connection) -> None:
+        """A request without content only loads or unloads; one object, also when streaming."""
+        await connection.send_json(200, self._line(path, name, "", done=True) | {"done_reason": reason})
 
     async def _stream(self, name: str, request: Request, connection: Connection, fault: Fault | None) -> None:
         tokens = list(self.tokens(request.body))
@@ -314,7 +326,3 @@ class FakeOllama:
         texts = [inputs] if isinstance(inputs, str) else inputs
         vectors = [[byte / 255 for byte in hashlib.sha256(text.encode()).digest()[:4]] for text in texts]
         await connection.send_json(200, {"model": request.body["model"], "embeddings": vectors, "prompt_eval_count": len(texts)})
-
-    def _named(self, wanted: str) -> str | None:
-        wanted = wanted.lower() if ":" in wanted else f"{wanted.lower()}:latest"
-        return next((name for name in self.models if name.lower() in (wanted, wanted.removesuffix(":latest"))), None)

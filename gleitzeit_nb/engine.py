@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.doctor import Finding
     from gleitzeit_nb.embedded import EmbeddedInstance
     from gleitzeit_nb.llm.pool import OllamaPoolManager
+    from gleitzeit_nb.llm.receipts import Receipts
     from gleitzeit_nb.sandbox import Sandbox
 
 logger = logging.getLogger("gleitzeit_nb.engine")
@@ -37,6 +38,7 @@ class Engine:
         self.events = EventBus()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: OllamaPoolManager | None = None
+        self._receipts: Receipts | None = None  # outlives a pool that a new configuration replaces
         self._sandbox: Sandbox | None = None
         self._embedded: EmbeddedInstance | None = None
         self._discovered: tuple[InstanceSettings, ...] = ()
@@ -116,9 +118,12 @@ class Engine:
 
     async def _start_pool(self) -> None:
         from gleitzeit_nb.llm.pool import OllamaPoolManager
+        from gleitzeit_nb.llm.receipts import Receipts
 
         settings = replace(self.config.pool, instances=await self._instances())
-        fresh = OllamaPoolManager(settings=settings, events=self.events)
+        if self._receipts is None:
+            self._receipts = Receipts()
+        fresh = OllamaPoolManager(settings=settings, events=self.events, receipts=self._receipts)
         await fresh.initialize()
         before, self._pool = self._pool, fresh
         if before is not None:

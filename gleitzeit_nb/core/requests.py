@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from gleitzeit_nb.core.receipts import Receipt
+
 Kind = Literal["chat", "generate", "embed"]
 Role = Literal["system", "user", "assistant", "tool"]
 Message = Mapping[str, Any]  # {"role", "content", "images"?, "tool_calls"?, …} as in Ollama's chat API
@@ -223,6 +225,7 @@ class Reply:
     thinking: str = ""
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     embeddings: tuple[tuple[float, ...], ...] = ()
+    receipt: Receipt | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

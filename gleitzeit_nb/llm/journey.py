@@ -14,6 +14,7 @@ from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Lease, Outcome
 from gleitzeit_nb.core.models import display
 from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.core.strategies import strategy_named
@@ -27,6 +28,7 @@ from gleitzeit_nb.llm.health import HealthMonitor
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.limits import Limit
 from gleitzeit_nb.llm.membership import Membership
+from gleitzeit_nb.llm.receipts import Receipts
 from gleitzeit_nb.snapshot import RunView
 
 FRESH_S = 2.0  # a list of models younger than this is not asked for again before saying that a model is missing
@@ -43,6 +45,7 @@ class Parts:
     dispatcher: Dispatcher
     health: HealthMonitor
     journal: Journal
+    receipts: Receipts
     clock: Callable[[], float]
     rng: Random
     active: dict[Journey, None] = field(default_factory=dict)  # in order of arrival
@@ -60,6 +63,7 @@ class Try:
     spoke: bool = False  # a line has come
     patience: Limit = field(default_factory=Limit)  # around the wait for the next line
     lost: bool = False  # a health probe says that waiting is in vain
+    noted: bool = False  # it stands among the journey's attempts
 
 
 @dataclass(eq=False)
@@ -70,11 +74,16 @@ class Journey:
     request: LLMRequest
     models: list[str] = field(init=False)  # still to be asked for, the current one first, as the user spells them
     started_at: float = field(init=False)
+    strategy: str = field(init=False)
     turn: Turn | None = None
     current: Try | None = None
     tokens: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     queue_s: float = 0.0
+    asked: Try | None = None  # the last one; `current` is None again when it is over
+    verdicts: tuple[Verdict, ...] = ()  # of the last pick
+    first_token_s: float | None = None
+    receipt: Receipt | None = None
     _tries: int = 0  # with the current model
     _excluded: dict[str, Cause] = field(default_factory=dict)  # who has failed this request, and how
     _left: tuple[str, str] | None = None  # (instance, why it was left): a failover that has no target yet
@@ -85,8 +94,8 @@ class Journey:
         self.models = [self.request.model, *self.request.fallback_models]
         self.started_at = self.parts.clock()
         self._key = self.parts.dispatcher.queue.key(self.request.priority, self.started_at)
-        self._strategy = self.request.strategy or self.parts.settings.balancing.strategy
-        strategy_named(self._strategy)
+        self.strategy = self.request.strategy or self.parts.settings.balancing.strategy
+        strategy_named(self.strategy)
 
     @property
     def model(self) -> str:
@@ -105,7 +114,7 @@ class Journey:
             if not self.model:
                 self.models[0] = await default_model(self.parts.settings, self.parts.members, self.parts.health, self.request)
             while True:
-                attempt = self.current = self._ask(await self._admitted())
+                attempt = self.current = self.asked = self._ask(await self._admitted())
                 try:
                     while (line := await self._next_line(attempt)) is not None:
                         chunk = self._take(attempt, line)
@@ -120,6 +129,9 @@ class Journey:
                     await self._leave(attempt)
                 yield Chunk(reply=self._reply(attempt))
                 return
+        except BaseException as exc:
+            self.parts.receipts.failed(self, exc)
+            raise
         finally:
             del self.parts.active[self]
 
@@ -129,6 +141,7 @@ class Journey:
         """Wait for a slot; on no hope, look for models again, then fall back to the next model, then raise."""
         while True:
             outcome = await self._queued()
+            self.verdicts = outcome.verdicts
             if isinstance(outcome, Grant):
                 return outcome
             self.parts.journal.passed_over(self.request.id, self.model, outcome.verdicts)
@@ -184,7 +197,7 @@ class Journey:
         return outcomes.waited_too_long(queue_timeout_s or 0.0, self.attempts)
 
     def _needs(self) -> Needs:
-        return Needs.of(self.request, self.model, self._strategy, self._excluded)
+        return Needs.of(self.request, self.model, self.strategy, self._excluded)
 
     # -- one try ---------------------------------------------------------------------------------------------------------------
 
@@ -248,6 +261,8 @@ class Journey:
             attempt.lease.first_token(now)
         chunk = attempt.answer.feed(line)
         if chunk is not None:
+            if self.first_token_s is None:
+                self.first_token_s = now - self.started_at
             self.tokens += 1
             attempt.lease.instance.load.tokens.add(1, now)
         return chunk
@@ -306,10 +321,15 @@ class Journey:
         return self.parts.rng.uniform(BUSY_PAUSE_S / 2, ceiling)
 
     def _note(self, attempt: Try, outcome: str, detail: str) -> None:
-        lease = attempt.lease
+        lease, attempt.noted = attempt.lease, True
         self.attempts.append(Attempt(lease.instance.id, outcome, detail, self.parts.clock() - lease.began_at))
         if outcome != "ok":
             self.parts.journal.failed_try(self.request.id, lease.instance, detail)
+
+    def note_end(self, outcome: str) -> None:
+        """The request is over: a try that went on until then ended with it."""
+        if self.asked is not None and not self.asked.noted:
+            self._note(self.asked, outcome, "the request ended")
 
     # -- what comes of it --------------------------------------------------------------------------------------------------------
 
@@ -321,12 +341,13 @@ class Journey:
             model=self.model,
             instance=attempt.lease.instance.id,
             usage=answer.usage,
-            route=Route(self.queue_s, tuple(self.attempts), tuple(verdict.row for verdict in attempt.verdicts), self._strategy),
+            route=Route(self.queue_s, tuple(self.attempts), tuple(verdict.row for verdict in attempt.verdicts), self.strategy),
             elapsed_s=self.parts.clock() - self.started_at,
             done_reason=answer.done_reason,
             thinking=answer.thinking,
             tool_calls=tuple(answer.tool_calls),
             embeddings=answer.embeddings,
+            receipt=self.parts.receipts.answered(self),
         )
 
     def describe(self) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gleitzeit_nb.config import instance_settings, pool_settings
 from gleitzeit_nb.core.admission import AdmissionQueue
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
+from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Message, Reply, RequestOptions, build_request
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.core.strategies import strategy_named
@@ -27,6 +28,7 @@ from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.journey import Journey, Parts
 from gleitzeit_nb.llm.membership import Member, Membership
 from gleitzeit_nb.llm.ollama import open_transport
+from gleitzeit_nb.llm.receipts import Receipts
 from gleitzeit_nb.protocols import TransportFactory
 from gleitzeit_nb.snapshot import FailoverView, InstanceView, RunView
 
@@ -49,6 +51,7 @@ class OllamaPoolManager:
         *,
         settings: PoolSettings | None = None,
         events: EventBus | None = None,
+        receipts: Receipts | None = None,
         transport_factory: TransportFactory | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
@@ -61,6 +64,7 @@ class OllamaPoolManager:
         strategy_named(settings.balancing.strategy)
         self.settings = settings
         self.events = events if events is not None else EventBus()
+        self._receipts = receipts if receipts is not None else Receipts()
         self._factory = transport_factory
         self._clock = clock
         self._rng = rng if rng is not None else random.Random()
@@ -115,7 +119,7 @@ class OllamaPoolManager:
             clock=clock,
             rng=rng,
         )
-        return Parts(settings, members, dispatcher, health, journal, clock, rng)
+        return Parts(settings, members, dispatcher, health, journal, self._receipts, clock, rng)
 
     def _lose(self, instance: Instance) -> None:
         if self._parts is not None:
@@ -306,6 +310,11 @@ class OllamaPoolManager:
     def failover_views(self) -> tuple[FailoverView, ...]:
         """The last ones, newest first."""
         return views.failover_views(self.events)
+
+    def receipts(self, count: int | None = None, *, failed: bool = False) -> tuple[Receipt, ...]:
+        """What became of the last requests, newest first. `failed`: only of those that ended without an answer."""
+        found = (each for each in self._receipts if not (failed and each.outcome == "ok"))
+        return tuple(itertools.islice(found, count))
 
     @property
     def queue_depth(self) -> int:

@@ -1,0 +1,107 @@
+"""What became of one request, as one record to keep: who could have answered, who was tried, who did, and how long each part took.
+
+Neither prompts nor answers stand in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from gleitzeit_nb.core.candidates import Verdict
+from gleitzeit_nb.core.instances import Instance
+from gleitzeit_nb.core.requests import Attempt, Usage
+
+SCHEMA_VERSION = 1
+
+Outcome = Literal["ok", "failed", "cancelled"]
+Source = Literal["/api/ps", "tag", "unknown"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One instance at the last pick. `standing`: the verdict in one word; `text`: in words for people."""
+
+    instance: str
+    standing: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """Where the model lay. `share`: size_vram / size, when `/api/ps` said it; a `gpu` tag is only the configuration's word."""
+
+    share: float | None = None
+    known_by: Source = "unknown"
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds from the request's arrival at the pool. `queue_s`: all waits for a slot. None: it did not come to that."""
+
+    queue_s: float
+    total_s: float
+    first_token_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """`at`: wall clock at the end (s since the epoch). `instance`, `model`, `digest`, `gpu`: of who answered, else of the last try.
+
+    `cold`: the model was not known to be loaded. `error`: the class of the error; "" without one. "" and None elsewhere: not known.
+    """
+
+    request_id: str
+    at: float
+    kind: str
+    label: str
+    outcome: Outcome
+    error: str
+    model: str
+    digest: str
+    instance: str
+    strategy: str
+    cold: bool | None
+    candidates: tuple[Candidate, ...]
+    tries: tuple[Attempt, ...]
+    timings: Timings
+    usage: Usage
+    gpu: Gpu
+    done_reason: str = ""
+    schema_version: int = field(default=SCHEMA_VERSION)
+
+    @property
+    def retries(self) -> int:
+        return max(0, len(self.tries) - 1)
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        return self.usage.tokens_per_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, with what follows from the rest (`retries`, `tokens_per_s`) written out."""
+        plain = _plain(asdict(self))
+        return {"schema_version": self.schema_version, **plain, "retries": self.retries, "tokens_per_s": self.tokens_per_s}
+
+
+def candidates_of(verdicts: Iterable[Verdict]) -> tuple[Candidate, ...]:
+    return tuple(Candidate(each.instance.id, each.standing.name.lower(), each.text) for each in verdicts)
+
+
+def gpu_of(instance: Instance, model: str) -> Gpu:
+    """What is known now of where that model lies on that instance."""
+    entry = instance.loaded.get(model)
+    if entry is not None and entry.gpu_share is not None:
+        return Gpu(entry.gpu_share, "/api/ps")
+    return Gpu(None, "tag") if "gpu" in instance.settings.tags else Gpu()
+
+
+def _plain(value: Any) -> Any:
+    """JSON has lists and no infinity."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

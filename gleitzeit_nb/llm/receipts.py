@@ -1,0 +1,72 @@
+"""Writing a receipt at the end of every request, and keeping the last ones."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from gleitzeit_nb.core.receipts import Gpu, Outcome, Receipt, Timings, candidates_of, gpu_of
+from gleitzeit_nb.core.requests import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gleitzeit_nb.llm.journey import Journey
+
+KEPT = 500
+
+
+class Receipts:
+    """The last receipts of a pool, or of the pools that an engine has had one after the other."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._last: deque[Receipt] = deque(maxlen=kept)
+
+    def __repr__(self) -> str:
+        return f"<Receipts {len(self._last)} kept>"
+
+    def __iter__(self) -> Iterator[Receipt]:
+        """The newest first."""
+        return iter(tuple(reversed(self._last)))
+
+    def answered(self, journey: Journey) -> Receipt:
+        """The request has its answer, whole."""
+        return self._ended(journey, "ok", "")
+
+    def failed(self, journey: Journey, exc: BaseException) -> None:
+        """The request ended without an answer. What happens after its answer was handed over is not its business any more."""
+        if journey.receipt is not None:
+            return
+        cancelled = not isinstance(exc, Exception)  # asyncio's cancel, a closed iterator, Ctrl-C
+        journey.note_end("cancelled" if cancelled else type(exc).__name__)
+        self._ended(journey, "cancelled" if cancelled else "failed", type(exc).__name__)
+
+    def _ended(self, journey: Journey, outcome: Outcome, error: str) -> Receipt:
+        receipt = journey.receipt = _receipt_of(journey, outcome, error)
+        self._last.append(receipt)
+        return receipt
+
+
+def _receipt_of(journey: Journey, outcome: Outcome, error: str) -> Receipt:
+    request, asked = journey.request, journey.asked
+    lease = asked.lease if asked is not None else None
+    return Receipt(
+        request_id=request.id,
+        at=time.time(),
+        kind=request.kind,
+        label=request.label,
+        outcome=outcome,
+        error=error,
+        model=journey.model,
+        digest=lease.instance.digest_of(lease.model) if lease is not None else "",
+        instance=lease.instance.id if lease is not None else "",
+        strategy=journey.strategy,
+        cold=lease.cold if lease is not None else None,
+        candidates=candidates_of(journey.verdicts),
+        tries=tuple(journey.attempts),
+        timings=Timings(journey.queue_s, journey.parts.clock() - journey.started_at, journey.first_token_s),
+        usage=asked.answer.usage if asked is not None else Usage(),
+        gpu=gpu_of(lease.instance, lease.model) if lease is not None else Gpu(),
+        done_reason=asked.answer.done_reason if asked is not None else "",
+    )

@@ -9,11 +9,13 @@ TYPE_CHECKING = False  # as typing.TYPE_CHECKING, whose import alone costs more 
 if TYPE_CHECKING:
     from gleitzeit_nb.client import GleitzeitClient, ask, configure
     from gleitzeit_nb.core.execution import ExecutionResult
+    from gleitzeit_nb.core.instances import InstanceState
     from gleitzeit_nb.core.requests import Chunk, Reply
+    from gleitzeit_nb.core.strategy_names import LoadBalancingStrategy
     from gleitzeit_nb.embedded import EmbeddedInstance
     from gleitzeit_nb.errors import GleitzeitError, StreamInterrupted
     from gleitzeit_nb.llm.pool import OllamaPoolManager
-    from gleitzeit_nb.llm.providers import OllamaPoolProvider
+    from gleitzeit_nb.llm.providers import OllamaPoolProvider, OllamaProvider
     from gleitzeit_nb.sandbox import DockerExecutor, Sandbox
 
     __version__: str
@@ -25,8 +27,11 @@ _HOMES = {
     "ExecutionResult": "core.execution",
     "GleitzeitClient": "client",
     "GleitzeitError": "errors",
+    "InstanceState": "core.instances",
+    "LoadBalancingStrategy": "core.strategy_names",
     "OllamaPoolManager": "llm.pool",
     "OllamaPoolProvider": "llm.providers",
+    "OllamaProvider": "llm.providers",
     "Reply": "core.requests",
     "Sandbox": "sandbox",
     "StreamInterrupted": "errors",
@@ -41,8 +46,11 @@ __all__ = [
     "ExecutionResult",
     "GleitzeitClient",
     "GleitzeitError",
+    "InstanceState",
+    "LoadBalancingStrategy",
     "OllamaPoolManager",
     "OllamaPoolProvider",
+    "OllamaProvider",
     "Reply",
     "Sandbox",
     "StreamInterrupted",
@@ -50,6 +58,16 @@ __all__ = [
     "ask",
     "configure",
 ]
+
+
+_REPLACED = {
+    "CircuitBreaker": "each instance has its breaker inside the pool: give circuit_breaker_config, and read circuit_breaker_state in "
+    "`await pool.get_pool_status()`",
+    "InstanceMetrics": "they are the entries of `(await pool.get_pool_status())['instances']`",
+    "OllamaHealthMonitor": "an OllamaPoolManager looks after its instances by itself; `await pool.health_check(id)` looks at one now",
+    "OllamaInstance": "an instance is a dictionary such as {'id': 'a', 'url': 'http://localhost:11434'}; `await pool.add_instance({…})`",
+}
+"""Names that older code and guides use, and what there is instead."""
 
 
 def __getattr__(name: str) -> object:
@@ -63,6 +81,8 @@ def __getattr__(name: str) -> object:
         from importlib import import_module
 
         return import_module(f"{__name__}.errors")
+    elif name in _REPLACED:  # no AttributeError: `from … import` would drop its text
+        raise ImportError(f"{__name__} has no {name}: {_REPLACED[name]}", name=name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found

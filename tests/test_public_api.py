@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import gleitzeit_nb
+from gleitzeit_nb import LoadBalancingStrategy
+from gleitzeit_nb.core.strategies import STRATEGIES
 
 PUBLIC = {
     "Chunk": "gleitzeit_nb.core.requests",
@@ -17,8 +19,11 @@ PUBLIC = {
     "ExecutionResult": "gleitzeit_nb.core.execution",
     "GleitzeitClient": "gleitzeit_nb.client",
     "GleitzeitError": "gleitzeit_nb.errors",
+    "InstanceState": "gleitzeit_nb.core.instances",
+    "LoadBalancingStrategy": "gleitzeit_nb.core.strategy_names",
     "OllamaPoolManager": "gleitzeit_nb.llm",
     "OllamaPoolProvider": "gleitzeit_nb.llm",
+    "OllamaProvider": "gleitzeit_nb.llm",
     "Reply": "gleitzeit_nb.core.requests",
     "Sandbox": "gleitzeit_nb.sandbox",
     "StreamInterrupted": "gleitzeit_nb.errors",
@@ -96,3 +101,16 @@ def test_importing_the_package_takes_a_fraction_of_importing_pydantic() -> None:
 def test_the_side_panel_is_named_for_jupyter_labextension_develop() -> None:
     (path,) = gleitzeit_nb._jupyter_labextension_paths()
     assert path == {"src": "labextension", "dest": "gleitzeit-nb"}
+
+
+def test_the_strategies_names_are_an_enumeration_of_the_table() -> None:
+    names = {strategy.value for strategy in LoadBalancingStrategy}
+    assert set(STRATEGIES) <= names
+    assert [f"{strategy}" for strategy in LoadBalancingStrategy] == [strategy.value for strategy in LoadBalancingStrategy]
+
+
+@pytest.mark.parametrize("name", ["CircuitBreaker", "InstanceMetrics", "OllamaHealthMonitor", "OllamaInstance"])
+def test_a_name_of_older_code_says_what_there_is_instead(name: str) -> None:
+    with pytest.raises(ImportError, match=rf"gleitzeit_nb has no {name}: .*(pool|circuit_breaker)"):
+        exec(f"from gleitzeit_nb import {name}")
+    assert name not in dir(gleitzeit_nb)

@@ -23,8 +23,8 @@ class RequestOptions(TypedDict, total=False):
 
     tags: Sequence[str]
     instance_tags: Sequence[str]  # synonym of `tags`
-    strategy: str
-    load_balancing_strategy: str  # synonym of `strategy`
+    strategy: str | None  # a name, or a LoadBalancingStrategy
+    load_balancing_strategy: str | None  # synonym of `strategy`
     instance: str | None  # hard: this instance or nobody
     instance_preference: str | None  # a preference, never a filter
     fallback_model: str | Sequence[str] | None
@@ -102,7 +102,7 @@ def build_request(
         system=system,
         inputs=(inputs,) if isinstance(inputs, str) else tuple(inputs),
         tags=_tags(given.get("tags")),
-        strategy=given.get("strategy"),
+        strategy=_name(given.get("strategy")),
         instance=given.get("instance"),
         instance_preference=given.get("instance_preference"),
         fallback_models=_texts(given.get("fallback_model")),
@@ -137,6 +137,11 @@ def _fold(given: dict[str, Any], synonym: str, name: str) -> None:
     if given.get(name) is not None and given[name] != value:
         raise TypeError(f"{name!r} and its synonym {synonym!r} say different things: give one of them")
     given[name] = value
+
+
+def _name(value: str | None) -> str | None:
+    """A plain text also of a member of an enumeration."""
+    return None if value is None else str(value)
 
 
 def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class LLMMagics(Magics):
         messages = [{"role": "system", "content": args.system}] if args.system else []
         options: RequestOptions = {
             "tags": joined(args.tags),
-            "strategy": settings.strategy or None,  # type: ignore[typeddict-item]
+            "strategy": settings.strategy or None,
             "instance": args.instance,
             "instance_preference": args.prefer,
             "options": dict(args.option or ()),

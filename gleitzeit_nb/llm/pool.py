@@ -255,6 +255,13 @@ class OllamaPoolManager:
     async def resume(self, instance_id: str) -> None:
         self._set_draining(instance_id, False, "resumed")
 
+    async def health_check(self, instance_id: str) -> bool:
+        """Look at it now. True: it answers, though perhaps badly; `get_pool_status` says how. NoInstanceError for an unknown id."""
+        parts = self._here()
+        member = parts.members.named(instance_id)
+        await parts.health.look([member])
+        return member.instance.state in (InstanceState.HEALTHY, InstanceState.DEGRADED)
+
     def _set_draining(self, instance_id: str, draining: bool, change: str) -> None:
         parts = self._here()
         instance = parts.members.named(instance_id).instance

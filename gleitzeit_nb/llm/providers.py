@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from gleitzeit_nb.config import DEFAULT_OLLAMA_URL
 from gleitzeit_nb.core.requests import Kind, LLMRequest, Reply, RequestOptions, build_request
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 
@@ -39,7 +40,7 @@ class OllamaPoolProvider:
         self._asked = 0
 
     def __repr__(self) -> str:
-        return f"<OllamaPoolProvider {self.provider_id!r} on {self.pool!r}>"
+        return f"<{type(self).__name__} {self.provider_id!r} on {self.pool!r}>"
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -70,6 +71,13 @@ class OllamaPoolProvider:
         self._asked += 1
         request = _request_of(f"{self.provider_id}-{self._asked}", kind, params)
         return _answer_of(kind, await self.pool.complete_request(request))
+
+
+class OllamaProvider(OllamaPoolProvider):
+    """One server, by its address: a pool of one, so that moving to several changes a constructor and nothing else."""
+
+    def __init__(self, provider_id: str = "ollama", ollama_url: str = DEFAULT_OLLAMA_URL) -> None:
+        super().__init__(provider_id, [{"id": "ollama", "url": ollama_url}])
 
 
 def _request_of(request_id: str, kind: Kind, params: Mapping[str, Any]) -> LLMRequest:

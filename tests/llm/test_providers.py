@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gleitzeit_nb.core.settings import PoolSettings
-from gleitzeit_nb.errors import NoInstanceError
+from gleitzeit_nb.core.strategy_names import LoadBalancingStrategy
+from gleitzeit_nb.errors import ConfigError, NoInstanceError
 from gleitzeit_nb.llm.discovery import discover
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from gleitzeit_nb.llm.providers import OllamaPoolProvider
+from gleitzeit_nb.llm.providers import OllamaPoolProvider, OllamaProvider
 from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import FakeOllama, Fault, Kind
 
@@ -39,6 +40,37 @@ async def test_a_provider_makes_its_pool_from_the_guides_dictionaries() -> None:
     assert result["message"] == {"role": "assistant", "content": "Hello! "}
     assert result["usage"]["completion_tokens"] == 1
     assert b.asked[0].body["options"] == {"temperature": 0.1}
+
+
+async def test_one_server_is_a_pool_of_one() -> None:
+    async with FakeOllama() as a, OllamaProvider(provider_id="ollama", ollama_url=a.url) as provider:
+        result = await provider.execute("llm/generate", {"model": "llama3.2", "prompt": "one"})
+        assert (result["response"], result["instance"]) == ("one ", "ollama")
+        assert repr(provider).startswith("<OllamaProvider 'ollama' on <OllamaPoolManager 1/1 healthy")
+
+
+async def test_a_strategy_may_be_a_member_of_the_enumeration_wherever_a_name_may_stand() -> None:
+    by_turns = LoadBalancingStrategy.ROUND_ROBIN
+    async with FakeOllama("a") as a:
+        instances = [{"id": "a", "url": a.url}]
+        async with OllamaPoolProvider(instances=instances, load_balancing={"strategy": by_turns}) as provider:
+            assert type(provider.pool.settings.balancing.strategy) is str
+            assert (await provider.execute("llm/chat", {"prompt": "x", "load_balancing_strategy": by_turns}))["instance"] == "a"
+            assert (await provider.pool.chat("", "x", strategy=by_turns)).route.strategy == "round_robin"
+            assert await provider.pool.get_instance(strategy=by_turns) == a.url
+    with pytest.raises(ConfigError, match="strategy"):
+        OllamaPoolManager([], {"strategy": "round_robbin"})
+
+
+async def test_an_instance_can_be_looked_at_now() -> None:
+    async with FakeOllama("a") as a, pool_of(a) as pool:
+        assert await pool.health_check("a")
+        await a.die()
+        assert not await pool.health_check("a")
+        await a.listen()
+        assert await pool.health_check("a")
+        with pytest.raises(NoInstanceError, match="no instance 'b'"):
+            await pool.health_check("b")
 
 
 async def test_the_other_methods_and_what_is_wrong() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ANSWERING = ("/api/chat", "/api/generate", "/api/embed")
 VERSION = "0.33.0"
+ACCEPT_TURNS = 6  # of the loop, from an accepted socket over `_serve` to its being closed: asyncio knows of it before we do
 
 
 class Kind(Enum):
@@ -105,6 +106,7 @@ class FakeOllama:
         self.connections = 0  # accepted so far
         self.port = 0
         self._server: asyncio.Server | None = None
+        self._alive = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -148,24 +150,33 @@ class FakeOllama:
 
     async def listen(self) -> None:
         """Listen; after `die`, at the same port again."""
+        self._alive = True
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def die(self) -> None:
         """As a killed process: the port refuses, and every connection is reset."""
+        self._alive = False
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in tuple(self._writers):
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
+        writers = tuple(self._writers)
+        for writer in writers:
             reset(writer)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)  # sockets close a turn after transports
         self.loaded.clear()
 
     # -- HTTP -----------------------------------------------------------------------------------------------------------------
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._alive:
+            reset(writer)
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -17,7 +17,7 @@ from typing import Any
 
 from gleitzeit_nb.core.candidates import Hope, Standing, Verdict
 from gleitzeit_nb.core.instances import Instance
-from gleitzeit_nb.core.leases import Lease, reserve
+from gleitzeit_nb.core.leases import Lease, try_reserve
 from gleitzeit_nb.core.needs import Needs
 from gleitzeit_nb.core.strategies import Pick, pick
 
@@ -142,8 +142,12 @@ class AdmissionQueue:
                 hopeless += self._stuck(needs, choice, now, wakes)
                 continue
             waiter = self._lines[needs][0]
+            lease = try_reserve(choice.instance, needs.model, now, rng, self.next_turn())
+            if lease is None:  # another kernel was faster: choose again, without that instance
+                heapq.heappush(heads, (waiter.key, needs))
+                continue
             self.leave(waiter)
-            granted.append(Grant(waiter, reserve(choice.instance, needs.model, now, self.next_turn()), choice.verdicts))
+            granted.append(Grant(waiter, lease, choice.verdicts))
             if needs in self._lines:
                 heapq.heappush(heads, (self._lines[needs][0].key, needs))
         return Assignment(tuple(granted), tuple(hopeless), min(wakes, default=None))
@@ -179,4 +183,6 @@ def _patience_ends(waiter: Waiter) -> float:
 def _changes_at(verdict: Verdict, needs: Needs) -> float | None:
     if verdict.standing is Standing.EJECTED:
         return verdict.instance.retry_at(needs.model)
+    if verdict.standing is Standing.ELSEWHERE:
+        return verdict.instance.elsewhere_until
     return verdict.instance.paused_until if verdict.standing is Standing.PAUSED else None

@@ -30,6 +30,7 @@ class Standing(Enum):
     FREE = (Hope.NOW, "could take it: {a}/{b} in flight")
     BUSY = (Hope.LATER, "busy {a}/{b}")
     BUSY_WITH_MODEL = (Hope.LATER, "busy with {a}")
+    ELSEWHERE = (Hope.LATER, "busy in another kernel")
     PAUSED = (Hope.LATER, "said that it is busy, asked again in {a:.1f} s")
     PROBING = (Hope.LATER, "half open, one probe is on its way")
     UNHEALTHY = (Hope.LATER, "unhealthy: {a}")
@@ -85,6 +86,8 @@ def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool =
         return Verdict(instance, Standing.BUSY, load.in_flight, slots)
     if not instance.is_free_for(needs.model):
         return Verdict(instance, Standing.BUSY_WITH_MODEL, display(needs.model))
+    if now < instance.elsewhere_until:
+        return Verdict(instance, Standing.ELSEWHERE)
     return Verdict(instance, Standing.FREE, load.in_flight, slots)
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 from gleitzeit_nb.core.breaker import Breaker, BreakerSettings
 from gleitzeit_nb.core.load import Load
 from gleitzeit_nb.core.models import LoadedModel, canonical
+from gleitzeit_nb.core.sharing import SlotShare
 
 WARM_FOR_S = 240.0  # how long an instance's word that a model is loaded is believed; Ollama itself keeps one for 5 minutes
 MODEL_BREAKERS = 64  # bounded: the names of models come from requests
@@ -87,6 +88,8 @@ class Instance:
     digests: dict[str, str] = field(default_factory=dict)  # canonical name -> digest, as `/api/tags` tells them
     loaded: dict[str, LoadedModel] = field(default_factory=dict)  # by canonical name
     paused_until: float = 0.0  # it said that it is busy
+    share: SlotShare | None = None  # None: nobody else is told of its slots
+    elsewhere_until: float = 0.0  # other pools have its slots; when to look again
     missed_probes: int = 0  # health probes in a row that ran out of time
     last_turn: int = 0  # when it was picked last, as a count of picks
     load: Load = field(default_factory=Load)
@@ -111,8 +114,10 @@ class Instance:
 
     @property
     def slots(self) -> int:
-        """The most requests at once: as configured, else one per loaded model, at least one."""
-        return self.settings.max_concurrent or max(1, len(self.loaded))
+        """The most requests at once: as configured, else one per loaded model, at least one; never more than other pools allow it."""
+        own = self.settings.max_concurrent or max(1, len(self.loaded))
+        shared = self.share.limit if self.share is not None else None
+        return own if shared is None else min(own, shared)
 
     def is_free_for(self, model: str) -> bool:
         """Is a slot free? Without a configured limit a model gets one request at a time: Ollama's own default."""

@@ -10,6 +10,7 @@ from gleitzeit_nb.core.breaker import Breaker, Move, Result
 from gleitzeit_nb.core.faults import TRAITS, Blame, Cause, Traits
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.models import LoadedModel
+from gleitzeit_nb.core.sharing import GiveBack, look_again_at
 
 
 class Outcome(Enum):
@@ -30,6 +31,7 @@ class Lease:
     cold: bool  # the model was not known to be loaded
     moves: list[Move] = field(default_factory=list)  # of the breakers, not yet announced
     ended: bool = False
+    _give_back: GiveBack | None = None  # of a slot that other pools know of
     _probe: bool = False
     _model_breaker: Breaker | None = None
     _model_probe: bool = False
@@ -50,6 +52,10 @@ class Lease:
         self.ended = True
         load = self.instance.load
         load.end(self.model)
+        if self._give_back is not None:
+            self._give_back()
+            share = self.instance.share
+            self.instance.elsewhere_until = now + (share.stand_back_s(now) if share is not None else 0.0)
         if outcome is Outcome.SUCCESS:
             load.succeeded(now - self.began_at, now)
         traits = TRAITS[cause] if cause is not None else None
@@ -88,6 +94,22 @@ def reserve(instance: Instance, model: str, now: float, turn: int = 0) -> Lease:
     instance.last_turn = turn
     if lease.cold:
         instance.load.loading.setdefault(model, now)
+    return lease
+
+
+def try_reserve(instance: Instance, model: str, now: float, rng: Random, turn: int = 0) -> Lease | None:
+    """As `reserve`. None: other pools have all of the shared slots, and the instance is passed over until it is looked at again."""
+    if instance.share is None:
+        return reserve(instance, model, now, turn)
+    give_back = instance.share.take(model, instance.slots, one_per_model=instance.settings.max_concurrent is None)
+    if give_back is not None and not instance.is_free_for(model):  # only now is it known that another pool allows fewer
+        give_back()
+        give_back = None
+    if give_back is None:
+        instance.elsewhere_until = look_again_at(now, rng)
+        return None
+    lease = reserve(instance, model, now, turn)
+    lease._give_back = give_back
     return lease
 
 

@@ -96,12 +96,13 @@ def advise(needs: Needs, instances: Collection[Instance], now: float, rng: Rando
     found = pick(needs, instances, now, rng)
     if found.instance is not None:
         return found
-    busy = [verdict.instance for verdict in found.verdicts if verdict.standing in (Standing.BUSY, Standing.BUSY_WITH_MODEL)]
+    busy = [verdict.instance for verdict in found.verdicts if verdict.standing in _OCCUPIED]
     return found._replace(instance=_choose(busy, needs, now, rng)) if busy else found
 
 
+_OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE})
 _HOPEFUL = frozenset(
-    {Standing.FREE, Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.PAUSED, Standing.PROBING},
+    {Standing.FREE, Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.PAUSED, Standing.PROBING},
 )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["chat", "generate", "embed"]
 Role = Literal["system", "user", "assistant", "tool"]
+MOST_ALTERNATIVES = 20  # Ollama's limit for top_logprobs
 Message = Mapping[str, Any]  # {"role", "content", "images"?, "tool_calls"?, …} as in Ollama's chat API
 
 
@@ -37,8 +38,11 @@ class RequestOptions(TypedDict, total=False):
     options: Mapping[str, Any] | None  # Ollama's model options
     keep_alive: str | float | None
     think: bool | str | None
-    tools: Sequence[Mapping[str, Any]] | None
-    images: Sequence[str] | None  # base64; added to the last user message
+    tools: Sequence[Any] | None  # schemas as in Ollama's API, or Python functions, which are described and never run
+    images: Any  # one or a list: paths, bytes, PIL images, figures, arrays, base64; added to the last user message
+    suffix: str | None  # of a generate request: what follows the gap that is to be filled
+    raw: bool  # of a generate request: without the model's template
+    logprobs: bool | int | None  # a number: with so many alternatives for each token
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class LLMRequest:
     keep_alive: str | float | None = None
     think: bool | str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
+    suffix: str | None = None
+    raw: bool = False
+    logprobs: int | None = None  # alternatives per token; None: no logprobs
     label: str = ""  # what the dashboard calls it, such as "[12] %%llm"
     images: tuple[str, ...] = ()  # of a generate request; those of a chat stand in its messages
 
@@ -89,6 +96,7 @@ def build_request(
     """
     given: dict[str, Any] = dict(keywords)
     _refuse_unknown(given)
+    _refuse_misplaced(kind, given)
     for synonym, name in (("instance_tags", "tags"), ("load_balancing_strategy", "strategy")):
         _fold(given, synonym, name)
     images = _texts(given.get("images"))
@@ -116,6 +124,9 @@ def build_request(
         keep_alive=given.get("keep_alive"),
         think=given.get("think"),
         tools=tuple(given.get("tools") or ()),
+        suffix=given.get("suffix"),
+        raw=bool(given.get("raw", False)),
+        logprobs=_alternatives(given.get("logprobs")),
         label=label,
         images=images if kind == "generate" else (),
     )
@@ -128,6 +139,22 @@ def _refuse_unknown(given: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise TypeError(f"unknown keyword {name!r} of a request; {hint}")
+
+
+def _refuse_misplaced(kind: Kind, given: Mapping[str, Any]) -> None:
+    for name in ("suffix", "raw"):
+        if given.get(name) and kind != "generate":
+            raise TypeError(f"{name!r} is for generate: a {kind} request has no such thing")
+
+
+def _alternatives(value: object) -> int | None:
+    """Ollama's `logprobs` and `top_logprobs` in one number. 0: only the token that was chosen."""
+    if value is None or value is False:
+        return None
+    count = 0 if value is True else value
+    if not isinstance(count, int) or not 0 <= count <= MOST_ALTERNATIVES:
+        raise ValueError(f"logprobs must be True or a number from 0 to {MOST_ALTERNATIVES}, not {value!r}")
+    return count
 
 
 def _fold(given: dict[str, Any], synonym: str, name: str) -> None:
@@ -231,6 +258,7 @@ class Reply:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     embeddings: tuple[tuple[float, ...], ...] = ()
     receipt: Receipt | None = field(default=None, repr=False)
+    logprobs: tuple[Mapping[str, Any], ...] = ()  # {"token", "logprob", "bytes"?, "top_logprobs"?} for each token
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.jupyter.gleitzeit_magic import COMMANDS
 from gleitzeit_nb.jupyter.llm_magic import SUBCOMMANDS, llm_parser
+from gleitzeit_nb.jupyter.llm_options import THINK_WORDS
 from gleitzeit_nb.jupyter.sandbox_magic import sandbox_parser
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def _values(front: Front, option: str) -> list[str] | None:
         return _known(front, lambda snapshot: sorted({tag for view in snapshot.instances for tag in view.tags}))
     if option == "--mode":
         return _known(front, lambda snapshot: [view.id for view in snapshot.modes if view.enabled])
-    if option in ("--in", "--format"):
+    if option == "--think":
+        return list(THINK_WORDS)
+    if option in ("--in", "--format", "--image"):
         return [name for name in front.shell.user_ns if not name.startswith("_")]
     return None
 

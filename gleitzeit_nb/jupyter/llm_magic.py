@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import json
 import secrets
@@ -12,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from gleitzeit_nb.core.requests import LLMRequest, Reply, RequestOptions, build_request
-from gleitzeit_nb.errors import GleitzeitError, StreamInterruptedError, UsageError
+from gleitzeit_nb.core.requests import Kind, LLMRequest, RequestOptions
+from gleitzeit_nb.errors import UsageError
+from gleitzeit_nb.jupyter.answering import answer_into, given_up
 from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, documented, identifier, joined, key_value, positive
 from gleitzeit_nb.jupyter.failures import fails_briefly
+from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
 from gleitzeit_nb.jupyter.template import expand
+from gleitzeit_nb.jupyter.thinking import show_thinking
 from gleitzeit_nb.jupyter.values import LLMReply
+from gleitzeit_nb.jupyter.vectors import embedded, texts_of
+from gleitzeit_nb.llm.asking import request_from
 
 if TYPE_CHECKING:
-    from gleitzeit_nb.jupyter.display import AnswerView
     from gleitzeit_nb.jupyter.front import Front
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
@@ -39,6 +42,7 @@ def llm_parser() -> MagicParser:
     add("--format", metavar="json|NAME", help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model")
     add("--deadline", type=positive, metavar="S", help="seconds for everything, waiting and retries included")
     add("-o", "--output", type=identifier, metavar="NAME", help="bind the reply to this variable")
+    add_api_options(parser)
     add("--raw", action="store_true", help="expand nothing: braces are sent as they are")
     add("--no-stream", action="store_true", help="show the answer once, when it is whole")
     add("-q", "--quiet", action="store_true", help="show nothing")
@@ -71,12 +75,24 @@ class LLMMagics(Magics):
             return None
         if not cell.strip():
             raise UsageError("%%llm: the cell holds no prompt.\nWrite it below the first line.")
-        request = self._request(args, cell.strip() if raw else self._expand(cell.strip()))
+        kind = kind_of(args)
+        expanded = str if raw else self._expand
+        if kind == "embed":
+            return self._given(embedded(self.front, self._request(args, "embed", inputs=texts_of(cell, self.front, expanded))), args)
+        request = self._request(args, kind, expanded(cell.strip()))
         from gleitzeit_nb.jupyter.display import answer_view
 
         stream = self.front.streams and not args.no_stream
         view = answer_view(self.front, stream=stream, quiet=args.quiet, as_json=args.format is not None)
-        reply = LLMReply(self._answer(request, view))
+        with given_up(view):
+            reply = LLMReply(answer_into(view, self.front, request))
+        view.finish(metadata=reply.metadata())
+        if not args.quiet:
+            show_thinking(self.front, reply.thinking)
+        return self._given(reply, args)
+
+    def _given(self, reply: LLMReply, args: argparse.Namespace) -> LLMReply | None:
+        """The cell's value, bound where that was asked for."""
         if args.output:
             self.front.shell.user_ns[args.output] = reply
         return None if args.quiet else reply
@@ -112,9 +128,8 @@ class LLMMagics(Magics):
     def _expand_word(self, word: str) -> str:
         return word if word.startswith('{"') else self._expand(word)  # a schema written out is no expression
 
-    def _request(self, args: argparse.Namespace, prompt: str) -> LLMRequest:
+    def _request(self, args: argparse.Namespace, kind: Kind, prompt: str = "", inputs: tuple[str, ...] = ()) -> LLMRequest:
         settings = self.front.settings
-        messages = [{"role": "system", "content": args.system}] if args.system else []
         options: RequestOptions = {
             "tags": joined(args.tags),
             "strategy": settings.strategy or None,
@@ -124,10 +139,15 @@ class LLMMagics(Magics):
             "format": None if args.format is None else self._format(args.format),
             "deadline": args.deadline,
         }
+        if kind != "embed":
+            options |= api_keywords(args, self.front)
         label = f"[{self.front.cell_number}] %%llm"
         name = f"cell-{secrets.token_hex(6)}"
         model = args.model or settings.model
-        return build_request(name, "chat", model, messages=[*messages, {"role": "user", "content": prompt}], label=label, **options)
+        if kind == "chat":
+            system = [{"role": "system", "content": args.system}] if args.system else []
+            return request_from(name, kind, model, messages=[*system, {"role": "user", "content": prompt}], label=label, **options)
+        return request_from(name, kind, model, prompt=prompt or None, system=args.system, inputs=inputs, label=label, **options)
 
     def _format(self, text: str) -> str | Mapping[str, Any]:
         """`json`, a JSON Schema written out, or the name of a variable that holds one or a pydantic model."""
@@ -148,29 +168,3 @@ class LLMMagics(Magics):
         if not isinstance(value, Mapping):
             raise UsageError(f"--format: {text[:60]} is no JSON Schema but a {type(value).__name__}.\n{_FORMATS}")
         return value
-
-    # -- the answer ---------------------------------------------------------------------------------------------------------
-
-    def _answer(self, request: LLMRequest, view: AnswerView) -> Reply:
-        runtime, pool = self.front.runtime, self.front.engine.pool
-        reply: Reply | None = None
-        thought = 0
-        try:
-            with contextlib.closing(runtime.iterate(pool.stream_request(request))) as batches:
-                for batch in batches:
-                    text = "".join(chunk.text for chunk in batch)
-                    thought += sum(len(chunk.thinking) for chunk in batch)
-                    reply = next((chunk.reply for chunk in batch if chunk.reply is not None), reply)
-                    view.add(text)
-                    if not text:
-                        view.status(f"thinking, {thought} characters" if thought else pool.describe(request.id))
-        except KeyboardInterrupt:
-            view.give_up("interrupted")
-            raise
-        except GleitzeitError as error:
-            view.give_up("the answer was cut here" if isinstance(error, StreamInterruptedError) else "failed")
-            raise
-        if reply is None:
-            raise RuntimeError("the pool ended a request without a reply and without an error")
-        view.finish(metadata=LLMReply(reply).metadata())
-        return reply

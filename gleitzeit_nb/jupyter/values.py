@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from gleitzeit_nb.core.execution import ExecutionResult
@@ -59,6 +60,21 @@ class LLMReply(_OneLine):
     def tokens(self) -> int | None:
         """How many were generated; None when the server did not say."""
         return self.reply.usage.completion_tokens
+
+    @property
+    def thinking(self) -> str:
+        """What the model thought before it answered; untrusted as its text."""
+        return self.reply.thinking
+
+    @property
+    def tool_calls(self) -> tuple[Mapping[str, Any], ...]:
+        """The calls that the model wants made."""
+        return self.reply.tool_calls
+
+    @property
+    def logprobs(self) -> tuple[Mapping[str, Any], ...]:
+        """{"token", "logprob", "top_logprobs"?} for each token, where they were asked for."""
+        return self.reply.logprobs
 
     def json(self) -> Any:
         """The text as JSON. ValueError where it is none; the message shows where."""

@@ -24,6 +24,9 @@ def body_of(request: LLMRequest, model: str) -> dict[str, Any]:
         body.update(_chat_part(request) if request.kind == "chat" else _generate_part(request))
         optional = {"format": request.format, "think": request.think}
         body.update({name: value for name, value in optional.items() if value is not None})
+        if request.logprobs is not None:
+            body["logprobs"] = True
+            body.update({"top_logprobs": request.logprobs} if request.logprobs else {})
     if request.options:
         body["options"] = dict(request.options)
     if request.keep_alive is not None:
@@ -42,6 +45,10 @@ def _generate_part(request: LLMRequest) -> dict[str, Any]:
     part: dict[str, Any] = {"prompt": request.prompt or ""}
     if request.system is not None:
         part["system"] = request.system
+    if request.suffix is not None:
+        part["suffix"] = request.suffix
+    if request.raw:
+        part["raw"] = True
     if request.images:
         part["images"] = list(request.images)
     return part
@@ -58,6 +65,7 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
     tool_calls: list[Mapping[str, Any]] = field(default_factory=list)
     embeddings: tuple[tuple[float, ...], ...] = ()
+    logprobs: list[Mapping[str, Any]] = field(default_factory=list)
     _texts: list[str] = field(default_factory=list)
     _thoughts: list[str] = field(default_factory=list)
 
@@ -77,9 +85,8 @@ class Answer:
         message = line.get("message")
         part = message if isinstance(message, Mapping) else line
         text, thought = _text(part.get("content", part.get("response"))), _text(part.get("thinking"))
-        calls = part.get("tool_calls")
-        if isinstance(calls, list):
-            self.tool_calls += [call for call in calls if isinstance(call, Mapping)]
+        self.tool_calls += _mappings(part.get("tool_calls"))
+        self.logprobs += _mappings(line.get("logprobs"))
         if line.get("done") is True:
             self._finish(line)
         if not text and not thought:
@@ -125,6 +132,10 @@ def usage_of(line: Mapping[str, Any]) -> Usage:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
 def _count(value: object) -> int | None:

@@ -348,6 +348,7 @@ class Journey:
             tool_calls=tuple(answer.tool_calls),
             embeddings=answer.embeddings,
             receipt=self.parts.receipts.answered(self),
+            logprobs=tuple(answer.logprobs),
         )
 
     def describe(self) -> str:

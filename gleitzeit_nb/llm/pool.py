@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from gleitzeit_nb.core.strategies import strategy_named
 from gleitzeit_nb.errors import EngineClosedError, WrongLoopError
 from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.llm import advice, views
+from gleitzeit_nb.llm.asking import request_from
 from gleitzeit_nb.llm.dispatch import Dispatcher
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.health import PROBE_TIMEOUT_S, HealthMonitor
@@ -152,20 +153,24 @@ class OllamaPoolManager:
 
     # -- asking ---------------------------------------------------------------------------------------------------------------
 
-    async def chat(self, model: str, messages: str | Sequence[Message], **request: Unpack[RequestOptions]) -> Reply:
-        """The whole answer. `messages`: a dialogue as in Ollama's API, or one text of the user."""
-        return await self._whole(build_request(self._new_id(), "chat", model, messages=messages, **request))
+    def chat(self, model: str, messages: str | Sequence[Message], **request: Unpack[RequestOptions]) -> Coroutine[Any, Any, Reply]:
+        """The whole answer, to be awaited. `messages`: a dialogue as in Ollama's API, or one text of the user.
+
+        Pictures and functions are read on the calling thread, at once.
+        """
+        return self._whole(request_from(self._new_id(), "chat", model, messages=messages, **request))
 
     def stream(self, model: str, messages: str | Sequence[Message], **request: Unpack[RequestOptions]) -> AsyncGenerator[Chunk, None]:
         """The answer as it comes; the last chunk carries the whole as `.reply`. StreamInterruptedError when it is cut."""
-        return self.stream_request(build_request(self._new_id(), "chat", model, messages=messages, **request))
+        return self.stream_request(request_from(self._new_id(), "chat", model, messages=messages, **request))
 
-    async def generate(self, model: str, prompt: str, system: str | None = None, **request: Unpack[RequestOptions]) -> Reply:
-        return await self._whole(build_request(self._new_id(), "generate", model, prompt=prompt, system=system, **request))
+    def generate(self, model: str, prompt: str, system: str | None = None, **request: Unpack[RequestOptions]) -> Coroutine[Any, Any, Reply]:
+        """As `chat`, of one text. `suffix`: fill the gap before it; `raw`: without the model's template."""
+        return self._whole(request_from(self._new_id(), "generate", model, prompt=prompt, system=system, **request))
 
     async def embed(self, model: str, inputs: str | Sequence[str], **request: Unpack[RequestOptions]) -> list[list[float]]:
         """One vector per input."""
-        reply = await self._whole(build_request(self._new_id(), "embed", model, inputs=inputs, **request))
+        reply = await self._whole(request_from(self._new_id(), "embed", model, inputs=inputs, **request))
         return [list(vector) for vector in reply.embeddings]
 
     async def complete_request(self, request: LLMRequest) -> Reply:

@@ -23,6 +23,8 @@ from gleitzeit_nb.llm.pool import OllamaPoolManager
 from tests.llm.conftest import pool_of, settings_for, until
 from tests.support.fake_ollama import FakeOllama
 
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # a picture of one pixel
+
 
 async def test_chat_returns_the_whole_answer_and_who_gave_it() -> None:
     async with FakeOllama("a") as server, pool_of(server) as pool:
@@ -46,13 +48,13 @@ async def test_a_stream_yields_pieces_and_then_the_reply() -> None:
 
 async def test_what_is_asked_reaches_the_wire_and_nothing_else() -> None:
     async with FakeOllama() as server, pool_of(server) as pool:
-        await pool.chat("llama3.2", "hi", options={"seed": 1}, format="json", keep_alive="5m", think=False, images=["aGk="], tags=())
+        await pool.chat("llama3.2", "hi", options={"seed": 1}, format="json", keep_alive="5m", think=False, images=[DOT], tags=())
         await pool.generate("llama3.2", "hi", system="be brief")
     chat, generate = (request.body for request in server.asked)
     assert chat == {
         "model": "llama3.2",
         "stream": True,
-        "messages": [{"role": "user", "content": "hi", "images": ["aGk="]}],
+        "messages": [{"role": "user", "content": "hi", "images": [DOT]}],
         "format": "json",
         "think": False,
         "options": {"seed": 1},

@@ -63,7 +63,8 @@ BUSY = status(503, "server busy, please try again.  maximum pending requests exc
 BROKEN = status(500, "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error")
 
 
-Tokens = Callable[[Mapping[str, Any]], Iterable[str]]
+Token = str | Mapping[str, Any]  # a mapping: parts of a message, such as {"thinking": …} or {"tool_calls": […]}
+Tokens = Callable[[Mapping[str, Any]], Iterable[Token]]
 
 
 def echo(body: Mapping[str, Any]) -> list[str]:
@@ -282,7 +283,7 @@ class FakeOllama:
             await self._embed(request, connection)
             return
         if request.body.get("stream") is False:
-            text = "".join(self.tokens(request.body))
+            text = "".join(token for token in self.tokens(request.body) if isinstance(token, str))
             await connection.send_json(200, self._line(request.path, name, text, done=True) | {"done_reason": "stop"})
             return
         await connection.start(200, "application/x-ndjson")
@@ -298,7 +299,7 @@ class FakeOllama:
             if fault is not None and fault.after == count and await self._fail_inside(fault, connection):
                 return
             await connection.pause(self.token_s)
-            await connection.line(self._line(request.path, name, token, done=False))
+            await connection.line(self._line(request.path, name, token, done=False) | self._logprobs(request.body, token))
         if fault is not None and fault.after >= len(tokens) and await self._fail_inside(fault, connection):
             return
         end = {"done_reason": "stop", "total_duration": 5_000_000, "load_duration": 1_000_000, "prompt_eval_count": 7}
@@ -325,8 +326,15 @@ class FakeOllama:
             return False
         return True
 
-    def _line(self, path: str, name: str, token: str, *, done: bool) -> dict[str, Any]:
-        said = {"message": {"role": "assistant", "content": token}} if path == "/api/chat" else {"response": token}
+    def _logprobs(self, body: Mapping[str, Any], token: Token) -> dict[str, Any]:
+        if not body.get("logprobs"):
+            return {}
+        others = [{"token": f"other {number}", "logprob": -2.0} for number in range(body.get("top_logprobs", 0))]
+        return {"logprobs": [{"token": token, "logprob": -0.5, **({"top_logprobs": others} if others else {})}]}
+
+    def _line(self, path: str, name: str, token: Token, *, done: bool) -> dict[str, Any]:
+        parts = {"content": token} if isinstance(token, str) else {"content": "", **token}
+        said = {"message": {"role": "assistant", **parts}} if path == "/api/chat" else {"response": parts.pop("content"), **parts}
         return {"model": name, "created_at": "2026-01-05T10:00:00.000000001Z", **said, "done": done}
 
     async def _embed(self, request: Request, connection: Connection) -> None:

@@ -61,6 +61,10 @@ class FakePool:
             self.ended.append("cancelled")
             raise
 
+    async def complete_request(self, request: LLMRequest) -> Reply:
+        replies = [chunk.reply async for chunk in self.stream_request(request) if chunk.reply is not None]
+        return replies[-1]
+
     def describe(self, request_id: str) -> str:
         return self.waits
 

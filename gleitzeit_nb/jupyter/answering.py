@@ -1,0 +1,45 @@
+"""One answer of the pool, on its way into a view. Blocks the cell's thread; an interrupt cancels the request."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gleitzeit_nb.core.requests import LLMRequest, Reply
+from gleitzeit_nb.errors import GleitzeitError, StreamInterruptedError
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.jupyter.display import AnswerView
+    from gleitzeit_nb.jupyter.front import Front
+
+
+@contextlib.contextmanager
+def given_up(view: AnswerView) -> Iterator[None]:
+    """Whatever ends the cell early leaves in the view what had come, and why there is no more."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        view.give_up("interrupted")
+        raise
+    except GleitzeitError as error:
+        view.give_up("the answer was cut here" if isinstance(error, StreamInterruptedError) else "failed")
+        raise
+
+
+def answer_into(view: AnswerView, front: Front, request: LLMRequest) -> Reply:
+    """Ask, and show the text while it arrives."""
+    runtime, pool = front.runtime, front.engine.pool
+    reply: Reply | None = None
+    thought = 0
+    with contextlib.closing(runtime.iterate(pool.stream_request(request))) as batches:
+        for batch in batches:
+            text = "".join(chunk.text for chunk in batch)
+            thought += sum(len(chunk.thinking) for chunk in batch)
+            reply = next((chunk.reply for chunk in batch if chunk.reply is not None), reply)
+            view.add(text)
+            if not text:
+                view.status(f"thinking, {thought} characters" if thought else pool.describe(request.id))
+    if reply is None:
+        raise RuntimeError("the pool ended a request without a reply and without an error")
+    return reply

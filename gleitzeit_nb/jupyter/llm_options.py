@@ -1,0 +1,77 @@
+"""The options of `%%llm` that say what is asked for: which of Ollama's calls, pictures, thinking, logprobs; and their meaning."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from gleitzeit_nb.core.requests import MOST_ALTERNATIVES, Kind, RequestOptions
+from gleitzeit_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.jupyter.arguments import MagicParser
+    from gleitzeit_nb.jupyter.front import Front
+
+THINK_WORDS = ("low", "medium", "high", "max", "off")
+_NOT_FOR = {
+    "embed": ("system", "image", "think", "logprobs", "format", "generate", "suffix", "no_template"),
+    "chat": ("suffix", "no_template"),
+    "generate": (),
+}
+
+
+def add_api_options(parser: MagicParser) -> None:
+    add = parser.add_argument
+    add("--image", action="append", metavar="X", help="show the model a picture: a file's path, or a variable; may be repeated")
+    add("--think", nargs="?", const="on", metavar="LEVEL", help=f"let it think first: {', '.join(THINK_WORDS)}; shown collapsed")
+    add("--logprobs", nargs="?", const=0, type=_alternatives, metavar="N", help="each token's log probability, with N alternatives")
+    add("--generate", action="store_true", help="complete the cell's text instead of answering it as a chat")
+    add("--suffix", metavar="TEXT", help="with --generate: fill the gap between the cell's text and this one")
+    add("--no-template", action="store_true", help="with --generate: without the model's template")
+    add("--embed", action="store_true", help="a vector for each line, or for each text of the list variable that the cell names")
+
+
+def _alternatives(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_ALTERNATIVES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {MOST_ALTERNATIVES}")
+    return int(text)
+
+
+def kind_of(args: argparse.Namespace) -> Kind:
+    """Which of Ollama's calls. Raises UsageError for options that do not go with it."""
+    kind: Kind = "embed" if args.embed else "generate" if args.generate else "chat"
+    for name in _NOT_FOR[kind]:
+        if getattr(args, name) not in (None, False):
+            option = f"--{name.replace('_', '-')}"
+            advice = "Add --generate." if kind == "chat" else f"Leave out {option}, or --{kind}."
+            raise UsageError(f"%%llm: {option} means nothing to {'a chat' if kind == 'chat' else '--embed'}.\n{advice}")
+    return kind
+
+
+def api_keywords(args: argparse.Namespace, front: Front) -> RequestOptions:
+    """The keywords of a request that these options stand for. Raises UsageError."""
+    keywords: RequestOptions = {"think": _think(args.think), "logprobs": args.logprobs}
+    if args.image:
+        keywords["images"] = [_image(word, front) for word in args.image]
+    if args.generate:
+        keywords |= {"suffix": args.suffix, "raw": args.no_template}
+    return keywords
+
+
+def _think(word: str | None) -> bool | str | None:
+    if word in (None, "on", "off"):
+        return None if word is None else word == "on"
+    if word not in THINK_WORDS:
+        raise UsageError(f"--think takes {', '.join(THINK_WORDS)}, or nothing, and {word[:40]!r} was given.\nAll options: %%llm --help")
+    return word
+
+
+def _image(word: str, front: Front) -> str:
+    """A variable's picture, or a file's: read here, so that what is wrong names the option."""
+    from gleitzeit_nb.llm.images import picture
+
+    value: Any = front.shell.user_ns.get(word, word) if word.isidentifier() else word
+    try:
+        return picture(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--image {word[:60]}: {error}.") from error

@@ -1,0 +1,49 @@
+"""Requests made of what Python code holds: pictures become base64 here, before anything crosses to the pool's loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gleitzeit_nb.core.requests import Kind, LLMRequest, Message, RequestOptions, build_request
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+def request_from(
+    id: str,  # noqa: A002 - the request's own word
+    kind: Kind,
+    model: str,
+    *,
+    messages: str | Sequence[Message] = (),
+    prompt: str | None = None,
+    system: str | None = None,
+    inputs: str | Sequence[str] = (),
+    label: str = "",
+    **keywords: Unpack[RequestOptions],
+) -> LLMRequest:
+    """`build_request` for callers who hand over objects. Raises ValueError or TypeError for what cannot be sent."""
+    if keywords.get("images") is not None:
+        from gleitzeit_nb.llm.images import encoded
+
+        keywords["images"] = encoded(keywords["images"])
+    return build_request(
+        id, kind, model, messages=_dialogue(messages), prompt=prompt, system=system, inputs=inputs, label=label, **keywords
+    )
+
+
+def _dialogue(messages: str | Sequence[Message]) -> str | Sequence[Message]:
+    """Messages may carry pictures of their own; texts among them are base64, never paths: a dialogue may be a stranger's."""
+    if isinstance(messages, str) or not any(map(_has_images, messages)):
+        return messages
+    from gleitzeit_nb.llm.images import picture
+
+    def plain(image: Any) -> str:
+        return image if isinstance(image, str) else picture(image)
+
+    return [{**each, "images": [plain(image) for image in each["images"]]} if _has_images(each) else each for each in messages]
+
+
+def _has_images(message: object) -> bool:
+    return isinstance(message, Mapping) and bool(message.get("images"))

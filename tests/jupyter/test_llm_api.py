@@ -1,0 +1,173 @@
+"""The whole of Ollama's API from cells: pictures, thinking, logprobs, completions, vectors."""
+
+from __future__ import annotations
+
+import base64
+import html
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gleitzeit_nb.errors import UsageError
+from gleitzeit_nb.jupyter.vectors import LLMVectors
+from gleitzeit_nb.llm.images import png_of
+from tests.support.hostile import Hostile, answers
+from tests.support.shell import Cell, Shell, reply_of
+
+
+def last(shell: Shell) -> Any:
+    return shell.engine.pool.requests[-1]
+
+
+def refused(shell: Shell, source: str) -> str:
+    """The message of a cell that asks nobody."""
+    cell = shell.run(source)
+    assert isinstance(cell.error, UsageError)
+    assert shell.engine.pool.requests == []
+    assert len(cell.error_lines) <= 6
+    return str(cell.error)
+
+
+def details(cell: Cell) -> list[dict[str, Any]]:
+    return [each["data"] for each in cell.displays if "<details" in each["data"].get("text/html", "")]
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_a_variable_or_a_file(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "dot.png"
+    shell.run("import numpy as np\ndots = np.zeros((2, 3), np.uint8)\nzeros = np.zeros((2, 3, 3))")
+    file.write_bytes(png_of(shell.ip.user_ns["dots"]))
+    shell.run(f"%%llm --image dots --image zeros --image {file}\nWhat is this?")
+    sent = [base64.b64decode(image) for image in last(shell).messages[-1]["images"]]
+    assert [image[:8] for image in sent] == [b"\x89PNG\r\n\x1a\n"] * 3
+    assert sent[0] == file.read_bytes() == sent[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("https://e.x/a.png", "nothing is fetched"), ("cat.png", "no file"), ("numbers", "list is not a picture"), ("nope", "no file 'nope'")],
+)
+def test_what_is_no_picture_asks_nobody(shell: Shell, name: str, said: str) -> None:
+    shell.run("numbers = [1, 2]")
+    message = refused(shell, f"%%llm --image {name}\nWhat is this?")
+    assert message.startswith(f"--image {name}: ")
+    assert said in message
+
+
+# -- thinking ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("words", "think"), [("--think", True), ("--think high", "high"), ("--think off", False), ("", None)])
+def test_thinking_is_asked_for_by_level(shell: Shell, words: str, think: Any) -> None:
+    shell.run(f"%%llm {words} -o answer\nhi")
+    assert last(shell).think == think
+
+
+def test_an_unknown_level_is_refused(shell: Shell) -> None:
+    assert "low, medium, high, max, off" in refused(shell, "%%llm --think hard\nhi")
+
+
+def test_thoughts_are_shown_collapsed_below_the_answer(shell: Shell) -> None:
+    shell.engine.pool.reply = lambda text: replace(reply_of(text), thinking="first\nthen <b>\x1b[31m")
+    cell = shell.run("%%llm --think\nhi")
+    (shown,) = details(cell)
+    assert "<summary>thinking, 19 characters</summary>" in shown["text/html"]
+    assert "first\nthen &lt;b&gt;␛[31m</pre>" in shown["text/html"]
+    assert shown["text/plain"] == "(thinking, 19 characters: first then <b>␛[31m)"
+    assert cell.value.thinking == "first\nthen <b>\x1b[31m"
+    assert cell.displays[-1]["data"] == shown
+    assert details(shell.run("%%llm -q --think\nhi")) == []
+
+
+@pytest.mark.parametrize("case", answers("http://trap.invalid"), ids=lambda case: case.name)
+def test_hostile_thoughts_are_only_text(shell: Shell, case: Hostile) -> None:
+    shell.engine.pool.reply = lambda text: replace(reply_of(text), thinking=case.text)
+    (shown,) = details(shell.run("%%llm\nhi"))
+    inner = shown["text/html"].partition("<pre")[2].partition(">")[2].removesuffix("</pre></details>")
+    assert "<" not in inner
+    assert ">" not in inner
+    assert "\x1b" not in inner
+    assert html.unescape(inner).startswith(f"first-{case.name}")
+    assert inner.endswith(f"last-{case.name}")
+
+
+def test_a_terminal_gets_thoughts_as_one_line(terminal: Shell) -> None:
+    terminal.engine.pool.reply = lambda text: replace(reply_of(text), thinking="one\ntwo")
+    assert "(thinking, 7 characters: one two)" in terminal.run("%%llm\nhi").stdout
+
+
+# -- logprobs, completions --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("words", "count"), [("--logprobs", 0), ("--logprobs 3", 3), ("", None)])
+def test_logprobs_are_asked_for_and_handed_over(shell: Shell, words: str, count: int | None) -> None:
+    shell.engine.pool.reply = lambda text: replace(reply_of(text), logprobs=({"token": "a", "logprob": -0.1},))
+    cell = shell.run(f"%%llm {words}\nhi")
+    assert last(shell).logprobs == count
+    assert cell.value.logprobs[0]["logprob"] == -0.1
+
+
+def test_a_text_is_completed(shell: Shell) -> None:
+    shell.run("%%llm --generate --suffix ' + 1' --no-template --system 'Be brief.'\nx = 1")
+    asked = last(shell)
+    assert (asked.kind, asked.prompt, asked.suffix, asked.raw, asked.system) == ("generate", "x = 1", " + 1", True, "Be brief.")
+    assert asked.messages == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--suffix x", "--suffix means nothing to a chat"),
+        ("--no-template", "Add --generate"),
+        ("--embed --think", "--think means nothing to --embed"),
+        ("--embed --generate", "--generate means nothing"),
+        ("--logprobs 21", "from 0 to 20"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(shell: Shell, line: str, said: str) -> None:
+    assert said in refused(shell, f"%%llm {line}\nhi")
+
+
+# -- vectors ----------------------------------------------------------------------------------------------------------------------
+
+
+def embedding(shell: Shell, *vectors: tuple[float, ...]) -> None:
+    shell.engine.pool.reply = lambda text: replace(reply_of(""), embeddings=vectors)
+
+
+def test_each_line_becomes_a_vector(shell: Shell) -> None:
+    embedding(shell, (0.25, -0.5), (1.0, 0.0))
+    shell.run("word = 'two'")
+    cell = shell.run("%%llm --embed -o found\none\n\n  {word}  \n")
+    assert (last(shell).kind, last(shell).inputs) == ("embed", ("one", "two"))
+    assert isinstance(cell.value, LLMVectors)
+    assert cell.value is shell.ip.user_ns["found"]
+    assert cell.value.vectors == [[0.25, -0.5], [1.0, 0.0]]
+    assert cell.value.array.tolist() == [[0.25, -0.5], [1.0, 0.0]]
+    assert [len(cell.value), list(cell.value)] == [2, cell.value.vectors]
+    lines = cell.shown_value["text/plain"].split("\n")
+    assert lines[1].split() == ["1", "one", "0.250,", "-0.500"]
+    assert lines[-1].endswith("· 2 × 2")
+
+
+def test_a_list_is_named(shell: Shell) -> None:
+    embedding(shell, (1.0,), (1.0,))
+    shell.run("texts = ['a\\nb', 'c']; numbers = [1]; word = 'a text'")
+    shell.run("%%llm --embed\ntexts")
+    assert last(shell).inputs == ("a\nb", "c")
+    shell.run("%%llm --embed\nword")
+    assert last(shell).inputs == ("word",)
+    assert "no list of texts" in str(shell.run("%%llm --embed\nnumbers").error)
+
+
+def test_a_long_table_is_short_and_only_text(shell: Shell) -> None:
+    embedding(shell, *[(0.5,) * 6] * 20)
+    shell.run("texts = ['<script>alert(1)</script>' + 'x' * 100] * 20")
+    cell = shell.run("%%llm --embed\ntexts")
+    assert "… and 12 more" in cell.shown_value["text/plain"]
+    assert "<script" not in cell.shown_value["text/html"]
+    assert all(len(line) < 160 for line in cell.shown_value["text/plain"].split("\n"))

@@ -22,7 +22,7 @@ from gleitzeit_nb.core.needs import Needs
 from gleitzeit_nb.core.strategies import Pick, pick
 
 STEP_S = 10.0  # one step of priority is worth this much waiting: ageing, without ever re-sorting the queue
-PATIENCE_S = 1.0  # how long a request waits while every instance that could answer is ejected
+PATIENCE_S = 0.9  # how long a request waits while every instance that could answer is ejected
 
 Key = tuple[float, int]
 
@@ -142,7 +142,8 @@ class AdmissionQueue:
                 hopeless += self._stuck(needs, choice, now, wakes)
                 continue
             waiter = self._lines[needs][0]
-            lease = try_reserve(choice.instance, needs.model, now, rng, self.next_turn())
+            panic = not choice.instance.admits(needs.model, now)  # and yet it was picked
+            lease = try_reserve(choice.instance, needs.model, now, rng, self.next_turn(), panic=panic)
             if lease is None:  # another kernel was faster: choose again, without that instance
                 heapq.heappush(heads, (waiter.key, needs))
                 continue
@@ -155,7 +156,7 @@ class AdmissionQueue:
     def _stuck(self, needs: Needs, choice: Pick, now: float, wakes: list[float]) -> list[Hopeless]:
         """Nobody can take the head of this line now. Who in it waits in vain, and when should time look again?"""
         hopes = {verdict.standing.hope for verdict in choice.verdicts}
-        wakes += [at for at in (_changes_at(verdict, needs) for verdict in choice.verdicts) if at is not None]
+        wakes += [at for at in (_changes_at(verdict, needs, now) for verdict in choice.verdicts) if at is not None]
         line = self._lines[needs]
         if Hope.LATER in hopes or Hope.NOW in hopes:
             for waiter in line:
@@ -180,9 +181,11 @@ def _patience_ends(waiter: Waiter) -> float:
     return (waiter.stranded_at or 0.0) + PATIENCE_S
 
 
-def _changes_at(verdict: Verdict, needs: Needs) -> float | None:
+def _changes_at(verdict: Verdict, needs: Needs, now: float) -> float | None:
     if verdict.standing is Standing.EJECTED:
         return verdict.instance.retry_at(needs.model)
     if verdict.standing is Standing.ELSEWHERE:
         return verdict.instance.elsewhere_until
+    if verdict.standing is Standing.SLOW_START:
+        return verdict.instance.eases_at(needs.model, now)
     return verdict.instance.paused_until if verdict.standing is Standing.PAUSED else None

@@ -8,16 +8,27 @@
              └───────────────────────────────────────────────────────────┘
                                         pass
 
-trip: enough faults in a row, or one refused connection.  due: the ejection is over (or the instance was reached again).
-fail: the probe failed; the next ejection is longer.  pass: enough probes succeeded.
+trip: enough faults in a row, half of the recent requests, or one refused connection.
+due: the ejection is over; or the instance was reached again; or most instances are ejected and this one is tried all the same.
+fail: the probe failed; the next ejection is longer.
+pass: enough probes succeeded. What has just been closed starts slowly: one request at a time, then two, then four …
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
+
+from gleitzeit_nb.core.backoff import growing_s
+
+WINDOW = 10  # requests that the share of faults looks back on
+ENOUGH = 5  # of them, to speak of a share
+WORST_SHARE = 0.5
+SLOW_START_STEP_S = 1.0  # time doubles what a closed breaker lets through at once, and so does every success
+SLOW_START_STEPS = 6  # after 1, 2, 4, 8, 16, 32 at once it is over
 
 
 @dataclass(frozen=True)
@@ -85,16 +96,22 @@ class Breaker:
     retry_at: float | None = field(default=None, init=False)
     reason: str = field(default="", init=False)  # why it opened last
     unreachable: bool = field(default=False, init=False)  # it opened because nobody listened, not because work failed
+    closed_at: float | None = field(default=None, init=False)  # since when it starts slowly; None: it has never been open
     _faults: int = field(default=0, init=False)  # in a row, while closed
+    _recent: deque[bool] = field(default_factory=deque, init=False)  # True: a fault; while closed
+    _eased: int = field(default=0, init=False)  # successes since it was closed
     _passed: int = field(default=0, init=False)  # probes, while half open
     _ejections: int = field(default=0, init=False)  # since it was last closed
     _probing: bool = field(default=False, init=False)
+    _panicked: bool = field(default=False, init=False)  # the last ejection was cut short by the panic rule
 
     def admits(self, now: float) -> bool:
         """May one more request begin? Changes nothing."""
+        if self.state is BreakerState.CLOSED:
+            return True
         if self.state is BreakerState.OPEN:
             return self.due(now)
-        return self.state is BreakerState.CLOSED or not self._probing
+        return not self._probing
 
     def due(self, now: float) -> bool:
         return self.retry_at is not None and now >= self.retry_at
@@ -103,15 +120,37 @@ class Breaker:
     def probing(self) -> bool:
         return self._probing
 
+    @property
+    def may_panic(self) -> bool:
+        """May the ejection be cut short? Not twice in a row: what failed then waits for its time."""
+        return self.state is BreakerState.OPEN and not self._panicked
+
     def retry_in(self, now: float) -> float | None:
         """Seconds until an open breaker lets a probe through; None when it is not open."""
         return None if self.retry_at is None else max(0.0, self.retry_at - now)
 
-    def begin(self, now: float) -> tuple[bool, Move | None]:
-        """A request starts, which `admits` allowed. (whether it is the probe, the move that it caused)."""
-        if not self.admits(now):
+    def cap(self, now: float) -> int | None:
+        """The most requests at once while it starts slowly; None: no limit of the breaker's."""
+        if self.closed_at is None:
+            return None
+        steps = self._eased + int((now - self.closed_at) / SLOW_START_STEP_S)
+        return None if steps >= SLOW_START_STEPS else 2 ** max(0, steps)
+
+    def eases_at(self, now: float) -> float | None:
+        """When time alone raises the cap; None: there is none."""
+        if self.closed_at is None or self.cap(now) is None:
+            return None
+        return self.closed_at + SLOW_START_STEP_S * (int((now - self.closed_at) / SLOW_START_STEP_S) + 1)
+
+    def begin(self, now: float, *, panic: bool = False) -> tuple[bool, Move | None]:
+        """A request starts, which `admits` allowed (or `may_panic`). (whether it is the probe, the move that it caused)."""
+        early = self.state is BreakerState.OPEN and not self.due(now)
+        if not self.admits(now) and not (early and panic and self.may_panic):
             raise RuntimeError(f"a request began although the breaker does not admit it: {self!r}")
-        move = self._step(Step.DUE, "the ejection is over") if self.state is BreakerState.OPEN else None
+        move = None
+        if self.state is BreakerState.OPEN:
+            self._panicked = early
+            move = self._step(Step.DUE, "most instances are ejected, so it is tried all the same" if early else "the ejection is over")
         self._probing = self.state is BreakerState.HALF_OPEN
         return self._probing, move
 
@@ -121,11 +160,8 @@ class Breaker:
             return self._end_probe(result, reason, now, rng, unreachable)
         if self.state is not BreakerState.CLOSED or result is Result.IGNORED:
             return None
-        if result is Result.SUCCESS:
-            self._faults = 0
-            return None
-        self._faults += 1
-        if result is Result.FATAL or self._faults >= self.settings.failure_threshold:
+        self._book(result is not Result.SUCCESS)
+        if result is not Result.SUCCESS and (result is Result.FATAL or self._is_enough()):
             return self._open(Step.TRIP, reason, now, rng, unreachable)
         return None
 
@@ -134,6 +170,25 @@ class Breaker:
         if self.state is not BreakerState.OPEN or not self.unreachable:
             return None
         return self._step(Step.DUE, "it can be reached again")
+
+    def missed(self) -> None:
+        """A health probe does not get through either: to be reached again will be news."""
+        if self.state is BreakerState.OPEN:
+            self.unreachable = True
+
+    def _book(self, fault: bool) -> None:
+        self._faults = self._faults + 1 if fault else 0
+        self._eased += not fault
+        self._recent.append(fault)
+        if len(self._recent) > max(WINDOW, self.settings.failure_threshold):
+            self._recent.popleft()
+
+    def _is_enough(self) -> bool:
+        """Too many in a row, or too large a share. A threshold that was raised raises what a share needs, too."""
+        if self._faults >= self.settings.failure_threshold:
+            return True
+        enough = len(self._recent) >= max(ENOUGH, self.settings.failure_threshold)
+        return enough and sum(self._recent) >= WORST_SHARE * len(self._recent)
 
     def _end_probe(self, result: Result, reason: str, now: float, rng: Random, unreachable: bool) -> Move | None:
         self._probing = False
@@ -144,29 +199,24 @@ class Breaker:
         self._passed += 1
         if self._passed < self.settings.half_open_requests:
             return None
+        move = self._step(Step.PASS, "the probe succeeded")
         self._ejections = 0
-        return self._step(Step.PASS, "the probe succeeded")
+        self._panicked = False
+        self.closed_at = now
+        return move
 
     def _open(self, step: Step, reason: str, now: float, rng: Random, unreachable: bool) -> Move:
         move = self._step(step, reason)
         self._ejections += 1
         self.reason = reason
         self.unreachable = unreachable
-        self.retry_at = now + ejection_s(self._ejections, self.settings, rng)
+        self.retry_at = now + growing_s(self._ejections, self.settings.first_ejection_s, self.settings.recovery_timeout_s, rng)
         return move
 
     def _step(self, step: Step, reason: str) -> Move:
         before, after = self.state, TABLE[self.state, step]
         self.state = after
-        self.retry_at = None
-        self._faults = self._passed = 0
+        self.retry_at = self.closed_at = None
+        self._faults = self._eased = self._passed = 0
+        self._recent.clear()
         return Move(before, after, reason)
-
-
-def ejection_s(count: int, settings: BreakerSettings, rng: Random) -> float:
-    """Length of the `count`-th ejection in a row: the ceiling doubles, and the draw covers the whole range below it.
-
-    The floor of half a first ejection keeps a draw near zero from being no ejection at all.
-    """
-    ceiling = min(settings.first_ejection_s * 2.0 ** min(count - 1, 32), settings.recovery_timeout_s)
-    return rng.uniform(min(settings.first_ejection_s / 2, ceiling), ceiling)

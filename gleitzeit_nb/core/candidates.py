@@ -28,9 +28,11 @@ class Standing(Enum):
 
     PICKED = (Hope.NOW, "picked: {a}/{b} in flight")
     FREE = (Hope.NOW, "could take it: {a}/{b} in flight")
+    PANIC = (Hope.NOW, "could take it though it is ejected, since most are: {a}/{b} in flight")
     BUSY = (Hope.LATER, "busy {a}/{b}")
     BUSY_WITH_MODEL = (Hope.LATER, "busy with {a}")
     ELSEWHERE = (Hope.LATER, "busy in another kernel")
+    SLOW_START = (Hope.LATER, "has just come back, takes {a} at a time for now")
     PAUSED = (Hope.LATER, "said that it is busy, asked again in {a:.1f} s")
     PROBING = (Hope.LATER, "half open, one probe is on its way")
     UNHEALTHY = (Hope.LATER, "unhealthy: {a}")
@@ -65,12 +67,12 @@ class Verdict(NamedTuple):
         return self.instance.id, self.text
 
 
-def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool = True) -> Verdict:
+def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool = True, regard_breakers: bool = True) -> Verdict:
     """Can this instance take the request? What can never change is looked at first."""
     obstacle = _never(needs, instance)
     if obstacle is not None:
         return obstacle
-    if not instance.admits(needs.model, now):
+    if regard_breakers and not instance.admits(needs.model, now):
         retry_at = instance.retry_at(needs.model)
         if retry_at is None or now >= retry_at:
             return Verdict(instance, Standing.PROBING)
@@ -88,6 +90,9 @@ def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool =
         return Verdict(instance, Standing.BUSY_WITH_MODEL, display(needs.model))
     if now < instance.elsewhere_until:
         return Verdict(instance, Standing.ELSEWHERE)
+    cap = instance.slow_start(needs.model, now)
+    if cap is not None:
+        return Verdict(instance, Standing.SLOW_START, cap)
     return Verdict(instance, Standing.FREE, load.in_flight, slots)
 
 

@@ -12,6 +12,7 @@ class Cause(str, Enum):
 
     BUSY = "busy"
     REFUSED = "refused"
+    UNKNOWN_HOST = "unknown_host"
     CONNECT_TIMEOUT = "connect_timeout"
     DISCONNECTED = "disconnected"
     FIRST_BYTE_TIMEOUT = "first_byte_timeout"
@@ -38,20 +39,22 @@ class Blame(Enum):
 class Traits:
     """`retryable`: another instance may well answer. `answered`: the instance is alive and spoke the protocol.
 
-    `fatal`: one such fault says enough, the breaker opens at once.
+    `away`: nobody listened, so being reached again is news. `fatal`: one such fault says enough, the breaker opens at once.
     """
 
     blame: Blame
     retryable: bool
     text: str
     answered: bool = False
+    away: bool = False
     fatal: bool = False
 
 
 TRAITS: Mapping[Cause, Traits] = {
     Cause.BUSY: Traits(Blame.NOBODY, True, "said that it is busy"),
-    Cause.REFUSED: Traits(Blame.INSTANCE, True, "refused the connection", fatal=True),
-    Cause.CONNECT_TIMEOUT: Traits(Blame.INSTANCE, True, "did not accept the connection in time"),
+    Cause.REFUSED: Traits(Blame.INSTANCE, True, "refused the connection", away=True, fatal=True),
+    Cause.UNKNOWN_HOST: Traits(Blame.INSTANCE, True, "has a name that is not known", away=True, fatal=True),
+    Cause.CONNECT_TIMEOUT: Traits(Blame.INSTANCE, True, "did not accept the connection in time", away=True),
     Cause.DISCONNECTED: Traits(Blame.INSTANCE, True, "closed the connection before it answered"),
     Cause.FIRST_BYTE_TIMEOUT: Traits(Blame.INSTANCE, True, "sent nothing in time"),
     Cause.STALLED: Traits(Blame.INSTANCE, True, "stopped sending in the middle of the answer"),

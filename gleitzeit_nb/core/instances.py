@@ -125,6 +125,21 @@ class Instance:
             return False
         return self.settings.max_concurrent is not None or self.load.by_model[model] == 0
 
+    def slow_start(self, model: str, now: float) -> int | None:
+        """The most requests at once (of the model, if it is what came back) until it has proved itself; None: it is not in the way."""
+        cap = self.breaker.cap(now)
+        if cap is not None and self.load.in_flight >= cap:
+            return cap
+        model_breaker = self.model_breakers.get(model)
+        cap = None if model_breaker is None else model_breaker.cap(now)
+        return cap if cap is not None and self.load.by_model[model] >= cap else None
+
+    def eases_at(self, model: str, now: float) -> float | None:
+        """When time alone lets more requests through; None: slow start is not what is in the way."""
+        model_breaker = self.model_breakers.get(model)
+        times = [each.eases_at(now) for each in (self.breaker, model_breaker) if each is not None]
+        return min((at for at in times if at is not None), default=None)
+
     def has_model(self, model: str) -> bool | None:
         """Declared, or listed by the instance; where both are known, both must agree. None: nobody knows yet."""
         if self._declared and model not in self._declared:
@@ -168,6 +183,11 @@ class Instance:
         """Do the breakers of the instance and of the model on it let one more request through?"""
         model_breaker = self.model_breakers.get(model)
         return self.breaker.admits(now) and (model_breaker is None or model_breaker.admits(now))
+
+    def may_panic(self, model: str, now: float) -> bool:
+        """May all the breakers that are in the way be passed by, once?"""
+        shut = [each for each in (self.breaker, self.model_breakers.get(model)) if each is not None and not each.admits(now)]
+        return all(each.may_panic for each in shut)
 
     def retry_at(self, model: str) -> float | None:
         """When the last of the open breakers in the way lets a probe through; None: no open breaker is in the way."""

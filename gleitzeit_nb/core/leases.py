@@ -67,7 +67,7 @@ class Lease:
     def _tell_breakers(self, outcome: Outcome, traits: Traits | None, now: float, rng: Random) -> None:
         whole, of_model = results(outcome, traits)
         reason = traits.text if traits else outcome.value
-        unreachable = traits is not None and not traits.answered
+        unreachable = traits is not None and traits.away
         breaker = self._model_breaker
         if of_model is Result.FAULT and breaker is None:
             breaker = self.instance.breaker_for(self.model)
@@ -78,16 +78,16 @@ class Lease:
         self.moves += [move for move in moves if move is not None]
 
 
-def reserve(instance: Instance, model: str, now: float, turn: int = 0) -> Lease:
-    """Take a slot. The caller has just seen that the instance is free and that its breakers admit the request."""
+def reserve(instance: Instance, model: str, now: float, turn: int = 0, *, panic: bool = False) -> Lease:
+    """Take a slot. The caller has just seen that the instance is free, and that its breakers admit the request or `panic` holds."""
     if not instance.is_free_for(model):
         raise RuntimeError(f"no slot is free for {model}: {instance!r}")
     lease = Lease(instance, model, now, cold=not instance.is_warm(model, now))
-    lease._probe, move = instance.breaker.begin(now)
+    lease._probe, move = instance.breaker.begin(now, panic=panic)
     lease._model_breaker = instance.model_breakers.get(model)
     moves = [move]
     if lease._model_breaker is not None:
-        lease._model_probe, of_model = lease._model_breaker.begin(now)
+        lease._model_probe, of_model = lease._model_breaker.begin(now, panic=panic)
         moves.append(of_model)
     lease.moves = [each for each in moves if each is not None]
     instance.load.begin(model)
@@ -97,10 +97,10 @@ def reserve(instance: Instance, model: str, now: float, turn: int = 0) -> Lease:
     return lease
 
 
-def try_reserve(instance: Instance, model: str, now: float, rng: Random, turn: int = 0) -> Lease | None:
+def try_reserve(instance: Instance, model: str, now: float, rng: Random, turn: int = 0, *, panic: bool = False) -> Lease | None:
     """As `reserve`. None: other pools have all of the shared slots, and the instance is passed over until it is looked at again."""
     if instance.share is None:
-        return reserve(instance, model, now, turn)
+        return reserve(instance, model, now, turn, panic=panic)
     give_back = instance.share.take(model, instance.slots, one_per_model=instance.settings.max_concurrent is None)
     if give_back is not None and not instance.is_free_for(model):  # only now is it known that another pool allows fewer
         give_back()
@@ -108,7 +108,7 @@ def try_reserve(instance: Instance, model: str, now: float, rng: Random, turn: i
     if give_back is None:
         instance.elsewhere_until = look_again_at(now, rng)
         return None
-    lease = reserve(instance, model, now, turn)
+    lease = reserve(instance, model, now, turn, panic=panic)
     lease._give_back = give_back
     return lease
 

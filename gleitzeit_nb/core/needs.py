@@ -21,9 +21,10 @@ class Needs:
     preference: str | None = None
     max_latency_s: float | None = None
     excluded: frozenset[str] = frozenset()  # have failed this request already
+    patient: bool = False  # it has tried everybody and comes back: it waits for an ejection to end
 
     @classmethod
-    def of(cls, request: LLMRequest, model: str, strategy: str, excluded: Iterable[str] = ()) -> Needs:
+    def of(cls, request: LLMRequest, model: str, strategy: str, excluded: Iterable[str] = (), *, patient: bool = False) -> Needs:
         """What `request` needs when it asks for `model` by that strategy."""
         return cls(
             model=canonical(model),
@@ -34,4 +35,5 @@ class Needs:
             preference=request.instance_preference,
             max_latency_s=None if request.max_latency_ms is None else request.max_latency_ms / 1000,
             excluded=frozenset(excluded),
+            patient=patient,
         )

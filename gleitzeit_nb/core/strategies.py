@@ -16,6 +16,7 @@ from typing import NamedTuple
 from gleitzeit_nb.core.candidates import Standing, Verdict, judge
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.panic import panicked
 from gleitzeit_nb.errors import ConfigError
 
 
@@ -83,6 +84,9 @@ def pick(needs: Needs, instances: Collection[Instance], now: float, rng: Random)
         verdicts = [_regardless_of_health(verdict, needs, now) for verdict in verdicts]
     free = [verdict.instance for verdict in verdicts if verdict.standing is Standing.FREE]
     if not free:
+        verdicts = list(panicked(verdicts, needs, now))
+        free = [verdict.instance for verdict in verdicts if verdict.standing is Standing.PANIC]
+    if not free:
         return Pick(None, tuple(verdicts))
     chosen = _choose(free, needs, now, rng)
     for index, verdict in enumerate(verdicts):
@@ -100,10 +104,8 @@ def advise(needs: Needs, instances: Collection[Instance], now: float, rng: Rando
     return found._replace(instance=_choose(busy, needs, now, rng)) if busy else found
 
 
-_OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE})
-_HOPEFUL = frozenset(
-    {Standing.FREE, Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.PAUSED, Standing.PROBING},
-)
+_OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.SLOW_START})
+_HOPEFUL = _OCCUPIED | {Standing.FREE, Standing.PAUSED, Standing.PROBING}
 
 
 def _regardless_of_health(verdict: Verdict, needs: Needs, now: float) -> Verdict:

@@ -57,7 +57,7 @@ def record(parts: Parts, url: str, response_time_s: float | None, cause: Cause |
         result = Result.IGNORED if traits.blame is Blame.NOBODY else Result.FATAL if traits.fatal else Result.FAULT
         if result is not Result.IGNORED:
             instance.load.dropped()
-    move = instance.breaker.end(False, result, reason, now, parts.rng, unreachable=cause is not None and not TRAITS[cause].answered)
+    move = instance.breaker.end(False, result, reason, now, parts.rng, unreachable=cause is not None and TRAITS[cause].away)
     if move is not None:
         parts.journal.breaker_moved(instance, [move])
     parts.journal.state_changed(instance, *after_request(instance, cause))

@@ -12,11 +12,12 @@ from typing import Any
 from gleitzeit_nb.core.faults import TRAITS, Cause, Traits
 
 SHOWN_CHARS = 300  # of an instance's own words; they are untrusted
+CHAIN = 8  # exceptions looked at, from the one that was raised down to its origin
 
 # Names of exception classes, so that neither httpx nor aiohttp is imported for the table. httpx-aiohttp 0.2 raises ConnectTimeout for
 # a refusal, an unknown name and a disconnect before the headers alike; which it was shows in the cause, so aiohttp's names come first.
 FOREIGN: Mapping[str, Cause] = {
-    "ClientConnectorDNSError": Cause.REFUSED,
+    "ClientConnectorDNSError": Cause.UNKNOWN_HOST,
     "ClientSSLError": Cause.REFUSED,
     "ConnectionTimeoutError": Cause.CONNECT_TIMEOUT,
     "SocketTimeoutError": Cause.STALLED,
@@ -86,6 +87,8 @@ def fault_of_exception(exc: BaseException, *, answering: bool) -> InstanceFault 
 
 def cause_of_exception(exc: BaseException, *, answering: bool) -> Cause | None:
     """By the names of the exception's classes, those of what caused it first. None: an exception of other origin."""
+    if any(type(each).__name__ == "gaierror" for each in _chain(exc)):  # default httpx wraps it twice
+        return Cause.UNKNOWN_HOST
     for each in (exc.__cause__, exc):
         for cls in type(each).__mro__:
             cause = FOREIGN.get(cls.__name__)
@@ -138,19 +141,23 @@ def shortened(text: str, most: int = SHOWN_CHARS) -> str:
 
 def _what_was_seen(exc: BaseException) -> str:
     """The system's own words for an errno, else a word of ours: texts of foreign errors may hold addresses and more."""
-    seen: BaseException | None = exc
-    for _ in range(8):
-        if seen is None:
-            break
+    for seen in _chain(exc):
         names = {cls.__name__ for cls in type(seen).__mro__}
         if "ClientConnectorDNSError" in names or type(seen).__name__ == "gaierror":
-            return "its name is not known"
+            return ""  # the cause says it already
         if names & {"ClientSSLError", "SSLError", "CertificateError"}:
             return "TLS could not be agreed on (is its certificate trusted?)"
         if isinstance(seen, OSError) and isinstance(seen.errno, int) and seen.errno > 0:
             return "" if seen.errno == errno.ECONNREFUSED else os.strerror(seen.errno).lower()  # the cause says that one already
-        seen = seen.__cause__ or seen.__context__
     return ""
+
+
+def _chain(exc: BaseException) -> list[BaseException]:
+    """The exception and what it came from, as far as that matters."""
+    found = [exc]
+    while len(found) < CHAIN and (source := found[-1].__cause__ or found[-1].__context__) is not None:
+        found.append(source)
+    return found
 
 
 def _seconds(retry_after: str | None) -> float | None:

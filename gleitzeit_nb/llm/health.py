@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 
+from gleitzeit_nb.core.breaker import BreakerState
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.health import Probe, after_probe
 from gleitzeit_nb.core.instances import Instance, InstanceState
@@ -23,7 +24,7 @@ FIRST_LOOK_S = 2.0  # a dead server must not hold up the start
 PROBE_TIMEOUT_S = 3.0
 LINGER_S = 10.0  # after the last use
 TICK_S = 0.5  # how soon a watcher notices that something became due
-AWAY_EVERY_S = 0.8  # an unhealthy instance is looked for this often, so that it is used soon after it is back
+AWAY_EVERY_S = 0.5  # who is away or ejected is looked for this often: less than a request's patience, so that it is found in time
 BUSY_EVERY_S = 5.0  # what is loaded changes while requests run
 LIST_EVERY_S = 60.0
 JITTER = 0.2  # of every interval, so that many kernels do not ask in step
@@ -148,7 +149,7 @@ class HealthMonitor:
 
     def _period_s(self, watch: Watch) -> float:
         instance = watch.member.instance
-        if instance.state is InstanceState.UNHEALTHY or instance.missed_probes:
+        if instance.state is InstanceState.UNHEALTHY or instance.missed_probes or instance.breaker.state is BreakerState.OPEN:
             period_s = AWAY_EVERY_S
         elif instance.load.in_flight:
             period_s = BUSY_EVERY_S
@@ -210,6 +211,8 @@ class HealthMonitor:
             move = instance.breaker.reached(self._clock())
             if move is not None:
                 self._journal.breaker_moved(instance, [move])
+        else:
+            instance.breaker.missed()
         self._journal.state_changed(instance, *after_probe(instance, probe))
         if instance.state is InstanceState.UNHEALTHY:
             self._on_lost(instance)

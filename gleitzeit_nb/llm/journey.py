@@ -153,7 +153,7 @@ class Journey:
 
     def _come_back(self) -> bool:
         """Nobody else is left: hope once for those that were only not there, such as a server that restarts."""
-        away = [name for name, cause in self._excluded.items() if cause in (Cause.REFUSED, Cause.DISCONNECTED)]
+        away = [name for name, cause in self._excluded.items() if TRAITS[cause].away or cause is Cause.DISCONNECTED]
         if self._came_back or not away or not self._may_try_again():
             return False
         self._came_back = True
@@ -197,7 +197,7 @@ class Journey:
         return outcomes.waited_too_long(queue_timeout_s or 0.0, self.attempts)
 
     def _needs(self) -> Needs:
-        return Needs.of(self.request, self.model, self.strategy, self._excluded)
+        return Needs.of(self.request, self.model, self.strategy, self._excluded, patient=self._came_back)
 
     # -- one try ---------------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from gleitzeit_nb.core.needs import Needs
 M = "llama3.2:latest"
 RNG = random.Random(11)
 ANY = Needs(M)
+PATIENT = Needs(M, patient=True)  # whom the panic rule does not help
 
 
 def instance(id: str, slots: int | None = 1, tags: tuple[str, ...] = (), models: tuple[str, ...] = (M,)) -> Instance:  # noqa: A002
@@ -88,7 +89,7 @@ def test_when_all_are_ejected_it_waits_for_the_first_but_not_for_long() -> None:
     queue, one = AdmissionQueue(), instance("a")
     one.breaker.settings = BreakerSettings(first_ejection_s=20.0)
     reserve(one, M, 0.0).end(Outcome.DROPPED, 0.0, RNG, Cause.REFUSED)
-    waiter = enter(queue)
+    waiter = enter(queue, PATIENT)
     waiting = queue.assign([one], 0.0, RNG)
     assert (waiting.granted, waiting.hopeless, waiting.wake_at) == ((), (), PATIENCE_S)
     one.breaker.retry_at = 0.4
@@ -102,12 +103,25 @@ def test_a_latecomer_has_a_patience_of_its_own() -> None:
     queue, one = AdmissionQueue(), instance("a")
     one.breaker.settings = BreakerSettings(first_ejection_s=20.0)
     reserve(one, M, 0.0).end(Outcome.DROPPED, 0.0, RNG, Cause.REFUSED)
-    first = enter(queue)
+    first = enter(queue, PATIENT)
     queue.assign([one], 0.0, RNG)
-    second = enter(queue, at=0.9)
-    queue.assign([one], 0.9, RNG)
+    second = enter(queue, PATIENT, at=0.5)
+    queue.assign([one], 0.5, RNG)
     assert [hopeless.waiter for hopeless in queue.assign([one], PATIENCE_S, RNG).hopeless] == [first]
-    assert [hopeless.waiter for hopeless in queue.assign([one], 0.9 + PATIENCE_S, RNG).hopeless] == [second]
+    assert [hopeless.waiter for hopeless in queue.assign([one], 0.5 + PATIENCE_S, RNG).hopeless] == [second]
+
+
+def test_what_has_just_come_back_is_given_more_as_time_passes() -> None:
+    queue, one = AdmissionQueue(), instance("a", 4)
+    reserve(one, M, 0.0).end(Outcome.DROPPED, 0.0, RNG, Cause.REFUSED)
+    back = one.breaker.retry_at or 0.0
+    reserve(one, M, back).end(Outcome.SUCCESS, back, RNG)
+    waiters = [enter(queue) for _ in range(4)]
+    first = queue.assign([one], back, RNG)
+    assert granted(first) == waiters[:1]
+    assert first.wake_at == pytest.approx(back + 1.0)
+    assert granted(queue.assign([one], back + 1.01, RNG)) == waiters[1:2]
+    assert granted(queue.assign([one], back + 2.01, RNG)) == waiters[2:]
 
 
 def test_a_pause_ends_by_itself() -> None:

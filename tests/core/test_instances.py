@@ -9,7 +9,7 @@ import random
 import pytest
 
 from gleitzeit_nb.core.breaker import BreakerState
-from gleitzeit_nb.core.faults import Cause
+from gleitzeit_nb.core.faults import TRAITS, Cause
 from gleitzeit_nb.core.health import Probe, after_probe, after_request
 from gleitzeit_nb.core.instances import MODEL_BREAKERS, Instance, InstanceSettings, InstanceState, Secret
 from gleitzeit_nb.core.leases import Outcome, reserve
@@ -141,12 +141,37 @@ def test_states_follow_from_probes_and_requests() -> None:
     assert after_request(one, None) == (InstanceState.HEALTHY, "")
 
 
-def test_many_recent_failures_degrade_though_each_was_followed_by_a_success() -> None:
+def test_many_recent_failures_degrade_though_each_was_followed_by_successes() -> None:
     one = instance(max_concurrent=1)
-    for _ in range(5):
+    for _ in range(4):
         reserve(one, M, 0.0).end(Outcome.DROPPED, 0.0, RNG, Cause.TRUNCATED)
-        reserve(one, M, 0.0).end(Outcome.SUCCESS, 0.0, RNG)
-    assert after_probe(one, Probe(0.01)) == (InstanceState.DEGRADED, "50% of the last 10 requests failed")
+        for _ in range(2):
+            reserve(one, M, 0.0).end(Outcome.SUCCESS, 0.0, RNG)
+    assert one.breaker.state is BreakerState.CLOSED
+    assert after_probe(one, Probe(0.01)) == (InstanceState.DEGRADED, "33% of the last 12 requests failed")
+
+
+@pytest.mark.parametrize("cause", [cause for cause, traits in TRAITS.items() if not traits.away])
+def test_a_good_probe_says_nothing_of_what_failed_at_its_work(cause: Cause) -> None:
+    one = instance(max_concurrent=1)
+    for _ in range(3):
+        reserve(one, M, 0.0).end(Outcome.DROPPED, 0.0, RNG, cause)
+    before = (one.breaker.state, one.admits(M, 0.0))
+    assert one.breaker.reached(0.0) is None
+    assert (one.breaker.state, one.admits(M, 0.0)) == before
+
+
+def test_a_model_that_has_just_come_back_starts_slowly_and_others_do_not() -> None:
+    one = instance(max_concurrent=8)
+    for _ in range(3):
+        reserve(one, M, 0.0).end(Outcome.DROPPED, 0.0, RNG, Cause.SERVER_ERROR)
+    back = one.retry_at(M) or 0.0
+    reserve(one, M, back).end(Outcome.SUCCESS, back, RNG)
+    reserve(one, M, back)
+    assert one.slow_start(M, back) == 1
+    assert one.slow_start("other:latest", back) is None
+    assert one.eases_at(M, back) == pytest.approx(back + 1.0)
+    assert one.slow_start(M, back + 60) is None
 
 
 def test_a_secret_shows_itself_nowhere() -> None:

@@ -243,19 +243,52 @@ async def test_a_clean_end_without_done_is_held_against_the_model_there_not_the_
         assert "llama3.2 fails there" in pool.instance_views()[0].reason
 
 
-async def test_all_down_is_an_answer_within_about_a_second_with_every_reason() -> None:
+async def test_all_down_is_an_answer_within_a_second_with_every_reason() -> None:
     async with FakeOllama("a") as a, FakeOllama("b") as b:
         breaker = BreakerSettings(first_ejection_s=60.0, recovery_timeout_s=60.0)
         async with pool_of(a, b, breaker=breaker) as pool:
             await a.die()
             await b.die()
-            with pytest.raises(AllInstancesFailedError):
-                await pool.chat("llama3.2", "hi")
+            for _ in range(2):  # once because they are closed, once because most are ejected
+                with pytest.raises(AllInstancesFailedError) as tried:
+                    await pool.chat("llama3.2", "hi")
+                assert {(name, what.split(" (")[0]) for name, what in tried.value.attempts} >= {
+                    ("a", "refused the connection"),
+                    ("b", "refused the connection"),
+                }
             started = time.monotonic()
             with pytest.raises(NoInstanceError, match="ejected") as caught:
                 await pool.chat("llama3.2", "hi")
             assert time.monotonic() - started < 5
             assert all("ejected (refused the connection), next probe in" in reason for _, reason in caught.value.rejections)
+
+
+async def test_while_most_are_ejected_each_is_tried_once_all_the_same() -> None:
+    breaker = BreakerSettings(failure_threshold=1, first_ejection_s=60.0, recovery_timeout_s=60.0)
+    async with FakeOllama("a") as a, FakeOllama("b") as b, FakeOllama("c") as c, pool_of(a, b, c, breaker=breaker) as pool:
+        a.faults, b.faults, c.faults = ([Fault(Kind.HTML)] for _ in range(3))
+        with pytest.raises(AllInstancesFailedError):
+            await pool.chat("llama3.2", "hi")
+        assert [view.breaker for view in pool.instance_views()] == ["open"] * 3
+        reply = await pool.chat("llama3.2", "hi again")
+        assert reply.text == "hi again "
+        assert sorted(view.breaker for view in pool.instance_views()) == ["closed", "open", "open"]
+        reasons = [event.reason for event in pool.events.log if isinstance(event, BreakerMoved) and event.after == "half_open"]
+        assert reasons == ["most instances are ejected, so it is tried all the same"]
+
+
+async def test_with_most_of_them_well_an_ejected_one_is_left_alone() -> None:
+    breaker = BreakerSettings(failure_threshold=1, first_ejection_s=60.0, recovery_timeout_s=60.0)
+    async with (
+        FakeOllama("a") as a,
+        FakeOllama("b") as b,
+        FakeOllama("c") as c,
+        pool_of(a, b, c, breaker=breaker, max_concurrent=1) as pool,
+    ):
+        a.faults = [Fault(Kind.HTML)]
+        await pool.chat("llama3.2", "hi", instance_preference="a")
+        await asyncio.gather(*(pool.chat("llama3.2", "hi", instance_preference="a") for _ in range(20)))
+    assert len(a.asked) == 1
 
 
 async def test_a_server_that_restarts_is_waited_for_a_moment() -> None:

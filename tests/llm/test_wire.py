@@ -59,12 +59,14 @@ async def test_a_refused_connection(server: Any) -> None:
     assert str(fault) == "refused the connection"
 
 
-async def test_an_unknown_name() -> None:
-    transport = OllamaTransport(InstanceSettings("x", "http://nobody.invalid:11434"))
+@pytest.mark.parametrize("prefer_aiohttp", [True, False], ids=["aiohttp", "httpx"])
+async def test_an_unknown_name(prefer_aiohttp: bool) -> None:
+    transport = OllamaTransport(InstanceSettings("x", "http://nobody.invalid:11434"), prefer_aiohttp=prefer_aiohttp)
     with pytest.raises(InstanceFault) as caught:
         await transport.get("/api/version", timeout_s=5.0)
     await transport.aclose()
-    assert caught.value.cause is Cause.REFUSED
+    assert caught.value.cause is Cause.UNKNOWN_HOST
+    assert str(caught.value) == "has a name that is not known"
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ async def test_an_address_that_is_none_is_a_fault_of_the_instance() -> None:
     with pytest.raises(InstanceFault) as caught:
         await transport.get("/api/version", timeout_s=5.0)
     await transport.aclose()
-    assert caught.value.cause is Cause.REFUSED
+    assert caught.value.cause is Cause.UNKNOWN_HOST
 
 
 async def test_a_body_that_is_no_json_is_the_callers_mistake(server: Any) -> None:

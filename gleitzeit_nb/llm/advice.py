@@ -17,7 +17,7 @@ from gleitzeit_nb.core.strategies import advise, pick, strategy_named
 from gleitzeit_nb.errors import NoInstanceError
 from gleitzeit_nb.llm.defaults import choose
 from gleitzeit_nb.llm.faults import InstanceFault, cause_of_exception, fault_of_status, shortened
-from gleitzeit_nb.llm.journey import Parts
+from gleitzeit_nb.llm.parts import Parts
 
 
 def explain(parts: Parts, request: LLMRequest) -> list[tuple[str, str]]:

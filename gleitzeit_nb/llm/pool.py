@@ -19,16 +19,17 @@ from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.core.strategies import strategy_named
 from gleitzeit_nb.errors import EngineClosedError, WrongLoopError
 from gleitzeit_nb.events import EventBus
-from gleitzeit_nb.llm import advice, views
+from gleitzeit_nb.llm import advice, progress, views
 from gleitzeit_nb.llm.asking import request_from
 from gleitzeit_nb.llm.dispatch import Dispatcher
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.health import PROBE_TIMEOUT_S, HealthMonitor
 from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing, loaded_rows, model_rows
 from gleitzeit_nb.llm.journal import Journal
-from gleitzeit_nb.llm.journey import Journey, Parts
+from gleitzeit_nb.llm.journey import Journey
 from gleitzeit_nb.llm.membership import Member, Membership
 from gleitzeit_nb.llm.ollama import open_transport
+from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.receipts import Receipts
 from gleitzeit_nb.protocols import TransportFactory
 from gleitzeit_nb.snapshot import FailoverView, InstanceView, RunView
@@ -209,7 +210,7 @@ class OllamaPoolManager:
     def describe(self, request_id: str) -> str:
         """Where a request stands, in one line: "queued 3rd", "loading llama3.2 on gpu-1, 8 s". "" when it does not run."""
         active = tuple(self._parts.active) if self._parts is not None else ()
-        return next((journey.describe() for journey in active if journey.request.id == request_id), "")
+        return next((progress.describe(journey) for journey in active if journey.request.id == request_id), "")
 
     def explain(self, model: str, **request: Unpack[RequestOptions]) -> list[tuple[str, str]]:
         """A dry run: every instance, and whether it would be picked now or why not."""
@@ -317,7 +318,7 @@ class OllamaPoolManager:
 
     def run_views(self) -> tuple[RunView, ...]:
         """The requests that are going on, in order of arrival."""
-        return tuple(journey.view() for journey in tuple(self._parts.active)) if self._parts is not None else ()
+        return tuple(progress.run_view(journey) for journey in tuple(self._parts.active)) if self._parts is not None else ()
 
     def failover_views(self) -> tuple[FailoverView, ...]:
         """The last ones, newest first."""

@@ -8,7 +8,7 @@ from gleitzeit_nb.core.breaker import BreakerState
 from gleitzeit_nb.core.instances import Instance, InstanceState
 from gleitzeit_nb.core.models import display
 from gleitzeit_nb.events import EventBus, Failover
-from gleitzeit_nb.llm.journey import Parts
+from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.snapshot import FailoverView, InstanceView, WarmModel
 
 FAILOVERS_SHOWN = 20

@@ -1,0 +1,34 @@
+"""What all requests of one pool share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+from gleitzeit_nb.core.settings import PoolSettings
+from gleitzeit_nb.llm.dispatch import Dispatcher
+from gleitzeit_nb.llm.health import HealthMonitor
+from gleitzeit_nb.llm.journal import Journal
+from gleitzeit_nb.llm.membership import Membership
+from gleitzeit_nb.llm.receipts import Receipts
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.llm.journey import Journey
+
+
+@dataclass
+class Parts:
+    """What all journeys of a pool share."""
+
+    settings: PoolSettings
+    members: Membership
+    dispatcher: Dispatcher
+    health: HealthMonitor
+    journal: Journal
+    receipts: Receipts
+    clock: Callable[[], float]
+    rng: Random
+    active: dict[Journey, None] = field(default_factory=dict)  # in order of arrival
+    closed: bool = False

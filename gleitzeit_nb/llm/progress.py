@@ -1,0 +1,55 @@
+"""Where a request stands, for people who wait for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gleitzeit_nb.core.models import display
+from gleitzeit_nb.llm.tries import Try
+from gleitzeit_nb.snapshot import RunView
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.llm.journey import Journey
+
+
+def describe(journey: Journey) -> str:
+    """In one line: "queued 3rd", "loading llama3.2 on gpu-1, 8 s"."""
+    if journey.current is not None:
+        return _describe_try(journey, journey.current)
+    waiter = journey.turn.waiter if journey.turn is not None else None
+    if waiter is None:
+        return "looking for an instance"
+    if waiter.stranded_at is not None:
+        return "waiting for an instance to come back"
+    return f"queued {ordinal(journey.parts.dispatcher.queue.position(waiter))}"
+
+
+def _describe_try(journey: Journey, attempt: Try) -> str:
+    lease = attempt.lease
+    where = lease.instance.id
+    if attempt.spoke:
+        return f"answering on {where}, {journey.tokens} tokens"
+    waited = f"{journey.parts.clock() - lease.began_at:.0f} s"
+    if lease.cold:
+        return f"loading {display(journey.model)} on {where}, {waited}"
+    return f"waiting for the first token from {where}, {waited}"
+
+
+def run_view(journey: Journey) -> RunView:
+    """For the dashboard."""
+    return RunView(
+        id=journey.request.id,
+        kind="llm",
+        label=journey.request.label or f"{journey.request.kind} {display(journey.model)}",
+        where=journey.current.lease.instance.id if journey.current is not None else "",
+        state=describe(journey),
+        elapsed_s=journey.parts.clock() - journey.started_at,
+        tokens=journey.tokens,
+    )
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th, 21st."""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"

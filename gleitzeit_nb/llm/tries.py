@@ -1,0 +1,93 @@
+"""One instance being asked: from the grant of a slot until the connection is closed and the slot given back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gleitzeit_nb.core.admission import Grant
+from gleitzeit_nb.core.candidates import Verdict
+from gleitzeit_nb.core.faults import Cause
+from gleitzeit_nb.core.instances import Instance
+from gleitzeit_nb.core.leases import Lease, Outcome
+from gleitzeit_nb.core.requests import Chunk, LLMRequest
+from gleitzeit_nb.llm.answers import PATHS, Answer, body_of
+from gleitzeit_nb.llm.faults import InstanceFault
+from gleitzeit_nb.llm.limits import Limit
+from gleitzeit_nb.llm.parts import Parts
+
+
+@dataclass(eq=False)
+class Try:
+    """Made by `ask`; ended by `leave`, whatever happens between."""
+
+    parts: Parts
+    lease: Lease
+    verdicts: tuple[Verdict, ...]
+    answer: Answer
+    lines: AsyncIterator[Mapping[str, Any]]
+    spoke: bool = False  # a line has come
+    patience: Limit = field(default_factory=Limit)  # around the wait for the next line
+    lost: bool = False  # a health probe says that waiting is in vain
+    noted: bool = False  # it stands among the journey's attempts
+
+    async def next_line(self, left_s: float | None) -> Mapping[str, Any] | None:
+        """None: there are no more. Raises InstanceFault, or TimeoutError when `left_s` (until the deadline) is over."""
+        if left_s is None and self.spoke:
+            return await anext(self.lines, None)
+        self.patience = Limit(left_s)
+        try:
+            async with self.patience:
+                return await anext(self.lines, None)
+        except TimeoutError as exc:
+            if self.lost:
+                raise InstanceFault(Cause.FIRST_BYTE_TIMEOUT, "and it does not answer health probes") from exc
+            raise
+
+    def lose(self, instance: Instance) -> None:
+        """A health probe found that `instance` is gone: don't wait for its first token until the long time for a load is over."""
+        if self.lease.instance is instance and not self.spoke:
+            self.lost = True
+            self.patience.expire()
+
+    def take(self, line: Mapping[str, Any]) -> Chunk | None:
+        now = self.parts.clock()
+        if not self.spoke:
+            self.spoke = True
+            self.lease.first_token(now)
+        chunk = self.answer.feed(line)
+        if chunk is not None:
+            self.lease.instance.load.tokens.add(1, now)
+        return chunk
+
+    async def leave(self) -> None:
+        """Close the connection, then give the slot back, whatever happens on the way. The end after a fault was booked before."""
+        outcome = Outcome.SUCCESS if self.answer.complete else Outcome.IGNORED
+        try:
+            close = getattr(self.lines, "aclose", None)
+            if close is not None:
+                await close()
+        finally:
+            self.parts.dispatcher.end(self.lease, outcome)
+
+
+def ask(parts: Parts, request: LLMRequest, model: str, grant: Grant) -> Try:
+    """Use the slot that was granted. Nothing is sent before the first line is waited for."""
+    try:
+        lines = _lines(parts, request, model, grant.lease)
+    except BaseException:
+        parts.dispatcher.end(grant.lease, Outcome.IGNORED)
+        raise
+    return Try(parts, grant.lease, grant.verdicts, Answer(is_embedding=request.kind == "embed"), lines)
+
+
+def _lines(parts: Parts, request: LLMRequest, model: str, lease: Lease) -> AsyncIterator[Mapping[str, Any]]:
+    timeouts = parts.settings.timeouts
+    return parts.members.holding(lease.instance).transport.stream(
+        PATHS[request.kind],
+        body_of(request, model),
+        connect_s=timeouts.connect_s,
+        first_s=timeouts.first_token_cold_s if lease.cold else timeouts.first_token_warm_s,
+        between_s=timeouts.between_tokens_s,
+    )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ANSWERING = ("/api/chat", "/api/generate", "/api/embed")
 VERSION = "0.33.0"
-ACCEPT_TURNS = 6  # of the loop, from an accepted socket over `_serve` to its being closed: asyncio knows of it before we do
+ACCEPT_TURNS = 5  # of the loop, from an accepted socket to the end of a `_serve` that turns it away
 
 
 class Kind(Enum):
@@ -158,11 +158,11 @@ class FakeOllama:
     async def die(self) -> None:
         """As a killed process: the port refuses, and every connection is reset."""
         self._alive = False
+        for _ in range(ACCEPT_TURNS):  # what is accepted and not yet served stays open for ever when the server closes now (3.10)
+            await asyncio.sleep(0)
         if self._server is not None:
             self._server.close()
             self._server = None
-        for _ in range(ACCEPT_TURNS):
-            await asyncio.sleep(0)
         writers = tuple(self._writers)
         for writer in writers:
             reset(writer)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.core.strategy_names import LoadBalancingStrategy
     from gleitzeit_nb.embedded import EmbeddedInstance
     from gleitzeit_nb.errors import GleitzeitError, StreamInterrupted
+    from gleitzeit_nb.llm.mapping import MapItem
     from gleitzeit_nb.llm.pool import OllamaPoolManager
     from gleitzeit_nb.llm.providers import OllamaPoolProvider, OllamaProvider
     from gleitzeit_nb.sandbox import DockerExecutor, Sandbox
@@ -29,6 +30,7 @@ _HOMES = {
     "GleitzeitError": "errors",
     "InstanceState": "core.instances",
     "LoadBalancingStrategy": "core.strategy_names",
+    "MapItem": "llm.mapping",
     "OllamaPoolManager": "llm.pool",
     "OllamaPoolProvider": "llm.providers",
     "OllamaProvider": "llm.providers",
@@ -48,6 +50,7 @@ __all__ = [
     "GleitzeitError",
     "InstanceState",
     "LoadBalancingStrategy",
+    "MapItem",
     "OllamaPoolManager",
     "OllamaPoolProvider",
     "OllamaProvider",

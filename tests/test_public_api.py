@@ -21,6 +21,7 @@ PUBLIC = {
     "GleitzeitError": "gleitzeit_nb.errors",
     "InstanceState": "gleitzeit_nb.core.instances",
     "LoadBalancingStrategy": "gleitzeit_nb.core.strategy_names",
+    "MapItem": "gleitzeit_nb.llm.mapping",
     "OllamaPoolManager": "gleitzeit_nb.llm",
     "OllamaPoolProvider": "gleitzeit_nb.llm",
     "OllamaProvider": "gleitzeit_nb.llm",

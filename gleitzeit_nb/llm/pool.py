@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from gleitzeit_nb.llm.health import PROBE_TIMEOUT_S, HealthMonitor
 from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing, loaded_rows, model_rows
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.journey import Journey
+from gleitzeit_nb.llm.mapping import Asks, MapItem, Mapper, Wish, room_for
 from gleitzeit_nb.llm.membership import Member, Membership
 from gleitzeit_nb.llm.ollama import open_transport
 from gleitzeit_nb.llm.parts import Parts
@@ -204,6 +205,32 @@ class OllamaPoolManager:
             raise RuntimeError("a request ended without a reply and without an error")
         return reply
 
+    def map(
+        self,
+        requests: Asks,
+        max_concurrent: int | None = None,
+        *,
+        model: str = "",
+        method: str = "llm/chat",
+        **request: Unpack[RequestOptions],
+    ) -> AsyncGenerator[MapItem, None]:
+        """The answers to many requests, as they come, each with its index; behind everybody who waits, unless `priority` says more.
+
+        `requests` may be endless: no more are taken than are under way. `max_concurrent` None: as many as keep every slot busy.
+        """
+        return self.mapper(Wish.of(method, model, request), max_concurrent, self.complete_request).items(requests)
+
+    def mapper(self, wish: Wish, max_concurrent: int | None, answer: Callable[[LLMRequest], Awaitable[Reply]]) -> Mapper:
+        """What `map` runs on, with another way to get at an answer: for callers on a loop that is not the pool's."""
+        if max_concurrent is not None and max_concurrent < 1:
+            raise ValueError(f"max_concurrent must be at least 1, not {max_concurrent}")
+        strategy_named(wish.strategy or self.settings.balancing.strategy)
+        return Mapper(
+            make=lambda index, ask: wish.request(self._new_id(), ask, label=f"map [{index}]"),
+            answer=answer,
+            room=lambda: room_for(self.slots, self.settings.admission.max_queue, max_concurrent),
+        )
+
     def _new_id(self) -> str:
         return f"r{next(self._ids)}"
 
@@ -332,6 +359,11 @@ class OllamaPoolManager:
     @property
     def queue_depth(self) -> int:
         return len(self._parts.dispatcher.queue) if self._parts is not None else 0
+
+    @property
+    def slots(self) -> int:
+        """How many requests all instances together take at once, without those that are draining."""
+        return sum(instance.slots for instance in self._instances if not instance.draining)
 
     @property
     def in_flight(self) -> int:

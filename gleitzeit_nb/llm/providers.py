@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.config import DEFAULT_OLLAMA_URL
-from gleitzeit_nb.core.requests import Kind, LLMRequest, Reply, RequestOptions, build_request
+from gleitzeit_nb.core.requests import Kind, Reply
+from gleitzeit_nb.llm.params import kind_of, request_of
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-METHODS: Mapping[str, Kind] = {"llm/chat": "chat", "llm/generate": "generate", "llm/embed": "embed"}
-OWN_PARAMS = frozenset({"model", "messages", "prompt", "system", "inputs", "input"})
-MODEL_OPTIONS = frozenset({"temperature", "top_p", "top_k", "seed", "num_predict", "num_ctx", "stop", "repeat_penalty"})
 
 
 class OllamaPoolProvider:
@@ -62,14 +58,10 @@ class OllamaPoolProvider:
 
         Raises ValueError for an unknown method, TypeError for an unknown parameter, and the pool's errors.
         """
-        kind = METHODS.get(method)
-        if kind is None:
-            near = difflib.get_close_matches(method, METHODS, n=1)
-            raise ValueError(
-                f"there is no method {method!r}; {f'did you mean {near[0]!r}?' if near else 'there are: ' + ', '.join(METHODS)}"
-            )
+        kind = kind_of(method)
         self._asked += 1
-        request = _request_of(f"{self.provider_id}-{self._asked}", kind, params)
+        request_id = f"{self.provider_id}-{self._asked}"
+        request = request_of(request_id, kind, params, label=f"{request_id} {kind}")
         return _answer_of(kind, await self.pool.complete_request(request))
 
 
@@ -78,29 +70,6 @@ class OllamaProvider(OllamaPoolProvider):
 
     def __init__(self, provider_id: str = "ollama", ollama_url: str = DEFAULT_OLLAMA_URL) -> None:
         super().__init__(provider_id, [{"id": "ollama", "url": ollama_url}])
-
-
-def _request_of(request_id: str, kind: Kind, params: Mapping[str, Any]) -> LLMRequest:
-    given = dict(params)
-    own = {name: given.pop(name) for name in OWN_PARAMS & given.keys()}
-    by_name = {name: given.pop(name) for name in MODEL_OPTIONS & given.keys()}
-    if by_name:
-        given["options"] = {**by_name, **(given.get("options") or {})}
-    keywords: RequestOptions = given  # type: ignore[assignment]  # build_request refuses what it does not know
-    messages = own.get("messages", ())
-    if kind == "chat" and not messages and own.get("prompt"):
-        messages = own["prompt"]
-    return build_request(
-        request_id,
-        kind,
-        own.get("model") or "",
-        messages=messages if kind == "chat" else (),
-        prompt=own.get("prompt") if kind == "generate" else None,
-        system=own.get("system"),
-        inputs=own.get("inputs", own.get("input", ())) if kind == "embed" else (),
-        label=f"{request_id} {kind}",
-        **keywords,
-    )
 
 
 def _answer_of(kind: Kind, reply: Reply) -> dict[str, Any]:

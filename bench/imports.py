@@ -6,7 +6,8 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 
-from bench.paired import Ratio, compare
+from bench.paired import compare
+from bench.promises import Promise
 
 
 async def _import(module: str) -> float:
@@ -18,7 +19,7 @@ async def _import(module: str) -> float:
     return float(output)
 
 
-async def import_ratios() -> AsyncIterator[Ratio]:
+async def import_promises() -> AsyncIterator[Promise]:
     yield await compare(
         "import gleitzeit_nb",
         lambda: _import("gleitzeit_nb"),

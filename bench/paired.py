@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+from bench.promises import Promise
 
 Work = Callable[[], Awaitable["float | None"]]
 """Does it once. Returns the seconds that it measured itself, or None to be timed from outside."""
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """Ours over the control's. `limit` is what the project promises; `ours_ms` and `control_ms` are medians, for orientation."""
+async def compare(
+    name: str, ours: Work, control: Work, *, against: str, limit: float, pairs: int, warm_up: int = 3, rate: bool = False
+) -> Promise:
+    """Time `ours` and `control` in turn, `pairs` times after `warm_up` rounds that are not counted.
 
-    name: str
-    control: str
-    ours_ms: float
-    control_ms: float
-    limit: float
-    pairs: int
-
-    @property
-    def value(self) -> float:
-        return self.ours_ms / self.control_ms
-
-    @property
-    def held(self) -> bool:
-        return self.value <= self.limit
-
-    def line(self) -> str:
-        verdict = "held" if self.held else "MISSED"
-        return (
-            f"{self.name:<34} {self.value:6.2f} ×  (limit {self.limit:.2f}, {verdict})   "
-            f"{self.ours_ms:8.2f} ms against {self.control_ms:8.2f} ms: {self.control}, {self.pairs} pairs"
-        )
-
-
-async def compare(name: str, ours: Work, control: Work, *, against: str, limit: float, pairs: int, warm_up: int = 3) -> Ratio:
-    """Time `ours` and `control` in turn, `pairs` times after `warm_up` rounds that are not counted."""
+    The promise is on ours over the control's time, at most; with `rate` on the control's over ours, at least.
+    """
     times: tuple[list[float], list[float]] = ([], [])
+    gc.collect()  # what others left behind is not to be charged to either
     for number in range(warm_up + pairs):
         order = (0, 1) if number % 2 else (1, 0)  # neither is always first
         for which in order:
@@ -49,4 +30,6 @@ async def compare(name: str, ours: Work, control: Work, *, against: str, limit: 
             elapsed = time.perf_counter() - begin if own is None else own
             if number >= warm_up:
                 times[which].append(elapsed * 1000)
-    return Ratio(name, against, statistics.median(times[0]), statistics.median(times[1]), limit, pairs)
+    mine, others = statistics.median(times[0]), statistics.median(times[1])
+    seen = f"{mine:.2f} ms against {others:.2f} ms: {against}, {pairs} pairs"
+    return Promise(name, others / mine if rate else mine / others, limit, seen, at_least=rate)

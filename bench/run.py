@@ -1,7 +1,7 @@
-"""`make bench`: every figure is a ratio against a control of the same run. Exits 1 when a promise is missed.
+"""`make bench`: every figure is a ratio against a control of the same run, or a count. Exits 1 when a promise is missed.
 
 python -m bench.run                 all
-python -m bench.run pool sandbox    some
+python -m bench.run calls sandbox   some
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 
-from bench.imports import import_ratios
-from bench.paired import Ratio
-from bench.pool import pool_ratios
-from bench.sandbox import sandbox_ratios
+from bench.calls import call_promises
+from bench.imports import import_promises
+from bench.promises import Promise
+from bench.sandbox import sandbox_promises
 
-GROUPS: dict[str, Callable[[], AsyncIterator[Ratio]]] = {
-    "import": import_ratios,
-    "pool": pool_ratios,
-    "sandbox": sandbox_ratios,
+GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
+    "import": import_promises,
+    "calls": call_promises,
+    "sandbox": sandbox_promises,
 }
 
 
@@ -29,9 +29,9 @@ async def main(names: list[str]) -> int:
         return 2
     missed = 0
     for name in names or list(GROUPS):
-        async for ratio in GROUPS[name]():
-            print(ratio.line(), flush=True)
-            missed += not ratio.held
+        async for promise in GROUPS[name]():
+            print(promise.line(), flush=True)
+            missed += not promise.held
     return 1 if missed else 0
 
 

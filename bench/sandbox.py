@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from bench.paired import Ratio, compare
+from bench.paired import compare
+from bench.promises import Promise
 from gleitzeit_nb.core.execution import DOCKER_MODE
 from gleitzeit_nb.errors import SandboxError
 from gleitzeit_nb.sandbox import Sandbox, images
@@ -21,7 +22,7 @@ async def _docker(*arguments: str) -> str:
     return output.decode().strip()
 
 
-async def sandbox_ratios() -> AsyncIterator[Ratio]:
+async def sandbox_promises() -> AsyncIterator[Promise]:
     async with Sandbox() as sandbox:
         try:
             await sandbox.check(DOCKER_MODE)
@@ -30,12 +31,12 @@ async def sandbox_ratios() -> AsyncIterator[Ratio]:
             return
         container = await _docker("run", "--detach", "--rm", "--network", "none", await images.default_image(), "sleep", "600")
         try:
-            yield await _print_ratio(sandbox, container)
+            yield await _print_promise(sandbox, container)
         finally:
             await _docker("kill", container)
 
 
-async def _print_ratio(sandbox: Sandbox, container: str) -> Ratio:
+async def _print_promise(sandbox: Sandbox, container: str) -> Promise:
     async def ours() -> None:
         result = await sandbox.execute(CODE, mode=DOCKER_MODE)
         assert result.stdout == "42\n"

@@ -14,6 +14,7 @@
     │   ├── DeadlineExceededError    the request's one deadline ran out, in the queue or in a try
     │   ├── AllInstancesFailedError  everybody who could answer was tried: a table of the tries
     │   ├── RequestRejectedError     an instance refused the request itself (4xx): asking another is pointless
+    │   ├── SchemaMismatchError      the answer does not fit the schema it was asked for, also after one repair; carries the text
     │   └── StreamInterruptedError   the answer was cut after its first token; carries the partial text
     │       (public name: StreamInterrupted)
     ├── EmbeddedError
@@ -119,6 +120,14 @@ class RequestRejectedError(PoolError):
         super().__init__(message)
         self.instance = instance
         self.status = status
+
+
+class SchemaMismatchError(PoolError):
+    """The answer does not fit its schema, also when asked again. `text` is the last one."""
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
 
 
 class StreamInterruptedError(PoolError):

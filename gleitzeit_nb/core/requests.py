@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -17,6 +17,15 @@ Kind = Literal["chat", "generate", "embed"]
 Role = Literal["system", "user", "assistant", "tool"]
 MOST_ALTERNATIVES = 20  # Ollama's limit for top_logprobs
 Message = Mapping[str, Any]  # {"role", "content", "images"?, "tool_calls"?, …} as in Ollama's chat API
+
+
+class AnswerShape(Protocol):
+    """What a structured answer is like. `format` goes to the server; `read` makes the object, or raises ValueError: what does not fit."""
+
+    @property
+    def format(self) -> Mapping[str, Any]: ...
+
+    def read(self, text: str) -> Any: ...
 
 
 class RequestOptions(TypedDict, total=False):
@@ -34,7 +43,8 @@ class RequestOptions(TypedDict, total=False):
     deadline: float | None  # s, over queue and all tries
     priority: int  # lower goes first; one step is worth ten seconds of waiting
     session: str | None
-    format: str | Mapping[str, Any] | None  # "json" or a JSON Schema
+    format: str | Mapping[str, Any] | None  # "json" or a JSON Schema; the answer is not checked
+    schema: Any  # a type, a JSON Schema or a .json file: the answer is checked, repaired once, and given as `Reply.parsed`
     options: Mapping[str, Any] | None  # Ollama's model options
     keep_alive: str | float | None
     think: bool | str | None
@@ -67,6 +77,7 @@ class LLMRequest:
     priority: int = 0
     session: str | None = None
     format: str | Mapping[str, Any] | None = None
+    schema: AnswerShape | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     keep_alive: str | float | None = None
     think: bool | str | None = None
@@ -100,6 +111,7 @@ def build_request(
     for synonym, name in (("instance_tags", "tags"), ("load_balancing_strategy", "strategy")):
         _fold(given, synonym, name)
     images = _texts(given.get("images"))
+    shape: AnswerShape | None = given.get("schema")
     dialogue = ({"role": "user", "content": messages},) if isinstance(messages, str) else tuple(messages)
     return LLMRequest(
         id=id,
@@ -119,7 +131,8 @@ def build_request(
         deadline_s=_positive("deadline", given.get("deadline")),
         priority=int(given.get("priority", 0)),
         session=given.get("session"),
-        format=given.get("format"),
+        format=shape.format if shape is not None else given.get("format"),
+        schema=shape,
         options=dict(given.get("options") or {}),
         keep_alive=given.get("keep_alive"),
         think=given.get("think"),
@@ -145,6 +158,9 @@ def _refuse_misplaced(kind: Kind, given: Mapping[str, Any]) -> None:
     for name in ("suffix", "raw"):
         if given.get(name) and kind != "generate":
             raise TypeError(f"{name!r} is for generate: a {kind} request has no such thing")
+
+    if given.get("schema") is not None and (kind == "embed" or given.get("format") is not None):
+        raise TypeError("'schema' is for answers in text" if kind == "embed" else "give either 'schema', which is checked, or 'format'")
 
 
 def _alternatives(value: object) -> int | None:
@@ -258,13 +274,16 @@ class Reply:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     embeddings: tuple[tuple[float, ...], ...] = ()
     receipt: Receipt | None = field(default=None, repr=False)
+    parsed: Any = None  # the object that a `schema` made of the text
+    repairs: int = 0  # how often the answer was asked for again because it did not fit the schema
     logprobs: tuple[Mapping[str, Any], ...] = ()  # {"token", "logprob", "bytes"?, "top_logprobs"?} for each token
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of an answer as it arrives. The last one has no text and carries `reply`."""
+    """A piece of an answer as it arrives. The last one has no text and carries `reply`. `restart`: what came so far is void."""
 
     text: str = ""
     thinking: str = ""
     reply: Reply | None = None
+    restart: bool = False

@@ -34,6 +34,10 @@ def answer_into(view: AnswerView, front: Front, request: LLMRequest) -> Reply:
     thought = 0
     with contextlib.closing(runtime.iterate(pool.stream_request(request))) as batches:
         for batch in batches:
+            if any(chunk.restart for chunk in batch):
+                begun = max(index for index, chunk in enumerate(batch) if chunk.restart)
+                view.restart()
+                batch, thought = batch[begun:], 0
             text = "".join(chunk.text for chunk in batch)
             thought += sum(len(chunk.thinking) for chunk in batch)
             reply = next((chunk.reply for chunk in batch if chunk.reply is not None), reply)

@@ -37,6 +37,10 @@ class AnswerView(Protocol):
 
     def add(self, text: str) -> None: ...
 
+    def restart(self) -> None:
+        """What came so far is void: another answer takes its place."""
+        ...
+
     def finish(self, metadata: dict[str, Any]) -> None:
         """Show the whole answer."""
         ...
@@ -82,6 +86,9 @@ class NoView:
     def add(self, text: str) -> None:
         return
 
+    def restart(self) -> None:
+        return
+
     def finish(self, metadata: dict[str, Any]) -> None:
         return
 
@@ -103,6 +110,9 @@ class WholeView:
     def add(self, text: str) -> None:
         if text:
             self._pieces.append(text)
+
+    def restart(self) -> None:
+        self._pieces.clear()
 
     def finish(self, metadata: dict[str, Any]) -> None:
         self._publish(_whole("".join(self._pieces), self._written), metadata, False)
@@ -143,6 +153,10 @@ class StreamView:
             self._dirty = True
             self._paint()
 
+    def restart(self) -> None:
+        self._pieces.clear()
+        self._dirty = False
+
     def _paint(self) -> None:
         began = self._clock()
         if self._pace.wait_s(began):
@@ -182,6 +196,11 @@ class TerminalView:
 
     def add(self, text: str) -> None:
         self._write(self._text.feed(text.replace("\r", "")))
+
+    def restart(self) -> None:
+        began = self._began
+        self.finish({})
+        self._write("(asked again)\n" if began else "")
 
     def finish(self, metadata: dict[str, Any]) -> None:
         self._write(self._text.flush())

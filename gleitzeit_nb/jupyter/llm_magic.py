@@ -83,7 +83,7 @@ class LLMMagics(Magics):
         from gleitzeit_nb.jupyter.display import answer_view
 
         stream = self.front.streams and not args.no_stream
-        view = answer_view(self.front, stream=stream, quiet=args.quiet, as_json=args.format is not None)
+        view = answer_view(self.front, stream=stream, quiet=args.quiet, as_json=(args.format or args.schema) is not None)
         with given_up(view):
             reply = LLMReply(answer_into(view, self.front, request))
         view.finish(metadata=reply.metadata())

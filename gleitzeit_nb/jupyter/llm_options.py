@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.requests import MOST_ALTERNATIVES, Kind, RequestOptions
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 THINK_WORDS = ("low", "medium", "high", "max", "off")
 _NOT_FOR = {
-    "embed": ("system", "image", "think", "logprobs", "format", "generate", "suffix", "no_template"),
+    "embed": ("system", "image", "think", "logprobs", "format", "schema", "generate", "suffix", "no_template"),
     "chat": ("suffix", "no_template"),
     "generate": (),
 }
@@ -23,6 +24,7 @@ _NOT_FOR = {
 def add_api_options(parser: MagicParser) -> None:
     add = parser.add_argument
     add("--image", action="append", metavar="X", help="show the model a picture: a file's path, or a variable; may be repeated")
+    add("--schema", metavar="X", help="a checked answer: a type, a JSON Schema or a .json file; the reply's .object is made of it")
     add("--think", nargs="?", const="on", metavar="LEVEL", help=f"let it think first: {', '.join(THINK_WORDS)}; shown collapsed")
     add("--logprobs", nargs="?", const=0, type=_alternatives, metavar="N", help="each token's log probability, with N alternatives")
     add("--generate", action="store_true", help="complete the cell's text instead of answering it as a chat")
@@ -51,6 +53,8 @@ def kind_of(args: argparse.Namespace) -> Kind:
 def api_keywords(args: argparse.Namespace, front: Front) -> RequestOptions:
     """The keywords of a request that these options stand for. Raises UsageError."""
     keywords: RequestOptions = {"think": _think(args.think), "logprobs": args.logprobs}
+    if args.schema is not None:
+        keywords["schema"] = _schema(args, front)
     if args.image:
         keywords["images"] = [_image(word, front) for word in args.image]
     if args.generate:
@@ -64,6 +68,35 @@ def _think(word: str | None) -> bool | str | None:
     if word not in THINK_WORDS:
         raise UsageError(f"--think takes {', '.join(THINK_WORDS)}, or nothing, and {word[:40]!r} was given.\nAll options: %%llm --help")
     return word
+
+
+def _schema(args: argparse.Namespace, front: Front) -> Any:
+    """What the word names: a variable (dots allowed), a JSON Schema written out, or a file."""
+    from gleitzeit_nb.llm.schema import shape_of
+
+    word: str = args.schema
+    if args.format is not None:
+        raise UsageError("%%llm: --schema and --format say the same twice.\nKeep --schema for a checked answer.")
+    try:
+        if word.startswith("{"):
+            return shape_of(json.loads(word))
+        if word.endswith(".json"):
+            return shape_of(word)
+        return shape_of(_named(word, front))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--schema {word[:60]}: {error}.") from error
+
+
+def _named(word: str, front: Front) -> Any:
+    first, *rest = word.split(".")
+    if first not in front.shell.user_ns:
+        raise ValueError(f"there is no variable {first[:60]!r} in the notebook, and a file's name ends in .json")
+    value: Any = front.shell.user_ns[first]
+    for name in rest:
+        if not hasattr(value, name):
+            raise ValueError(f"{first[:60]} has no {name[:60]!r}")
+        value = getattr(value, name)
+    return value
 
 
 def _image(word: str, front: Front) -> str:

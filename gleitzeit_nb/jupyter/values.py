@@ -67,6 +67,11 @@ class LLMReply(_OneLine):
         return self.reply.thinking
 
     @property
+    def object(self) -> Any:
+        """What `--schema` made of the text: an object of that type, or plain JSON."""
+        return self.reply.parsed
+
+    @property
     def tool_calls(self) -> tuple[Mapping[str, Any], ...]:
         """The calls that the model wants made."""
         return self.reply.tool_calls
@@ -91,6 +96,7 @@ class LLMReply(_OneLine):
         parts += [] if self.tokens is None else [f"{self.tokens} tokens"]
         parts += [] if rate is None else [f"{rate:.1f} tok/s"]
         parts += [f"{reply.elapsed_s:.1f} s", self._retries()]
+        parts += ["repaired once"] if reply.repairs else []
         parts += [] if reply.done_reason in ("", "stop") else [f"ended by {one_line(reply.done_reason, 30)}"]
         return " · ".join(parts)
 

@@ -1,4 +1,4 @@
-"""Requests made of what Python code holds: pictures become base64 here, before anything crosses to the pool's loop."""
+"""Requests made of what Python code holds: pictures and types become plain data here, before anything crosses to the pool's loop."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ def request_from(
         from gleitzeit_nb.llm.images import encoded
 
         keywords["images"] = encoded(keywords["images"])
+    if keywords.get("schema") is not None:
+        from gleitzeit_nb.llm.schema import shape_of
+
+        keywords["schema"] = shape_of(keywords["schema"])
     return build_request(
         id, kind, model, messages=_dialogue(messages), prompt=prompt, system=system, inputs=inputs, label=label, **keywords
     )

@@ -26,7 +26,7 @@ from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.health import PROBE_TIMEOUT_S, HealthMonitor
 from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing, loaded_rows, model_rows
 from gleitzeit_nb.llm.journal import Journal
-from gleitzeit_nb.llm.journey import Journey
+from gleitzeit_nb.llm.layers import answers
 from gleitzeit_nb.llm.mapping import Asks, MapItem, Mapper, Wish, room_for
 from gleitzeit_nb.llm.membership import Member, Membership
 from gleitzeit_nb.llm.ollama import open_transport
@@ -182,9 +182,8 @@ class OllamaPoolManager:
     async def stream_request(self, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
         """The one way that all requests go. Model "": the default model. Closing the iterator cancels the request."""
         parts = self._here()
-        journey = Journey(parts, request)
         parts.health.touch()
-        chunks = journey.run()
+        chunks = answers(parts, request)
         try:
             async for chunk in chunks:
                 yield chunk
@@ -195,7 +194,7 @@ class OllamaPoolManager:
         parts = self._here()
         parts.health.touch()
         reply: Reply | None = None
-        chunks = Journey(parts, request).run()
+        chunks = answers(parts, request)
         try:
             async for chunk in chunks:
                 reply = chunk.reply

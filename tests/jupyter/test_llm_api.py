@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gleitzeit_nb.core.requests import Chunk
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.vectors import LLMVectors
 from gleitzeit_nb.llm.images import png_of
@@ -56,6 +57,62 @@ def test_what_is_no_picture_asks_nobody(shell: Shell, name: str, said: str) -> N
     message = refused(shell, f"%%llm --image {name}\nWhat is this?")
     assert message.startswith(f"--image {name}: ")
     assert said in message
+
+
+# -- schemas ----------------------------------------------------------------------------------------------------------------------
+
+CITY = "import pydantic, types\nclass City(pydantic.BaseModel):\n    name: str\nplaces = types.SimpleNamespace(City=City)"
+
+
+@pytest.mark.parametrize("name", ["City", "places.City", "plain", "'{}'"])
+def test_a_schema_is_a_variable_or_written_out(shell: Shell, name: str) -> None:
+    shell.run(CITY)
+    shell.run("plain = City.model_json_schema()")
+    written = name.format('{"type": "object", "properties": {"name": {"type": "string"}}}') if name == "'{}'" else name
+    shell.run(f"%%llm --schema {written}\nName a city.")
+    assert last(shell).format["properties"]["name"]["type"] == "string"
+    assert last(shell).schema.read('{"name": "Bonn"}')
+
+
+def test_a_schema_is_read_from_a_file(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "city.json").write_text('{"type": "array"}')
+    shell.run(f"%%llm --schema {tmp_path}/city.json\nName a city.")
+    assert last(shell).format == {"type": "array"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--schema nope", "no variable 'nope'"),
+        ("--schema places.Town", "places has no 'Town'"),
+        ("--schema number", "3 is no schema"),
+        ("--schema nowhere.json", "cannot be read"),
+        ("--schema '{\"type\": 3}'", "no JSON Schema"),
+        ("--schema City --format json", "twice"),
+    ],
+)
+def test_what_is_no_schema_asks_nobody(shell: Shell, words: str, said: str) -> None:
+    shell.run(f"{CITY}\nnumber = 3")
+    assert said in refused(shell, f"%%llm {words}\nhi")
+
+
+def test_the_object_is_the_replys(shell: Shell) -> None:
+    shell.engine.pool.reply = lambda text: replace(reply_of(text), parsed={"name": "Bonn"}, repairs=1)
+    cell = shell.run("%%llm\nhi")
+    assert cell.value.object == {"name": "Bonn"}
+    assert cell.shown_value["text/plain"].endswith("no retries · repaired once")
+
+
+@pytest.mark.parametrize("line", ["%%llm", "%%llm --no-stream"])
+def test_an_answer_that_begins_anew_replaces_what_was_shown(shell: Shell, line: str) -> None:
+    shell.engine.pool.script = ["first", 0.1, Chunk(restart=True), "second"]
+    cell = shell.run(f"{line}\nhi")
+    assert cell.displays[-1]["data"]["text/markdown"] == "second"
+
+
+def test_a_terminal_is_told_that_an_answer_begins_anew(terminal: Shell) -> None:
+    terminal.engine.pool.script = ["first", 0.2, Chunk(restart=True), "second"]
+    assert terminal.run("%%llm\nhi").stdout.startswith("first\n(asked again)\nsecond\n")
 
 
 # -- thinking ---------------------------------------------------------------------------------------------------------------------

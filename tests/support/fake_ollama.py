@@ -96,6 +96,7 @@ class FakeOllama:
         self.load_s = load_s
         self.embeds = embeds
         self.api_key = api_key
+        self.done_reason = "stop"
         self.fault: Fault | None = None
         self.faults: list[Fault | None] = []
         self.gate = asyncio.Event()
@@ -302,7 +303,7 @@ class FakeOllama:
             await connection.line(self._line(request.path, name, token, done=False) | self._logprobs(request.body, token))
         if fault is not None and fault.after >= len(tokens) and await self._fail_inside(fault, connection):
             return
-        end = {"done_reason": "stop", "total_duration": 5_000_000, "load_duration": 1_000_000, "prompt_eval_count": 7}
+        end = {"done_reason": self.done_reason, "total_duration": 5_000_000, "load_duration": 1_000_000, "prompt_eval_count": 7}
         end |= {"prompt_eval_duration": 1_000_000, "eval_count": len(tokens), "eval_duration": 2_000_000}
         await connection.line(self._line(request.path, name, "", done=True) | end)
         await connection.finish()

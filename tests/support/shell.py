@@ -20,7 +20,7 @@ from gleitzeit_nb.jupyter.front import Front
 from gleitzeit_nb.runtime import Runtime
 from gleitzeit_nb.snapshot import Snapshot
 
-Step = str | float | BaseException  # a piece of text, a pause (s), or how it ends
+Step = str | float | Chunk | BaseException  # a piece of text, a pause (s), a chunk as it is, or how it ends
 
 
 def reply_of(text: str, *, instance: str = "north", model: str = "smollm2:135m", retries: Sequence[tuple[str, str]] = ()) -> Reply:
@@ -52,6 +52,8 @@ class FakePool:
                     raise step
                 if isinstance(step, float):
                     await asyncio.sleep(step)
+                elif isinstance(step, Chunk):
+                    yield step
                 else:
                     text += step
                     yield Chunk(step)

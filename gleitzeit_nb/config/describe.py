@@ -10,6 +10,7 @@ from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFiel
 from gleitzeit_nb.config.section import Section
 from gleitzeit_nb.core.execution import ModeSettings, SandboxSettings
 from gleitzeit_nb.core.instances import InstanceSettings, Secret
+from gleitzeit_nb.core.keep_alive import KeepAlive
 from gleitzeit_nb.core.settings import PoolSettings
 
 MASK = "***"
@@ -20,6 +21,8 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
     return {
         "ollama": {
             "default_model": pool.default_model,
+            "keep_alive": _times(pool.keep_alive),
+            "preload": list(pool.preload),
             "instances": [describe_instance(instance) for instance in pool.instances],
             "load_balancing": balancing,
             "queue": _by_keys(QueueSection, pool.admission),
@@ -31,6 +34,14 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
             "container_pool": _by_keys(ContainerPoolSection, sandbox.container_pool),
         },
     }
+
+
+def _times(keep_alive: KeepAlive) -> dict[str, float] | float | None:
+    """As it is written: one time, or one for each model."""
+    if not keep_alive.by_model:
+        return keep_alive.others_s
+    default = {} if keep_alive.others_s is None else {"default": keep_alive.others_s}
+    return default | dict(keep_alive.by_model)
 
 
 def describe_instance(instance: InstanceSettings) -> dict[str, Any]:

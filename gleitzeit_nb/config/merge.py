@@ -43,7 +43,8 @@ def pool_settings_of(layers: Sequence[Checked], environ: Mapping[str, str]) -> t
         instances = _instances(section.instances, lister.layer, (*path, "instances"), environ)
     base = PoolSettings()
     parts = {name: replace(getattr(base, name), **merged.get(name, {})) for name in ("balancing", "breaker", "admission", "timeouts")}
-    return PoolSettings(instances=instances, default_model=merged.get("default_model"), **parts), lister is not None
+    parts |= {name: merged[name] for name in ("default_model", "keep_alive", "preload") if name in merged}
+    return PoolSettings(instances=instances, **parts), lister is not None
 
 
 def _instances(sections: Sequence[InstanceSection], layer: Layer, path: Key, environ: Mapping[str, str]) -> tuple[InstanceSettings, ...]:

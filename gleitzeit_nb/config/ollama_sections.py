@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from gleitzeit_nb.config.instance_sections import InstanceSection, each_once
-from gleitzeit_nb.config.section import UNSET, Count, Duration, Name, Section, as_list, keyed, or_empty
+from gleitzeit_nb.config.section import UNSET, Count, Duration, Name, Names, Section, as_list, keyed, or_empty
+from gleitzeit_nb.core.keep_alive import KeepAlive, seconds
+from gleitzeit_nb.core.models import canonical
 from gleitzeit_nb.core.strategies import STRATEGIES
 
 
@@ -16,6 +18,17 @@ def _strategy(value: str) -> str:
         known = value in ("auto", "model_affinity", "latency_based", "weighted")
         raise ValueError(f"should be one of {', '.join(STRATEGIES)}" + (f"; this version does not have {value!r} yet" if known else ""))
     return value
+
+
+def _keep_alive(value: object) -> KeepAlive:
+    """One time for every model, or times by the names of models and `default`."""
+    if value is None:
+        return KeepAlive()
+    if not isinstance(value, dict):
+        return KeepAlive(seconds(value))
+    times = {str(name): seconds(each) for name, each in value.items()}
+    default_s = times.pop("default", None)
+    return KeepAlive(default_s, {canonical(name): each for name, each in times.items()})
 
 
 class BreakerSection(Section):
@@ -54,6 +67,8 @@ class OllamaSection(Section):
     admission: Annotated[QueueSection, BeforeValidator(or_empty)] = keyed("queue")
     timeouts: Annotated[TimeoutSection, BeforeValidator(or_empty)] = UNSET
     default_model: Name | None = keyed("default_model", "model")
+    keep_alive: Annotated[KeepAlive, PlainValidator(_keep_alive)] = UNSET
+    preload: Names = UNSET
 
     def partial(self) -> dict[str, Any]:
         """What was written, in the parts of core's PoolSettings; the outer of two places for a setting beats the inner."""
@@ -65,5 +80,5 @@ class OllamaSection(Section):
             balancing["health_check_interval_s"] = written["health_check_interval_s"]
         parts: dict[str, Any] = {"balancing": balancing, "breaker": breaker}
         parts |= {name: written[name].written() for name in ("admission", "timeouts") if name in written}
-        parts |= {name: written[name] for name in ("instances", "default_model") if name in written}
+        parts |= {name: written[name] for name in ("instances", "default_model", "keep_alive", "preload") if name in written}
         return {name: part for name, part in parts.items() if part != {}}

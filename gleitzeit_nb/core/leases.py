@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
 from gleitzeit_nb.core.breaker import Breaker, Move, Result
 from gleitzeit_nb.core.faults import TRAITS, Blame, Cause, Traits
 from gleitzeit_nb.core.instances import Instance
-from gleitzeit_nb.core.models import LoadedModel
+from gleitzeit_nb.core.runner_options import Plan, after_answer
 from gleitzeit_nb.core.sharing import GiveBack, look_again_at
 
 
@@ -28,7 +28,8 @@ class Lease:
     instance: Instance
     model: str  # canonical
     began_at: float
-    cold: bool  # the model was not known to be loaded
+    cold: bool  # the model was not known to be loaded, or is loaded anew for this request
+    sent: Plan = field(default_factory=Plan)  # the options of the request
     moves: list[Move] = field(default_factory=list)  # of the breakers, not yet announced
     ended: bool = False
     _give_back: GiveBack | None = None  # of a slot that other pools know of
@@ -43,7 +44,16 @@ class Lease:
         """The model answers, so it is loaded."""
         load, known = self.instance.load, self.instance.loaded.get(self.model)
         load.loading.pop(self.model, None)
-        self.instance.loaded[self.model] = replace(known, seen_at=now) if known else LoadedModel(self.model, seen_at=now)
+        self.instance.loaded[self.model] = after_answer(known, self.model, self.sent, now, fresh=self.cold)
+        if self.cold:
+            load.load_times_s[self.model] = now - self.began_at
+
+    def will_send(self, sent: Plan, now: float) -> None:
+        """The options are settled. What is loaded anew for them counts as cold."""
+        self.sent = sent
+        if sent.reloads and not self.cold:
+            self.cold = True
+            self.instance.load.loading.setdefault(self.model, now)
 
     def end(self, outcome: Outcome, now: float, rng: Random, cause: Cause | None = None) -> bool:
         """Give the slot back and book how it went. False: it had ended before."""

@@ -67,6 +67,7 @@ class Load:
     in_flight: int = 0
     by_model: Counter[str] = field(default_factory=Counter)
     loading: dict[str, float] = field(default_factory=dict)  # model -> since when a request waits for it to be loaded
+    load_times_s: dict[str, float] = field(default_factory=dict)  # model -> how long its last load took, as who caused it saw
     total: int = 0
     failed: int = 0
     latency: PeakEwma = field(default_factory=PeakEwma)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class LoadedModel:
     context_length: int | None = None
     seen_at: float = 0.0  # on the pool's clock
     digest: str = ""  # of what is in memory, which may be older than what the tag names by now; "": not known
+    runner: tuple[tuple[str, Any], ...] | None = None  # the runner options, save for the context, of our request that loaded it
 
 
 def canonical(name: str) -> str:

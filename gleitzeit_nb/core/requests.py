@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
+from gleitzeit_nb.core import keep_alive
+
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
@@ -39,6 +41,9 @@ class RequestOptions(TypedDict, total=False):
     instance_preference: str | None  # a preference, never a filter
     fallback_model: str | Sequence[str] | None
     require_gpu: bool
+    min_context: int | None  # tokens that the model's context must hold
+    force_ctx: bool  # load the model anew where runner options (num_ctx, num_gpu …) ask for it
+    private: bool  # only instances on this machine
     max_latency: float | None  # ms; a preference, never a filter
     deadline: float | None  # s, over queue and all tries
     priority: int  # lower goes first; one step is worth ten seconds of waiting
@@ -72,6 +77,9 @@ class LLMRequest:
     instance_preference: str | None = None
     fallback_models: tuple[str, ...] = ()
     require_gpu: bool = False
+    min_context: int | None = None
+    force_ctx: bool = False
+    private: bool = False
     max_latency_ms: float | None = None
     deadline_s: float | None = None
     priority: int = 0
@@ -79,7 +87,7 @@ class LLMRequest:
     format: str | Mapping[str, Any] | None = None
     schema: AnswerShape | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    keep_alive: str | float | None = None
+    keep_alive_s: float | None = None  # -1: for ever
     think: bool | str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     suffix: str | None = None
@@ -127,6 +135,9 @@ def build_request(
         instance_preference=given.get("instance_preference"),
         fallback_models=_texts(given.get("fallback_model")),
         require_gpu=bool(given.get("require_gpu", False)),
+        min_context=_count("min_context", given.get("min_context")),
+        force_ctx=bool(given.get("force_ctx", False)),
+        private=bool(given.get("private", False)),
         max_latency_ms=_positive("max_latency", given.get("max_latency")),
         deadline_s=_positive("deadline", given.get("deadline")),
         priority=int(given.get("priority", 0)),
@@ -134,7 +145,7 @@ def build_request(
         format=shape.format if shape is not None else given.get("format"),
         schema=shape,
         options=dict(given.get("options") or {}),
-        keep_alive=given.get("keep_alive"),
+        keep_alive_s=_keep_alive_s(given.get("keep_alive")),
         think=given.get("think"),
         tools=tuple(given.get("tools") or ()),
         suffix=given.get("suffix"),
@@ -204,6 +215,19 @@ def _positive(name: str, value: float | None) -> float | None:
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{name} must be a number greater than 0, not {value!r}")
     return float(value)
+
+
+def _count(name: str, value: int | None) -> int | None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def _keep_alive_s(value: str | float | None) -> float | None:
+    try:
+        return None if value is None else keep_alive.seconds(value)
+    except ValueError as exc:
+        raise ValueError(f"keep_alive {exc}") from None
 
 
 def _with_images(dialogue: tuple[Message, ...], images: tuple[str, ...]) -> tuple[Message, ...]:
@@ -277,6 +301,7 @@ class Reply:
     parsed: Any = None  # the object that a `schema` made of the text
     repairs: int = 0  # how often the answer was asked for again because it did not fit the schema
     logprobs: tuple[Mapping[str, Any], ...] = ()  # {"token", "logprob", "bytes"?, "top_logprobs"?} for each token
+    notices: tuple[str, ...] = ()  # what the caller should know of how it was asked, such as an option that was not followed
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from gleitzeit_nb.core.admission import AdmissionSettings
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.instances import InstanceSettings
+from gleitzeit_nb.core.keep_alive import KeepAlive
 from gleitzeit_nb.core.strategies import BalancingSettings
 from gleitzeit_nb.core.timeouts import TimeoutSettings
 
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """Everything that an OllamaPoolManager obeys. `default_model` None: the only or the first warm one."""
+    """Everything that an OllamaPoolManager obeys. `default_model` None: the only or the first warm one.
+
+    `preload`: models that are loaded at the start, in the background.
+    """
 
     instances: tuple[InstanceSettings, ...] = ()
     balancing: BalancingSettings = BalancingSettings()
@@ -21,3 +25,5 @@ class PoolSettings:
     admission: AdmissionSettings = AdmissionSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     default_model: str | None = None
+    keep_alive: KeepAlive = KeepAlive()
+    preload: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gleitzeit_nb.core.faults import Cause
+from gleitzeit_nb.core.keep_alive import on_the_wire
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Usage
 from gleitzeit_nb.llm.faults import InstanceFault
 
@@ -14,8 +15,8 @@ PATHS: Mapping[str, str] = {"chat": "/api/chat", "generate": "/api/generate", "e
 NANO = 1e-9
 
 
-def body_of(request: LLMRequest, model: str) -> dict[str, Any]:
-    """The JSON body for Ollama; what the caller left out is left out. Answers are always streamed, whoever wants them whole."""
+def body_of(request: LLMRequest, model: str, options: Mapping[str, Any], keep_alive_s: float | None) -> dict[str, Any]:
+    """The JSON body for Ollama; what nobody said is left out. Answers are always streamed, whoever wants them whole."""
     body: dict[str, Any] = {"model": model}
     if request.kind == "embed":
         body["input"] = list(request.inputs)
@@ -27,10 +28,10 @@ def body_of(request: LLMRequest, model: str) -> dict[str, Any]:
         if request.logprobs is not None:
             body["logprobs"] = True
             body.update({"top_logprobs": request.logprobs} if request.logprobs else {})
-    if request.options:
-        body["options"] = dict(request.options)
-    if request.keep_alive is not None:
-        body["keep_alive"] = request.keep_alive
+    if options:
+        body["options"] = dict(options)
+    if keep_alive_s is not None:
+        body["keep_alive"] = on_the_wire(keep_alive_s)
     return body
 
 

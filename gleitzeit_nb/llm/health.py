@@ -15,6 +15,7 @@ from gleitzeit_nb.core.breaker import BreakerState
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.health import Probe, after_probe
 from gleitzeit_nb.core.instances import Instance, InstanceState
+from gleitzeit_nb.core.runner_options import after_look
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.inventory import digests_of, loaded_of, names_of
 from gleitzeit_nb.llm.journal import Journal
@@ -103,6 +104,10 @@ class HealthMonitor:
         watch = self._watch_of(member)
         watch.listed_at = None
         watch.due_at = 0.0
+
+    def look_soon(self, member: Member) -> None:
+        """Something has just changed there, such as what is loaded."""
+        self._watch_of(member).due_at = 0.0
 
     def forget(self, member: Member) -> None:
         """It does not belong to the pool any more."""
@@ -193,7 +198,8 @@ class HealthMonitor:
 
     async def _learn_loaded(self, watch: Watch, started: float) -> None:
         instance = watch.member.instance
-        loaded = loaded_of(await watch.member.transport.get("/api/ps", timeout_s=PROBE_TIMEOUT_S), self._clock())
+        listed = loaded_of(await watch.member.transport.get("/api/ps", timeout_s=PROBE_TIMEOUT_S), self._clock())
+        loaded = {name: after_look(entry, instance.loaded.get(name)) for name, entry in listed.items()}
         # What an answer proved to be loaded after the probe began is newer than the probe.
         loaded.update({name: entry for name, entry in instance.loaded.items() if entry.seen_at > started and name not in loaded})
         instance.loaded = loaded

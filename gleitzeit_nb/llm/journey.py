@@ -20,6 +20,7 @@ from gleitzeit_nb.llm.dispatch import Turn
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.recovery import Recovery
+from gleitzeit_nb.llm.sending import notices
 from gleitzeit_nb.llm.tries import Try, ask
 
 FRESH_S = 2.0  # a list of models younger than this is not asked for again before saying that a model is missing
@@ -231,5 +232,6 @@ class Journey:
             tool_calls=tuple(answer.tool_calls),
             embeddings=answer.embeddings,
             receipt=self.parts.receipts.answered(self),
+            notices=notices(attempt.lease),
             logprobs=tuple(answer.logprobs),
         )

@@ -12,10 +12,11 @@ from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Lease, Outcome
 from gleitzeit_nb.core.requests import Chunk, LLMRequest
-from gleitzeit_nb.llm.answers import PATHS, Answer, body_of
+from gleitzeit_nb.llm.answers import PATHS, Answer
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.limits import Limit
 from gleitzeit_nb.llm.parts import Parts
+from gleitzeit_nb.llm.sending import body_for, first_token
 
 
 @dataclass(eq=False)
@@ -55,7 +56,7 @@ class Try:
         now = self.parts.clock()
         if not self.spoke:
             self.spoke = True
-            self.lease.first_token(now)
+            first_token(self.parts, self.lease, now)
         chunk = self.answer.feed(line)
         if chunk is not None:
             self.lease.instance.load.tokens.add(1, now)
@@ -84,9 +85,10 @@ def ask(parts: Parts, request: LLMRequest, model: str, grant: Grant) -> Try:
 
 def _lines(parts: Parts, request: LLMRequest, model: str, lease: Lease) -> AsyncIterator[Mapping[str, Any]]:
     timeouts = parts.settings.timeouts
+    body = body_for(parts, request, model, lease)
     return parts.members.holding(lease.instance).transport.stream(
         PATHS[request.kind],
-        body_of(request, model),
+        body,
         connect_s=timeouts.connect_s,
         first_s=timeouts.first_token_cold_s if lease.cold else timeouts.first_token_warm_s,
         between_s=timeouts.between_tokens_s,

@@ -387,3 +387,20 @@ def test_a_file_in_the_working_directory_is_not_read(loaded: Loaded, tmp_path: P
     monkeypatch.chdir(tmp_path)
     assert loaded().pool.default_model is None
     assert loaded(env={"XDG_CONFIG_HOME": ".config"}).pool.default_model is None
+
+
+def test_keep_alive_is_one_time_or_one_for_each_model(loaded: Callable[..., Config], own_file: Callable[[str], Path]) -> None:
+    own_file("ollama: {keep_alive: 30m, preload: [llama3.2]}")
+    assert loaded().pool.keep_alive.of("any") == 1800
+    assert loaded().pool.preload == ("llama3.2",)
+    own_file("ollama: {keep_alive: {default: 5m, Phi: -1}}")
+    times = loaded().pool.keep_alive
+    assert (times.of("phi:latest"), times.of("any")) == (-1, 300)
+    assert loaded().describe()["ollama"]["keep_alive"] == {"default": 300, "phi:latest": -1}
+
+
+@pytest.mark.parametrize("written", ["0", "soon", "{phi: 0}", "[1]"])
+def test_keep_alive_that_cannot_be_is_refused(loaded: Callable[..., Config], own_file: Callable[[str], Path], written: str) -> None:
+    own_file(f"ollama: {{keep_alive: {written}}}")
+    with pytest.raises(ConfigError, match="keep_alive should"):
+        loaded()

@@ -58,7 +58,7 @@ async def test_what_is_asked_reaches_the_wire_and_nothing_else() -> None:
         "format": "json",
         "think": False,
         "options": {"seed": 1},
-        "keep_alive": "5m",
+        "keep_alive": 300,
     }
     assert generate == {"model": "llama3.2", "stream": True, "prompt": "hi", "system": "be brief"}
 

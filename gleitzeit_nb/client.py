@@ -12,13 +12,16 @@ from gleitzeit_nb.config import Config, load
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.requests import Chunk, Message, Reply, RequestOptions
 from gleitzeit_nb.engine import Engine
-from gleitzeit_nb.errors import EngineClosedError
-from gleitzeit_nb.runtime import current_runtime, get_runtime
+from gleitzeit_nb.errors import AlreadyOpenError, EngineClosedError, WrongLoopError
+from gleitzeit_nb.runtime import Runtime, current_runtime, get_runtime
 from gleitzeit_nb.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from gleitzeit_nb.llm.documents import BatchReport
+    from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
+    from gleitzeit_nb.llm.mapping import Asks, MapItem
     from gleitzeit_nb.llm.pool import OllamaPoolManager
     from gleitzeit_nb.sandbox.request import RunOptions
 
@@ -44,41 +47,60 @@ class GleitzeitClient:
         self._runtime = get_runtime() if not own and shares_engine() else None
         self._config = None if self._runtime else config or load(ollama_config, python_config)
         self._engine: Engine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # of an engine of our own
+        self._was_open = False
 
     def __repr__(self) -> str:
         where = "the notebook's engine" if self._runtime else "an engine of its own"
         return f"<GleitzeitClient on {where}{'' if self._engine else ', closed'}>"
 
     async def __aenter__(self) -> Self:
-        if self._runtime is not None:
-            runtime = self._runtime
-            self._engine = await asyncio.to_thread(lambda: runtime.engine)
-        else:
-            engine = Engine(self._config or Config())
-            await engine.start()
-            self._engine = engine
+        await self.initialize()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
+    async def initialize(self) -> None:
+        """Open; `async with` does it. AlreadyOpenError when it is open: one block opens a client, others inside it just use it."""
+        if self._loop is not None:
+            raise AlreadyOpenError("the client is open: use it as it is, or make another GleitzeitClient for another block")
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._engine = await self._engine_of_its_own() if self._runtime is None else await asyncio.to_thread(_engine_of, self._runtime)
+        except BaseException:
+            self._loop = None
+            raise
+        self._was_open = True
+
+    async def _engine_of_its_own(self) -> Engine:
+        engine = Engine(self._config or Config())
+        await engine.start()
+        return engine
+
     async def close(self) -> None:
         """End an engine of one's own; let go of a shared one. Safe to call twice."""
+        if self._engine is None:
+            return
+        own = self._runtime is None
+        if own:
+            self._refuse_other_loop()
         engine, self._engine = self._engine, None
-        if engine is not None and self._runtime is None:
+        self._loop = None
+        if own:
             await engine.stop()
 
     # -- models -----------------------------------------------------------------------------------------------------------
 
     async def chat(self, prompt_or_messages: str | Sequence[Message], model: str | None = None, **request: Unpack[RequestOptions]) -> Reply:
         """The whole answer. `model` None: the configured one, else the only or the first warm one."""
-        return await self._on_engine(self.pool.chat(model or "", prompt_or_messages, **request))
+        return await self._on_engine(self._pool_here().chat(model or "", prompt_or_messages, **request))
 
     async def stream(
         self, prompt_or_messages: str | Sequence[Message], model: str | None = None, **request: Unpack[RequestOptions]
     ) -> AsyncGenerator[Chunk, None]:
         """The answer as it arrives; the last chunk has no text and carries `reply`. StreamInterrupted when it is cut."""
-        pool = self.pool
+        pool = self._pool_here()
         source = _carried(self._on_engine, lambda: pool.stream(model or "", prompt_or_messages, **request))
         try:
             async for chunk in source:
@@ -86,15 +108,66 @@ class GleitzeitClient:
         finally:
             await source.aclose()
 
+    async def generate(self, prompt: str, model: str | None = None, system: str | None = None, **request: Unpack[RequestOptions]) -> Reply:
+        """As `chat`, without a dialogue: Ollama's /api/generate. `suffix`: fill the gap before it."""
+        return await self._on_engine(self._pool_here().generate(model or "", prompt, system, **request))
+
     async def embed(self, inputs: str | Sequence[str], model: str | None = None, **request: Unpack[RequestOptions]) -> list[list[float]]:
         """One vector per input."""
-        return await self._on_engine(self.pool.embed(model or "", inputs, **request))
+        return await self._on_engine(self._pool_here().embed(model or "", inputs, **request))
+
+    def map(
+        self,
+        requests: Asks,
+        max_concurrent: int | None = None,
+        *,
+        model: str | None = None,
+        method: str = "llm/chat",
+        **request: Unpack[RequestOptions],
+    ) -> AsyncGenerator[MapItem, None]:
+        """The answers to many requests as they come, each with its index, and in bounded memory; see OllamaPoolManager.map.
+
+        `requests` is read on the caller's loop.
+        """
+        from gleitzeit_nb.llm.mapping import Wish
+
+        pool, wish = self._pool_here(), Wish.of(method, model or "", request)
+        return pool.mapper(wish, max_concurrent, lambda made: self._on_engine(pool.complete_request(made))).items(requests)
+
+    async def batch_process(
+        self,
+        directory: Path | str,
+        pattern: str = "*",
+        method: str = "llm/chat",
+        prompt: str = "",
+        model: str | None = None,
+        max_concurrent: int | None = None,
+        **request: Unpack[RequestOptions],
+    ) -> BatchReport:
+        """One question about every file of a folder that matches: `prompt`, an empty line, the file's text (UTF-8).
+
+        Files that cannot be read or answered are results with an `error`. FileNotFoundError when there is nothing to ask about.
+        """
+        from gleitzeit_nb.llm.documents import Batch
+
+        batch = Batch.of(directory, pattern, method, prompt)
+        return await batch.run(lambda asks: self.map(asks, max_concurrent, model=model, method=method, **request))
+
+    async def models(self) -> ModelListing:
+        """What each instance has, asked now: `.rows`, and `.unreachable`."""
+        return await self._on_engine(self._pool_here().models())
+
+    async def ps(self) -> LoadedListing:
+        """What each instance has loaded, asked now."""
+        return await self._on_engine(self._pool_here().ps())
 
     # -- code -------------------------------------------------------------------------------------------------------------
 
     async def execute_python(self, code: str, execution_mode: str | None = None, **options: Unpack[RunOptions]) -> ExecutionResult:
         """Run untrusted code. A failure of the code is in the result's status; a failure of the sandbox is a SandboxError."""
-        return await self._on_engine(self._running().sandbox.execute(code, execution_mode, **options))
+        engine = self._running()
+        self._refuse_other_loop()
+        return await self._on_engine(engine.sandbox.execute(code, execution_mode, **options))
 
     # -- state ------------------------------------------------------------------------------------------------------------
 
@@ -107,13 +180,36 @@ class GleitzeitClient:
         """What every view shows, now."""
         return self._running().snapshot()
 
+    async def status(self) -> dict[str, Any]:
+        """The guide's dictionary of the pool: as `OllamaPoolManager.get_pool_status`."""
+        return await self._on_engine(self._pool_here().get_pool_status())
+
     def _running(self) -> Engine:
         if self._engine is None:
-            raise EngineClosedError("the client is not open: use it in `async with GleitzeitClient() as client:`")
+            was = "was closed" if self._was_open else "is not open"
+            raise EngineClosedError(f"the client {was}: use it in `async with GleitzeitClient() as client:`")
+        if self._runtime is not None and self._runtime.closed:
+            raise EngineClosedError("the notebook's engine that this client was opened on has ended: open another GleitzeitClient")
         return self._engine
+
+    def _pool_here(self) -> OllamaPoolManager:
+        pool = self._running().pool
+        self._refuse_other_loop()
+        return pool
+
+    def _refuse_other_loop(self) -> None:
+        """A shared engine is reached from every loop; one of one's own lives on the loop that opened it."""
+        if self._runtime is None and asyncio.get_running_loop() is not self._loop:
+            raise WrongLoopError(
+                "the client was opened on another event loop: open one inside each asyncio.run(…), or use ask(), which works everywhere"
+            )
 
     async def _on_engine(self, coro: Coroutine[Any, Any, T]) -> T:
         return await (coro if self._runtime is None else self._runtime.acall(coro))
+
+
+def _engine_of(runtime: Runtime) -> Engine:
+    return runtime.engine
 
 
 def shares_engine() -> bool:
@@ -124,6 +220,8 @@ def shares_engine() -> bool:
 def ask(prompt_or_messages: str | Sequence[Message], model: str | None = None, **request: Unpack[RequestOptions]) -> Reply:
     """The whole answer, blocking: for scripts, `df.map` and cells. Uses the process's one engine, which ends with the process."""
     runtime = get_runtime()
+    if runtime.is_here:
+        raise WrongLoopError("ask() would block the very loop that answers it: await client.chat(…) of an open GleitzeitClient instead")
     return runtime.call(runtime.engine.pool.chat(model or "", prompt_or_messages, **request))
 
 

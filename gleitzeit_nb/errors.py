@@ -6,6 +6,7 @@
     ├── UsageError                   a magic's line or cell that cannot be used: what to write instead
     ├── RunFailedError               a %%sandbox cell whose run did not end ok; carries the result
     ├── EngineClosedError            the engine, pool or sandbox was used before it started or after it stopped
+    ├── AlreadyOpenError             a client that is open was opened again
     ├── WrongLoopError               an object of one event loop was used from another
     ├── PoolError
     │   ├── NoInstanceError          nobody can answer: a table of every instance and why it was passed over
@@ -71,6 +72,10 @@ class RunFailedError(GleitzeitError):
 
 class EngineClosedError(GleitzeitError):
     """Used before start or after stop."""
+
+
+class AlreadyOpenError(GleitzeitError):
+    """Opened again while it is open."""
 
 
 class WrongLoopError(GleitzeitError):

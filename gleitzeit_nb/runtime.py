@@ -111,11 +111,16 @@ class Runtime:
         """The engine if there is one. Starts none and waits for nobody, so the loop itself may ask."""
         return self._engine
 
+    @property
+    def is_here(self) -> bool:
+        """Is this the loop's own thread, which must never block?"""
+        return threading.current_thread() is self._thread
+
     # -- bridging ---------------------------------------------------------------------------------------------------------
 
     def call(self, coro: Coroutine[Any, Any, T]) -> T:
         """Run `coro` on the loop and block for its result. An interrupt cancels it and is raised again."""
-        if threading.current_thread() is self._thread:
+        if self.is_here:
             coro.close()
             raise RuntimeError("Runtime.call would block its own loop: await the coroutine instead")
         future = asyncio.run_coroutine_threadsafe(coro, self._loop)

@@ -15,7 +15,15 @@ import pytest
 
 from gleitzeit_nb import GleitzeitClient, StreamInterrupted, ask, configure
 from gleitzeit_nb.config import Config, load
-from gleitzeit_nb.errors import ConfigError, EngineClosedError, ModeDisabledError, ModelNotFoundError, SandboxError, WrongLoopError
+from gleitzeit_nb.errors import (
+    AlreadyOpenError,
+    ConfigError,
+    EngineClosedError,
+    ModeDisabledError,
+    ModelNotFoundError,
+    SandboxError,
+    WrongLoopError,
+)
 from gleitzeit_nb.runtime import Runtime, current_runtime
 from gleitzeit_nb.sandbox import Sandbox
 from tests.support.fake_ollama import FakeOllama, Fault, Kind
@@ -100,12 +108,133 @@ async def test_a_bad_configuration_is_told_when_the_client_is_made() -> None:
 
 async def test_a_client_that_is_not_open_says_how_to_open_it() -> None:
     client = GleitzeitClient(ollama_config={"instances": []})
-    for use in (client.chat("x"), client.embed("x"), client.execute_python("1"), anext(client.stream("x"))):
-        with pytest.raises(EngineClosedError, match="async with GleitzeitClient"):
-            await use
-    with pytest.raises(EngineClosedError):
-        client.snapshot()
+    for state in ("is not open", "was closed"):
+        uses = [client.chat("x"), client.embed("x"), client.generate("x"), client.models(), client.ps(), client.status()]
+        for use in [*uses, client.execute_python("1"), anext(client.stream("x"))]:
+            with pytest.raises(EngineClosedError, match=f"{state}: use it in `async with GleitzeitClient"):
+                await use
+        with pytest.raises(EngineClosedError):
+            client.snapshot()
+        with pytest.raises(EngineClosedError):
+            client.map(["x"])
+        await client.close()
+        async with client:
+            pass
+
+
+async def test_a_client_is_opened_once_and_again_after_it_was_closed(server: FakeOllama) -> None:
+    async with GleitzeitClient(ollama_config=pointing_at(server)) as client:
+        with pytest.raises(AlreadyOpenError, match="use it as it is"):
+            async with client:
+                pass
+        assert (await client.chat("still open")).text
+        async with GleitzeitClient(ollama_config=pointing_at(server)) as inner:
+            assert (await inner.chat("another")).text
+    async with client:
+        assert (await client.chat("again")).text
+
+
+async def test_a_client_on_another_loop_says_so_and_stays_open(server: FakeOllama) -> None:
+    async with GleitzeitClient(ollama_config=pointing_at(server)) as client:
+
+        async def elsewhere() -> None:
+            for use in (client.chat("x"), client.status(), client.execute_python("1"), client.close(), anext(client.stream("x"))):
+                with pytest.raises(WrongLoopError, match=r"asyncio\.run"):
+                    await use
+
+        await asyncio.to_thread(asyncio.run, elsewhere())
+        assert (await client.chat("still open")).text
+
+
+async def test_an_opening_that_was_cancelled_can_be_repeated(server: FakeOllama) -> None:
+    server.fault = Fault(Kind.HANG_BEFORE_HEADERS, everywhere=True)
+    client = GleitzeitClient(ollama_config=pointing_at(server))
+    opening = asyncio.ensure_future(client.initialize())
+    await _until(lambda: server.requests)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    server.fault = None
+    await client.initialize()
+    assert (await client.chat("x")).text
     await client.close()
+
+
+async def test_a_client_says_that_the_shared_engine_has_ended(server: FakeOllama) -> None:
+    configure(pointing_at(server))
+    async with GleitzeitClient() as client:
+        runtime = current_runtime()
+        assert runtime is not None
+        await asyncio.to_thread(runtime.close)
+        with pytest.raises(EngineClosedError, match="has ended"):
+            await client.chat("x")
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own engine", "shared engine"])
+async def test_generate_models_ps_status_and_map(server: FakeOllama, shared: bool) -> None:
+    if shared:
+        configure(pointing_at(server))
+    async with GleitzeitClient(*([] if shared else [None, pointing_at(server)])) as client:
+        reply = await client.generate("def f(", "llama3.2", system="code only", suffix="return x")
+        assert reply.text.strip() == "def f("
+        assert {"system": "code only", "suffix": "return x"}.items() <= server.asked[0].body.items()
+        assert [(row.instance, row.name) for row in (await client.models()).rows] == [("fake", "llama3.2:latest")]
+        assert [row.name for row in (await client.ps()).rows] == ["llama3.2:latest"]
+        assert (await client.status())["instances"]["fake"]["total_requests"] == 1
+        caller = threading.get_ident()
+        seen_from: set[int] = set()
+
+        def words() -> Iterator[str]:
+            for word in ("a", "b", "c"):
+                seen_from.add(threading.get_ident())
+                yield word
+
+        items = {item.index: item.result().text.strip() async for item in client.map(words(), model="llama3.2", tags=[])}
+        assert items == {0: "a", 1: "b", 2: "c"}
+        assert seen_from == {caller}
+        mapping = client.map(iter(int, 1), method="llm/chat")  # endless, and of no use
+        assert "not int" in str((await anext(mapping)).error)
+        await mapping.aclose()
+
+
+async def test_leaving_a_map_on_the_shared_engine_frees_its_slots(server: FakeOllama) -> None:
+    server.fault = Fault(Kind.HANG_BEFORE_HEADERS)
+    configure(pointing_at(server))
+    async with GleitzeitClient() as client:
+        mapping = client.map(["x"] * 5, 2)
+        waiting = asyncio.ensure_future(anext(mapping))
+        await _until(lambda: len(server.asked) >= 1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await _until(lambda: not client.snapshot().in_flight and not client.snapshot().queue_depth)
+
+
+# -- files --------------------------------------------------------------------------------------------------------------------
+
+
+async def test_every_file_of_a_folder_gets_one_result_in_the_order_of_names(server: FakeOllama, tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("beta")
+    (tmp_path / "a.txt").write_text("alpha ä")
+    (tmp_path / "broken.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "other.md").write_text("not asked")
+    (tmp_path / "folder.txt").mkdir()
+    async with GleitzeitClient(ollama_config=pointing_at(server)) as client:
+        report = await client.batch_process(tmp_path, "*.txt", prompt="Sum up:", max_concurrent=2)
+        vectors = await client.batch_process(str(tmp_path), "[ab].txt", method="llm/embed", model="llama3.2")
+        for wrong, expected in (
+            ({"directory": tmp_path / "nowhere"}, FileNotFoundError),
+            ({"directory": tmp_path, "pattern": "*.none"}, FileNotFoundError),
+            ({"directory": tmp_path, "method": "llm/sum"}, ValueError),
+            ({"directory": tmp_path, "method": "llm/embed", "prompt": "useless"}, TypeError),
+        ):
+            with pytest.raises(expected):
+                await client.batch_process(**wrong)
+    assert [result.path.name for result in report] == ["a.txt", "b.txt", "broken.txt"]
+    assert [result.reply.text.strip() for result in report if result.reply] == ["Sum up: alpha ä", "Sum up: beta"]
+    assert [type(result.error) for result in report.failed] == [UnicodeDecodeError]
+    assert repr(report) == "<BatchReport 3 files, 1 failed>"
+    assert [len(result.reply.embeddings) for result in vectors if result.reply] == [1, 1]
 
 
 async def test_a_client_takes_a_whole_configuration(server: FakeOllama) -> None:
@@ -250,6 +379,31 @@ def test_ask_works_from_many_threads_at_once(server: FakeOllama) -> None:
     for thread in threads:
         thread.join(LIMIT_S)
     assert sorted(answers) == [str(index) for index in range(8)]
+
+
+def test_ask_serves_a_column_of_a_data_frame(server: FakeOllama) -> None:
+    pandas = pytest.importorskip("pandas")
+    configure(pointing_at(server))
+    frame = pandas.DataFrame({"text": ["one", "two three"]})
+    frame["answer"] = frame["text"].map(lambda text: ask(text, model="llama3.2").text)
+    assert list(frame["answer"]) == ["one ", "two three "]
+    with pytest.raises(TypeError, match="not float"):
+        ask(float("nan"))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="many prompts are for map"):
+        ask(["one", "two"])  # type: ignore[list-item]
+
+
+def test_ask_refuses_to_block_the_loop_that_answers_it(server: FakeOllama) -> None:
+    configure(pointing_at(server))
+    ask("x")
+    runtime = current_runtime()
+    assert runtime is not None
+
+    async def on_the_engines_loop() -> None:
+        ask("x")
+
+    with pytest.raises(WrongLoopError, match="would block"):
+        runtime.call(on_the_engines_loop())
 
 
 def test_ask_raises_the_pools_errors(server: FakeOllama) -> None:

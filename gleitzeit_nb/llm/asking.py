@@ -39,15 +39,20 @@ def request_from(
 
 def _dialogue(messages: str | Sequence[Message]) -> str | Sequence[Message]:
     """Messages may carry pictures of their own; texts among them are base64, never paths: a dialogue may be a stranger's."""
-    if isinstance(messages, str) or not any(map(_has_images, messages)):
+    _refuse_odd(messages)
+    if isinstance(messages, str) or not any(message.get("images") for message in messages):
         return messages
     from gleitzeit_nb.llm.images import picture
 
     def plain(image: Any) -> str:
         return image if isinstance(image, str) else picture(image)
 
-    return [{**each, "images": [plain(image) for image in each["images"]]} if _has_images(each) else each for each in messages]
+    return [{**each, "images": [plain(image) for image in each["images"]]} if each.get("images") else each for each in messages]
 
 
-def _has_images(message: object) -> bool:
-    return isinstance(message, Mapping) and bool(message.get("images"))
+def _refuse_odd(messages: object) -> None:
+    """What a column of a data frame may hold, such as NaN, must not reach a server."""
+    if not isinstance(messages, str | Sequence):
+        raise TypeError(f"messages are a text, or a list such as [{{'role': 'user', 'content': '…'}}], not {type(messages).__name__}")
+    if not isinstance(messages, str) and not all(isinstance(message, Mapping) for message in messages):
+        raise TypeError("each message is a dictionary such as {'role': 'user', 'content': '…'}; many prompts are for map")

@@ -14,6 +14,7 @@
     │   ├── QueueFullError           the pool's bounded queue is full
     │   ├── DeadlineExceededError    the request's one deadline ran out, in the queue or in a try
     │   ├── AllInstancesFailedError  everybody who could answer was tried: a table of the tries
+    │   │   └── RetryBudgetError     … or might have been, had not too many tries of the whole pool failed
     │   ├── RequestRejectedError     an instance refused the request itself (4xx): asking another is pointless
     │   ├── SchemaMismatchError      the answer does not fit the schema it was asked for, also after one repair; carries the text
     │   └── StreamInterruptedError   the answer was cut after its first token; carries the partial text
@@ -116,6 +117,10 @@ class AllInstancesFailedError(PoolError):
     def __init__(self, message: str, attempts: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message + table(attempts))
         self.attempts = tuple(attempts)
+
+
+class RetryBudgetError(AllInstancesFailedError):
+    """A try failed, and so many of the pool's had failed before that no more are repeated for now."""
 
 
 class RequestRejectedError(PoolError):

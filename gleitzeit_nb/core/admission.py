@@ -188,4 +188,4 @@ def _changes_at(verdict: Verdict, needs: Needs, now: float) -> float | None:
         return verdict.instance.elsewhere_until
     if verdict.standing is Standing.SLOW_START:
         return verdict.instance.eases_at(needs.model, now)
-    return verdict.instance.paused_until if verdict.standing is Standing.PAUSED else None
+    return verdict.instance.pause.until if verdict.standing is Standing.PAUSED else None

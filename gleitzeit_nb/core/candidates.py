@@ -81,8 +81,8 @@ def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool =
         return Verdict(instance, Standing.UNHEALTHY, instance.reason)
     if regard_health and instance.state is InstanceState.UNKNOWN:
         return Verdict(instance, Standing.UNKNOWN)
-    if now < instance.paused_until:
-        return Verdict(instance, Standing.PAUSED, instance.paused_until - now)
+    if now < instance.pause.until:
+        return Verdict(instance, Standing.PAUSED, instance.pause.until - now)
     load, slots = instance.load, instance.slots
     if load.in_flight >= slots:
         return Verdict(instance, Standing.BUSY, load.in_flight, slots)

@@ -9,6 +9,7 @@ from enum import Enum
 from gleitzeit_nb.core.breaker import Breaker, BreakerSettings
 from gleitzeit_nb.core.load import Load
 from gleitzeit_nb.core.models import LoadedModel, canonical
+from gleitzeit_nb.core.pauses import Pause
 from gleitzeit_nb.core.sharing import SlotShare
 
 WARM_FOR_S = 240.0  # how long an instance's word that a model is loaded is believed; Ollama itself keeps one for 5 minutes
@@ -87,7 +88,7 @@ class Instance:
     models: tuple[str, ...] | None = None  # as `/api/tags` spells them; None: not known yet
     digests: dict[str, str] = field(default_factory=dict)  # canonical name -> digest, as `/api/tags` tells them
     loaded: dict[str, LoadedModel] = field(default_factory=dict)  # by canonical name
-    paused_until: float = 0.0  # it said that it is busy
+    pause: Pause = field(default_factory=Pause)  # it said that it is busy
     share: SlotShare | None = None  # None: nobody else is told of its slots
     elsewhere_until: float = 0.0  # other pools have its slots; when to look again
     missed_probes: int = 0  # health probes in a row that ran out of time
@@ -127,7 +128,7 @@ class Instance:
 
     def slow_start(self, model: str, now: float) -> int | None:
         """The most requests at once (of the model, if it is what came back) until it has proved itself; None: it is not in the way."""
-        cap = self.breaker.cap(now)
+        cap = 1 if self.pause.count else self.breaker.cap(now)
         if cap is not None and self.load.in_flight >= cap:
             return cap
         model_breaker = self.model_breakers.get(model)

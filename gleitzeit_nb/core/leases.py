@@ -68,6 +68,7 @@ class Lease:
             self.instance.elsewhere_until = now + (share.stand_back_s(now) if share is not None else 0.0)
         if outcome is Outcome.SUCCESS:
             load.succeeded(now - self.began_at, now)
+            self.instance.pause.answered()
         traits = TRAITS[cause] if cause is not None else None
         if traits is not None and traits.blame is not Blame.NOBODY:
             load.dropped()

@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import re
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from gleitzeit_nb.core.faults import TRAITS, Cause, Traits
@@ -161,6 +163,13 @@ def _chain(exc: BaseException) -> list[BaseException]:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    if retry_after is None or not retry_after.isdecimal() or len(retry_after) > 6:
+    """Of a Retry-After header: a number of seconds, or a date (RFC 9110, section 10.2.3)."""
+    if retry_after is None or len(retry_after) > 40:
         return None
-    return float(retry_after)
+    if retry_after.isdecimal():
+        return float(retry_after)
+    try:
+        at = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, at.timestamp() - time.time())

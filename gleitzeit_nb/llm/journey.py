@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from gleitzeit_nb.core.admission import Grant, Hopeless
 from gleitzeit_nb.core.candidates import Verdict, is_model_missing
 from gleitzeit_nb.core.instances import Instance
+from gleitzeit_nb.core.leases import Outcome
 from gleitzeit_nb.core.needs import Needs
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route
@@ -69,6 +71,7 @@ class Journey:
     async def run(self) -> AsyncGenerator[Chunk, None]:
         """The pieces of the answer; the last chunk carries the reply. Raises the errors of the pool."""
         self.parts.active[self] = None
+        self.parts.budget.earn(self.started_at)
         try:
             if not self.model:
                 self.models[0] = await default_model(self.parts.settings, self.parts.members, self.parts.health, self.request)
@@ -106,13 +109,23 @@ class Journey:
             outcome = await self._queued()
             self.verdicts = outcome.verdicts
             if isinstance(outcome, Grant):
-                return outcome
+                if self.recovery.pay():
+                    return outcome
+                self.parts.dispatcher.end(outcome.lease, Outcome.IGNORED)
+                raise outcomes.budget_spent(self.model, self.attempts, outcome.verdicts, self.parts.budget)
             self.parts.journal.passed_over(self.request.id, self.model, outcome.verdicts)
             if not self._listed_anew and is_model_missing(outcome.waiter.needs, outcome.verdicts):
                 self._listed_anew = True
                 await self.parts.health.refresh_models(FRESH_S)
-            elif not self.recovery.come_back() and not self._fall_back():
+            elif not await self._come_back() and not self._fall_back():
                 raise outcomes.nobody(self.request, self.model, self.attempts, outcome)
+
+    async def _come_back(self) -> bool:
+        """To an instance that has failed this request already; not in step with others whom it failed."""
+        wait_s = self.recovery.come_back()
+        if wait_s:
+            await asyncio.sleep(wait_s if self.left_s is None else max(0.0, min(wait_s, self.left_s)))
+        return wait_s is not None
 
     def _fall_back(self) -> bool:
         """Go on with the next model, if there is one."""
@@ -200,9 +213,11 @@ class Journey:
             return outcomes.interrupted(instance_id, f"it {fault}", attempt.answer.text)
         if not fault.traits.retryable:
             return outcomes.rejected(instance_id, fault)
-        if self.recovery.may_try_again() or self._fall_back():
-            return None
-        return outcomes.all_failed(self.model, self.attempts, attempt.verdicts)
+        if not self.recovery.may_try_again() and not self._fall_back():
+            return outcomes.all_failed(self.model, self.attempts, attempt.verdicts)
+        if self.recovery.is_broke():
+            return outcomes.budget_spent(self.model, self.attempts, attempt.verdicts, self.parts.budget)
+        return None
 
     def _note(self, attempt: Try, outcome: str, detail: str) -> None:
         lease, attempt.noted = attempt.lease, True

@@ -9,6 +9,7 @@ from gleitzeit_nb.core.candidates import Standing, Verdict
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.models import display, nearest
 from gleitzeit_nb.core.requests import Attempt, LLMRequest
+from gleitzeit_nb.core.retry import ALWAYS, EXPIRES_S, SHARE, RetryBudget
 from gleitzeit_nb.errors import (
     AllInstancesFailedError,
     DeadlineExceededError,
@@ -16,6 +17,7 @@ from gleitzeit_nb.errors import (
     NoInstanceError,
     PoolError,
     RequestRejectedError,
+    RetryBudgetError,
     StreamInterruptedError,
 )
 from gleitzeit_nb.llm.faults import InstanceFault, shortened
@@ -56,11 +58,26 @@ def all_failed(model: str, attempts: Sequence[Attempt], verdicts: Sequence[Verdi
         return RequestRejectedError(
             f"{last.instance} {last.detail}. Check its api_key in the configuration", instance=last.instance, status=401
         )
-    rows = tried(attempts)
-    asked = {attempt.instance for attempt in attempts}
-    rows += [(verdict.instance.id, f"not asked: {verdict.text}") for verdict in verdicts if verdict.instance.id not in asked]
     lacking = any(verdict.standing is Standing.NO_MODEL for verdict in verdicts)
-    return AllInstancesFailedError(f"nobody answered with {_name(model)}{_hint(model, verdicts) if lacking else ''}. What was tried:", rows)
+    return AllInstancesFailedError(
+        f"nobody answered with {_name(model)}{_hint(model, verdicts) if lacking else ''}. What was tried:", _rows(attempts, verdicts)
+    )
+
+
+def _rows(attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) -> Rows:
+    """Who was tried, and why the others were not."""
+    asked = {attempt.instance for attempt in attempts}
+    return tried(attempts) + [(each.instance.id, f"not asked: {each.text}") for each in verdicts if each.instance.id not in asked]
+
+
+def budget_spent(model: str, attempts: Sequence[Attempt], verdicts: Sequence[Verdict], budget: RetryBudget) -> RetryBudgetError:
+    """Another try would have been due."""
+    return RetryBudgetError(
+        f"nobody answered with {_name(model)} yet, and the pool's retry budget is used up ({budget.retries} retries in the last "
+        f"{EXPIRES_S:.0f} s; {SHARE:.0%} of {budget.requests} requests and {ALWAYS} are allowed). Too many tries fail: mend what the table "
+        "names, or ask again later. What was tried:",
+        _rows(attempts, verdicts),
+    )
 
 
 def rejected(instance_id: str, fault: InstanceFault) -> RequestRejectedError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+from gleitzeit_nb.core.retry import RetryBudget
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.llm.dispatch import Dispatcher
 from gleitzeit_nb.llm.health import HealthMonitor
@@ -30,5 +31,6 @@ class Parts:
     receipts: Receipts
     clock: Callable[[], float]
     rng: Random
+    budget: RetryBudget = field(default_factory=RetryBudget)
     active: dict[Journey, None] = field(default_factory=dict)  # in order of arrival
     closed: bool = False

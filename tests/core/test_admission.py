@@ -126,7 +126,7 @@ def test_what_has_just_come_back_is_given_more_as_time_passes() -> None:
 
 def test_a_pause_ends_by_itself() -> None:
     queue, one = AdmissionQueue(), instance("a")
-    one.paused_until = 3.0
+    one.pause.until = 3.0
     waiter = enter(queue)
     assert queue.assign([one], 1.0, RNG).wake_at == 3.0
     assert granted(queue.assign([one], 3.0, RNG)) == [waiter]

@@ -67,7 +67,7 @@ def test_every_candidate_gets_a_verdict_in_words() -> None:
     reserve(refused, M, 0.0).end(Outcome.DROPPED, 0.0, rng, Cause.REFUSED)
     for _ in range(3):
         reserve(failing, M, 0.0).end(Outcome.DROPPED, 0.0, rng, Cause.SERVER_ERROR)
-    paused.paused_until = 2.0
+    paused.pause.until = 2.0
     sick.state, sick.reason = InstanceState.UNHEALTHY, "not an Ollama"
     new.state = InstanceState.UNKNOWN
     others = [

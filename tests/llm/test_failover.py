@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
+import re
 import time
 from typing import Any
 
@@ -16,6 +18,7 @@ from gleitzeit_nb.errors import (
     ModelNotFoundError,
     NoInstanceError,
     RequestRejectedError,
+    RetryBudgetError,
     StreamInterruptedError,
 )
 from gleitzeit_nb.events import BreakerMoved, Failover
@@ -188,6 +191,75 @@ async def test_a_deadline_after_the_first_token_keeps_the_part() -> None:
             await pool.chat("llama3.2", "one two", deadline=0.5)
         assert caught.value.partial == "one "
         assert pool.instance_views()[0].failed_requests == 0
+
+
+# -- the retry budget -------------------------------------------------------------------------------------------------------------
+
+
+async def test_repeated_failures_use_up_the_pools_budget_and_the_error_says_so() -> None:
+    breaker = BreakerSettings(failure_threshold=1000)
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b, breaker=breaker, retry_attempts=1) as pool:
+        a.fault = b.fault = Fault(Kind.HTML)
+        errors = []
+        for _ in range(6):
+            with pytest.raises(AllInstancesFailedError) as caught:
+                await pool.chat("llama3.2", "hi")
+            errors.append(caught.value)
+        broke = [type(error) is RetryBudgetError for error in errors]
+        assert broke == [False, False, False, True, False, True]  # the fifth request has earned one
+        assert "4 retries in the last 10 s; 20% of 6 requests and 3 are allowed" in str(errors[-1])
+        assert any("HTML page" in what for _, what in errors[-1].attempts)
+        assert len(a.asked) + len(b.asked) == 4 * 2 + 2
+
+
+async def test_what_an_ejection_moves_elsewhere_costs_the_budget_nothing() -> None:
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b, max_concurrent=30, timeouts=HASTY) as pool:
+        a.fault = Fault(Kind.HANG_BEFORE_HEADERS)
+        replies = await asyncio.gather(*(pool.chat("llama3.2", f"n{number}", instance_preference="a") for number in range(30)))
+        assert {reply.instance for reply in replies} == {"b"}
+        assert pool._parts is not None
+        assert pool._parts.budget.retries == 2  # the third fault in a row opened the breaker
+
+
+async def test_what_was_declined_costs_the_budget_nothing() -> None:
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b) as pool:
+        a.fault = status(401, "unauthorized")
+        for _ in range(20):
+            assert (await pool.chat("llama3.2", "hi", instance_preference="a")).instance == "b"
+
+
+# -- busy -------------------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_busy_instance_is_left_alone_for_longer_and_longer_and_asked_by_one_at_a_time() -> None:
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b, max_concurrent=4) as pool:
+        a.fault = BUSY
+        started = time.monotonic()
+        while time.monotonic() - started < 1.2:
+            await asyncio.gather(*(pool.chat("llama3.2", "hi", instance_preference="a") for _ in range(3)))
+            await asyncio.sleep(0.01)
+        assert len(a.asked) <= 3 + 2
+        assert pool.instance_views()[0].breaker == "closed"
+        a.fault = None
+        await until(lambda: dict(pool.explain("llama3.2", instance_preference="a"))["a"].startswith("picked"))
+        assert (await pool.chat("llama3.2", "hi", instance_preference="a")).instance == "a"
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_what_a_busy_instance_asks_for_is_honoured(form: str) -> None:
+    later = "30" if form == "seconds" else email.utils.formatdate(time.time() + 30, usegmt=True)
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b) as pool:
+        a.faults = [status(429, "too many", Retry_After=later)]
+        assert (await pool.chat("llama3.2", "hi", instance_preference="a")).instance == "b"
+        words = dict(pool.explain("llama3.2"))["a"]
+        assert re.fullmatch(r"said that it is busy, asked again in (2[5-9]|30)\.\d s", words), words
+
+
+async def test_a_connection_that_was_closed_is_tried_again_on_the_same_instance_when_there_is_no_other() -> None:
+    async with FakeOllama("a") as a, pool_of(a) as pool:
+        a.faults = [Fault(Kind.DISCONNECT)]
+        reply = await pool.chat("llama3.2", "hi")
+        assert [attempt.outcome for attempt in reply.route.attempts] == ["disconnected", "ok"]
 
 
 # -- the breaker ----------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import InstanceSettings
+from gleitzeit_nb.llm.channel import Channel, body_of
 from gleitzeit_nb.llm.faults import InstanceFault, error_text, fault_of_exception, fault_of_status
 from gleitzeit_nb.llm.limits import Limit
 
@@ -43,7 +44,7 @@ class OllamaTransport:
         self._base = settings.url.rstrip("/")
         authorization = _authorization(settings)
         self._secrets = _secrets(settings, authorization)
-        self._client = _client(settings, authorization, prefer_aiohttp)
+        self._channel = Channel(self._base, _transport(settings, prefer_aiohttp), _headers(authorization))
         self._closed = False
 
     def __repr__(self) -> str:
@@ -91,7 +92,7 @@ class OllamaTransport:
             async with Limit(first_s):
                 response = await self._send("POST", path, content, connect_s)
                 await self._check(response, path)
-                chunks = response.aiter_bytes().__aiter__()
+                chunks = body_of(response)
                 whole = await _first_lines(chunks, lines)
             begun = True
             while whole is not None:
@@ -114,15 +115,12 @@ class OllamaTransport:
 
     async def aclose(self) -> None:
         self._closed = True
-        await self._client.aclose()
+        await self._channel.aclose()
 
     async def _send(self, method: str, path: str, content: bytes | None, connect_s: float) -> httpx.Response:
         if self._closed:
             raise InstanceFault(Cause.DISCONNECTED, "the connection was given up here")
-        request = self._client.build_request(method, self._base + path, content=content)
-        # Reading has no limit here: httpx knows one for both the first token and the next ones, so `Limit` does it.
-        request.extensions["timeout"] = {"connect": connect_s, "pool": connect_s, "read": None, "write": None}
-        return await self._client.send(request, stream=True)
+        return await self._channel.open(method, path, content, connect_s)
 
     def _raise_fault(self, exc: Exception, *, answering: bool) -> None:
         """Raise the fault that a foreign error means. One of our own is left alone: it is no fault of the instance."""
@@ -233,14 +231,14 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
 
 async def _read_at_most(response: httpx.Response, most: int) -> bytes:
     found = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in body_of(response):
         found += chunk
         if len(found) > most:
             break
     return bytes(found[:most])
 
 
-# -- the client ---------------------------------------------------------------------------------------------------------------
+# -- the connection -----------------------------------------------------------------------------------------------------------
 
 
 def _authorization(settings: InstanceSettings) -> str | None:
@@ -260,22 +258,16 @@ def _secrets(settings: InstanceSettings, authorization: str | None) -> list[str]
     return sorted(filter(None, found), key=len, reverse=True)
 
 
-def _client(settings: InstanceSettings, authorization: str | None, prefer_aiohttp: bool) -> httpx.AsyncClient:
-    """One per instance, so that nothing of one instance (keys, cookies, connections) can reach another.
-
-    The environment is not asked: no proxy, no netrc. Redirects are not followed.
-    """
-    import httpx
-
+def _headers(authorization: str | None) -> dict[str, str]:
     headers = {"Accept": "application/x-ndjson, application/json", "Accept-Encoding": "identity", "Content-Type": "application/json"}
-    if authorization is not None:
-        headers["Authorization"] = authorization
-    return httpx.AsyncClient(
-        transport=_transport(settings, prefer_aiohttp), headers=headers, follow_redirects=False, trust_env=False, timeout=None
-    )
+    return headers if authorization is None else {**headers, "Authorization": authorization}
 
 
 def _transport(settings: InstanceSettings, prefer_aiohttp: bool) -> httpx.AsyncBaseTransport:
+    """One per instance, so that nothing of one instance (keys, connections) can reach another.
+
+    The environment is not asked: no proxy, no netrc.
+    """
     import httpx
 
     context = _tls_context() if settings.url.startswith("https:") else _no_tls()

@@ -1,0 +1,54 @@
+"""One instance's HTTP, down at httpx's seam: requests go straight to a transport.
+
+`httpx.AsyncClient` adds redirects, cookies, authentication flows and merged addresses to that. The pool wants none of these, and they
+cost as much time as all of its own work: an address is parsed once per path here, and headers once per instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
+
+USER_AGENT = "gleitzeit-nb"
+
+
+class Channel:
+    """Answers are not redirected, not kept, and read by whoever opened them. Belongs to the event loop that uses it first."""
+
+    def __init__(self, base: str, transport: httpx.AsyncBaseTransport, headers: Mapping[str, str]) -> None:
+        import httpx
+
+        self._base = base
+        self._transport = transport
+        self._request = httpx.Request
+        self._parse = httpx.URL
+        self._headers = httpx.Headers({"User-Agent": USER_AGENT, **headers})
+        self._urls: dict[str, httpx.URL] = {}
+
+    async def open(self, method: str, path: str, content: bytes | None, connect_s: float) -> httpx.Response:
+        """The head of the answer. Only connecting is limited: httpx knows one limit for both the first token and the next ones."""
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = self._parse(self._base + path)
+        limits = {"connect": connect_s, "pool": connect_s, "read": None, "write": None}
+        request = self._request(method, url, headers=self._headers, content=content, extensions={"timeout": limits})
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+def body_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body as it comes. We ask for it unpacked; a proxy that packs it all the same is understood."""
+    packed = "content-encoding" in response.headers
+    return response.aiter_bytes().__aiter__() if packed else _raw(response).__aiter__()
+
+
+def _raw(response: httpx.Response) -> httpx.AsyncByteStream:
+    import httpx
+
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return response.stream

@@ -64,7 +64,7 @@ def _values(front: Front, option: str) -> list[str] | None:
         return _known(front, lambda snapshot: [view.id for view in snapshot.modes if view.enabled])
     if option == "--think":
         return list(THINK_WORDS)
-    if option in ("--in", "--format", "--image", "--schema"):
+    if option in ("--in", "--format", "--image", "--schema", "--tools", "--allow-tools"):
         return [name for name in front.shell.user_ns if not name.startswith("_")]
     return None
 

@@ -7,6 +7,7 @@ import difflib
 import json
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
@@ -19,6 +20,7 @@ from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
+from gleitzeit_nb.jupyter.tool_rounds import converse, toolbox_of
 from gleitzeit_nb.jupyter.values import LLMReply
 from gleitzeit_nb.jupyter.vectors import embedded, texts_of
 from gleitzeit_nb.llm.asking import request_from
@@ -79,13 +81,19 @@ class LLMMagics(Magics):
         expanded = str if raw else self._expand
         if kind == "embed":
             return self._given(embedded(self.front, self._request(args, "embed", inputs=texts_of(cell, self.front, expanded))), args)
+        box = toolbox_of(args, self.front)
         request = self._request(args, kind, expanded(cell.strip()))
+        if box is not None:
+            request = replace(request, tools=box.schemas)
         from gleitzeit_nb.jupyter.display import answer_view
 
         stream = self.front.streams and not args.no_stream
         view = answer_view(self.front, stream=stream, quiet=args.quiet, as_json=(args.format or args.schema) is not None)
         with given_up(view):
-            reply = LLMReply(answer_into(view, self.front, request))
+            if box is None:
+                reply = LLMReply(answer_into(view, self.front, request))
+            else:
+                reply = converse(view, self.front, request, box, args)
         view.finish(metadata=reply.metadata())
         if not args.quiet:
             show_thinking(self.front, reply.thinking)

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.requests import MOST_ALTERNATIVES, Kind, RequestOptions
 from gleitzeit_nb.errors import UsageError
+from gleitzeit_nb.jupyter.arguments import comma_list
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.arguments import MagicParser
     from gleitzeit_nb.jupyter.front import Front
 
+MAX_ROUNDS = 5
 THINK_WORDS = ("low", "medium", "high", "max", "off")
 _NOT_FOR = {
-    "embed": ("system", "image", "think", "logprobs", "format", "schema", "generate", "suffix", "no_template"),
+    "embed": ("tools", "allow_tools", "system", "image", "think", "logprobs", "format", "schema", "generate", "suffix", "no_template"),
     "chat": ("suffix", "no_template"),
-    "generate": (),
+    "generate": ("tools", "allow_tools"),
 }
 
 
@@ -25,12 +27,27 @@ def add_api_options(parser: MagicParser) -> None:
     add = parser.add_argument
     add("--image", action="append", metavar="X", help="show the model a picture: a file's path, or a variable; may be repeated")
     add("--schema", metavar="X", help="a checked answer: a type, a JSON Schema or a .json file; the reply's .object is made of it")
+    add("--tools", type=comma_list, action="append", metavar="F,G", help="offer these functions to the model; none of them is run")
+    add("--allow-tools", type=comma_list, action="append", metavar="F,G", help="run these of them when the model calls them")
+    add(
+        "--max-rounds",
+        type=_rounds,
+        default=MAX_ROUNDS,
+        metavar="N",
+        help=f"how often functions may run and the model go on ({MAX_ROUNDS})",
+    )
     add("--think", nargs="?", const="on", metavar="LEVEL", help=f"let it think first: {', '.join(THINK_WORDS)}; shown collapsed")
     add("--logprobs", nargs="?", const=0, type=_alternatives, metavar="N", help="each token's log probability, with N alternatives")
     add("--generate", action="store_true", help="complete the cell's text instead of answering it as a chat")
     add("--suffix", metavar="TEXT", help="with --generate: fill the gap between the cell's text and this one")
     add("--no-template", action="store_true", help="with --generate: without the model's template")
     add("--embed", action="store_true", help="a vector for each line, or for each text of the list variable that the cell names")
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100")
+    return int(text)
 
 
 def _alternatives(text: str) -> int:
@@ -46,7 +63,7 @@ def kind_of(args: argparse.Namespace) -> Kind:
         if getattr(args, name) not in (None, False):
             option = f"--{name.replace('_', '-')}"
             advice = "Add --generate." if kind == "chat" else f"Leave out {option}, or --{kind}."
-            raise UsageError(f"%%llm: {option} means nothing to {'a chat' if kind == 'chat' else '--embed'}.\n{advice}")
+            raise UsageError(f"%%llm: {option} means nothing to {'a chat' if kind == 'chat' else f'--{kind}'}.\n{advice}")
     return kind
 
 
@@ -82,15 +99,16 @@ def _schema(args: argparse.Namespace, front: Front) -> Any:
             return shape_of(json.loads(word))
         if word.endswith(".json"):
             return shape_of(word)
-        return shape_of(_named(word, front))
+        return shape_of(named(word, front))
     except (TypeError, ValueError) as error:
         raise UsageError(f"--schema {word[:60]}: {error}.") from error
 
 
-def _named(word: str, front: Front) -> Any:
+def named(word: str, front: Front) -> Any:
+    """The value of a variable, or of what dots lead to from one. Raises ValueError."""
     first, *rest = word.split(".")
     if first not in front.shell.user_ns:
-        raise ValueError(f"there is no variable {first[:60]!r} in the notebook, and a file's name ends in .json")
+        raise ValueError(f"there is no variable {first[:60]!r} in the notebook")
     value: Any = front.shell.user_ns[first]
     for name in rest:
         if not hasattr(value, name):

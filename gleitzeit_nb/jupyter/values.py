@@ -5,11 +5,14 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.requests import Reply
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.llm.tools import ToolRun
 
 _STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
 
@@ -35,8 +38,9 @@ class _OneLine:
 class LLMReply(_OneLine):
     """An answer of the pool. `str()` is its text, so that `{answer}` in the next prompt inserts it; the text is untrusted."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, tool_runs: tuple[ToolRun, ...] = ()) -> None:
         self.reply = reply
+        self.tool_runs = tool_runs
 
     def __str__(self) -> str:
         return self.reply.text
@@ -73,7 +77,7 @@ class LLMReply(_OneLine):
 
     @property
     def tool_calls(self) -> tuple[Mapping[str, Any], ...]:
-        """The calls that the model wants made."""
+        """The calls that the model wants made and that were not: those in `tool_runs` were."""
         return self.reply.tool_calls
 
     @property
@@ -96,6 +100,7 @@ class LLMReply(_OneLine):
         parts += [] if self.tokens is None else [f"{self.tokens} tokens"]
         parts += [] if rate is None else [f"{rate:.1f} tok/s"]
         parts += [f"{reply.elapsed_s:.1f} s", self._retries()]
+        parts += [f"tool calls: {len(self.tool_runs)} run, {len(self.tool_calls)} not run"] if self.tool_runs or self.tool_calls else []
         parts += ["repaired once"] if reply.repairs else []
         parts += [] if reply.done_reason in ("", "stop") else [f"ended by {one_line(reply.done_reason, 30)}"]
         return " · ".join(parts)

@@ -1,4 +1,4 @@
-"""Requests made of what Python code holds: pictures and types become plain data here, before anything crosses to the pool's loop."""
+"""Requests made of what Python code holds: pictures, types and functions become plain data, before anything crosses to the pool's loop."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def request_from(
         from gleitzeit_nb.llm.schema import shape_of
 
         keywords["schema"] = shape_of(keywords["schema"])
+    if keywords.get("tools"):
+        from gleitzeit_nb.llm.tools import schema_of
+
+        keywords["tools"] = tuple(map(schema_of, keywords["tools"] or ()))
     return build_request(
         id, kind, model, messages=_dialogue(messages), prompt=prompt, system=system, inputs=inputs, label=label, **keywords
     )

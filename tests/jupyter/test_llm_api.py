@@ -228,3 +228,103 @@ def test_a_long_table_is_short_and_only_text(shell: Shell) -> None:
     assert "… and 12 more" in cell.shown_value["text/plain"]
     assert "<script" not in cell.shown_value["text/html"]
     assert all(len(line) < 160 for line in cell.shown_value["text/plain"].split("\n"))
+
+
+# -- tools ------------------------------------------------------------------------------------------------------------------------
+
+FUNCTIONS = """
+seen = []
+def look(where: str) -> str:
+    "Look somewhere."
+    seen.append(where)
+    return f"nothing {where}"
+def delete(path: str) -> str:
+    seen.append(path)
+    return "gone"
+def fails():
+    raise KeyError("<b>\x1b[31m")
+"""
+
+
+def call(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"id": "call_1", "function": {"name": name, "arguments": arguments}}
+
+
+def answering(shell: Shell, *rounds: list[dict[str, Any]]) -> None:
+    """The model calls these, round by round, and then answers with the script's text."""
+    left = list(rounds)
+    shell.engine.pool.reply = lambda text: replace(reply_of(text), tool_calls=tuple(left.pop(0)) if left else ())
+
+
+def test_a_function_that_is_only_offered_is_not_run(shell: Shell) -> None:
+    shell.run(FUNCTIONS)
+    answering(shell, [call("look", where="up")])
+    cell = shell.run("%%llm --tools look,delete\nhi")
+    assert [tool["function"]["name"] for tool in last(shell).tools] == ["look", "delete"]
+    assert shell.ip.user_ns["seen"] == []
+    assert "not run: look(where='up') (only what --allow-tools names is run)" in cell.stdout
+    assert cell.value.tool_calls == (call("look", where="up"),)
+    assert "tool calls: 0 run, 1 not run" in cell.shown_value["text/plain"]
+
+
+def test_a_function_that_is_allowed_runs_and_the_model_hears_of_it(shell: Shell) -> None:
+    shell.run(FUNCTIONS)
+    answering(shell, [call("look", where="up"), call("look", wo="down")], [call("nowhere")])
+    cell = shell.run("%%llm --tools look,delete --allow-tools look\nhi")
+    assert shell.ip.user_ns["seen"] == ["up"]
+    assert "ran: look(where='up') → nothing up\nfailed: look(wo='down') → error: " in cell.stdout
+    assert [run.ok for run in cell.value.tool_runs] == [True, False, False]
+    roles = [message["role"] for message in last(shell).messages]
+    assert roles == ["user", "assistant", "tool", "tool", "assistant", "tool"]
+    assert last(shell).messages[2] == {"role": "tool", "content": "nothing up", "tool_name": "look", "tool_call_id": "call_1"}
+    assert cell.value.tool_calls == ()
+
+
+def test_one_call_that_is_not_allowed_holds_all_of_its_round_back(shell: Shell) -> None:
+    shell.run(FUNCTIONS)
+    answering(shell, [call("look", where="up"), call("delete", path="/")])
+    cell = shell.run("%%llm --tools look,delete --allow-tools look\nhi")
+    assert shell.ip.user_ns["seen"] == []
+    assert len(cell.value.tool_calls) == 2
+
+
+def test_the_rounds_are_bounded(shell: Shell) -> None:
+    shell.run(FUNCTIONS)
+    answering(shell, *[[call("look", where="up")]] * 10)
+    cell = shell.run("%%llm --tools look --allow-tools look --max-rounds 2\nhi")
+    assert shell.ip.user_ns["seen"] == ["up", "up"]
+    assert "(2 rounds are over)" in cell.stdout
+    assert len(cell.value.tool_calls) == 1
+
+
+def test_names_and_arguments_of_calls_are_only_text(shell: Shell) -> None:
+    shell.run(FUNCTIONS)
+    answering(shell, [call("<script>\x1b[2J", **{"\u202e": "<img onerror=x>"}), call("fails")])
+    cell = shell.run("%%llm --tools fails --allow-tools fails\nhi")
+    assert "failed: <script>␛[2J(⟦U+202E⟧='<img onerror=x>')" in cell.stdout
+    assert "\x1b[2J" not in cell.stdout
+    assert all("<script" not in each["data"].get("text/html", "") for each in cell.displays)
+    assert "<" not in cell.shown_value["text/plain"]
+
+
+def test_quiet_tells_nothing_of_tools(shell: Shell) -> None:
+    shell.run(FUNCTIONS)
+    answering(shell, [call("look", where="up")])
+    assert shell.run("%%llm -q --tools look --allow-tools look\nhi").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--tools nope", "no variable 'nope'"),
+        ("--tools seen", "give a function that has a name"),
+        ("--tools look --allow-tools lok", "did you mean 'look'"),
+        ("--allow-tools look", "offered are: none"),
+        ("--tools look --schema City", "cannot call tools"),
+        ("--generate --tools look", "--tools means nothing to --generate"),
+        ("--tools look --max-rounds 0", "from 1 to 100"),
+    ],
+)
+def test_tools_that_cannot_be_offered_ask_nobody(shell: Shell, words: str, said: str) -> None:
+    shell.run(f"{FUNCTIONS}\n{CITY}")
+    assert said in refused(shell, f"%%llm {words}\nhi")

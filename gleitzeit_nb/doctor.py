@@ -37,7 +37,8 @@ async def examine(config: Config, instances: Sequence[InstanceView], sandbox: Sa
     embedded, checked, daemon, kernel = await asyncio.gather(
         asyncio.to_thread(_embedded), asyncio.gather(*(_mode(sandbox, mode) for mode in modes)), _docker(), _kernel()
     )
-    return [_python(), *_configuration(config), *_instances(config, instances), embedded, *checked, *daemon, *kernel]
+    pool = [*_instances(config, instances), _shared_slots(config)]
+    return [_python(), *_configuration(config), *pool, embedded, *checked, *daemon, *kernel]
 
 
 def _python() -> Finding:
@@ -77,6 +78,17 @@ def _instance(view: InstanceView) -> Finding:
     models = f"{len(view.models)} models" + (f", warm: {warm}" if warm else "")
     reason = f" ({view.reason})" if view.reason else ""
     return Finding("ok" if view.state == "healthy" else "warn", view.id, f"{view.url} {view.state}{reason}, {models}")
+
+
+def _shared_slots(config: Config) -> Finding:
+    from gleitzeit_nb.llm import shared_slots, slot_folder
+
+    if not config.pool.share_slots:
+        return Finding("ok", "shared slots", "switched off: max_concurrent holds for each kernel by itself")
+    problem = shared_slots.problem()
+    if problem:
+        return Finding("warn", "shared slots", f"max_concurrent holds for each kernel by itself: {problem}")
+    return Finding("ok", "shared slots", f"the kernels of this machine keep to max_concurrent together, by files in {slot_folder.home()}")
 
 
 def _embedded() -> Finding:

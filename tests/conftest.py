@@ -48,7 +48,7 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         for name in os.environ:
             if name.startswith(FOREIGN_PREFIXES) and name not in KEPT:
                 patch.delenv(name)
-        for name in ("XDG_CONFIG_HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        for name in ("XDG_CONFIG_HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "XDG_RUNTIME_DIR"):
             folder = home / name.lower()
             folder.mkdir(mode=0o700)
             patch.setenv(name, str(folder))

@@ -83,3 +83,13 @@ async def test_every_finding_of_a_real_engine_has_a_level_a_name_and_a_text(monk
     }
     assert all(each.level in ("ok", "warn", "missing") and each.text for each in found)
     assert not any("hunter2" in each.text for each in found)
+
+
+async def test_whether_kernels_share_their_slots_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    found = (await findings())["shared slots"]
+    assert (found.level, str(tmp_path / "gleitzeit") in found.text) == ("ok", True)
+    assert "switched off" in (await findings(ollama={"share_slots": False}))["shared slots"].text
+    (tmp_path / "gleitzeit").chmod(0o755)
+    found = (await findings())["shared slots"]
+    assert (found.level, "mode 0755" in found.text, "chmod 700" in found.text) == ("warn", True, True)

@@ -7,7 +7,14 @@ them, `merge` lays them over the defaults in `core`, `trust` says what a strange
 from __future__ import annotations
 
 from gleitzeit_nb.config.credentials import ConfigWarning
-from gleitzeit_nb.config.environment import cache_directory, config_directory, discovery_urls, misspelt_variables, state_directory
+from gleitzeit_nb.config.environment import (
+    cache_directory,
+    config_directory,
+    discovery_urls,
+    misspelt_variables,
+    runtime_directory,
+    state_directory,
+)
 from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
 from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url, parse_duration, parse_size
 
@@ -27,6 +34,7 @@ __all__ = [
     "parse_duration",
     "parse_size",
     "pool_settings",
+    "runtime_directory",
     "sandbox_settings",
     "state_directory",
 ]

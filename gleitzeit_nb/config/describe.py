@@ -23,6 +23,7 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
             "default_model": pool.default_model,
             "keep_alive": _times(pool.keep_alive),
             "preload": list(pool.preload),
+            "share_slots": pool.share_slots,
             "instances": [describe_instance(instance) for instance in pool.instances],
             "load_balancing": balancing,
             "queue": _by_keys(QueueSection, pool.admission),

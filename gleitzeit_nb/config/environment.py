@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,18 @@ def cache_directory(environ: Mapping[str, str] | None = None, home: Path | None 
 def state_directory(environ: Mapping[str, str] | None = None, home: Path | None = None) -> Path:
     """What should outlive a kernel and is not configuration: $XDG_STATE_HOME/gleitzeit, or ~/.local/state/gleitzeit."""
     return _directory("XDG_STATE_HOME", ".local/state", environ, home)
+
+
+def runtime_directory(environ: Mapping[str, str] | None = None) -> Path | None:
+    """What only the processes of now share: $XDG_RUNTIME_DIR/gleitzeit. None where there is no such directory of this user's own."""
+    given = Path((process_environment() if environ is None else environ).get("XDG_RUNTIME_DIR", ""))
+    try:
+        status = given.stat() if given.is_absolute() else None
+    except OSError:
+        return None
+    if status is None or not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        return None
+    return given / "gleitzeit"
 
 
 def _directory(variable: str, default: str, environ: Mapping[str, str] | None, home: Path | None) -> Path:

@@ -10,6 +10,7 @@ from gleitzeit_nb.config.check import Checked, dotted
 from gleitzeit_nb.config.credentials import read_key, warn_literal
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.layers import Key, Layer
+from gleitzeit_nb.config.ollama_sections import SINGLE
 from gleitzeit_nb.config.values import parse_address
 from gleitzeit_nb.core.execution import AUTO_MODE, ContainerPoolSettings, Limits, ModeSettings, SandboxSettings, default_modes
 from gleitzeit_nb.core.instances import InstanceSettings
@@ -43,7 +44,7 @@ def pool_settings_of(layers: Sequence[Checked], environ: Mapping[str, str]) -> t
         instances = _instances(section.instances, lister.layer, (*path, "instances"), environ)
     base = PoolSettings()
     parts = {name: replace(getattr(base, name), **merged.get(name, {})) for name in ("balancing", "breaker", "admission", "timeouts")}
-    parts |= {name: merged[name] for name in ("default_model", "keep_alive", "preload") if name in merged}
+    parts |= {name: merged[name] for name in SINGLE if name in merged}
     return PoolSettings(instances=instances, **parts), lister is not None
 
 

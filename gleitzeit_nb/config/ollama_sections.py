@@ -31,6 +31,10 @@ def _keep_alive(value: object) -> KeepAlive:
     return KeepAlive(default_s, {canonical(name): each for name, each in times.items()})
 
 
+SINGLE = ("default_model", "keep_alive", "preload", "share_slots")
+"""Settings of the pool that are one value, without a section of their own."""
+
+
 class BreakerSection(Section):
     failure_threshold: Count = UNSET
     recovery_timeout_s: Duration = keyed("recovery_timeout")
@@ -69,6 +73,7 @@ class OllamaSection(Section):
     default_model: Name | None = keyed("default_model", "model")
     keep_alive: Annotated[KeepAlive, PlainValidator(_keep_alive)] = UNSET
     preload: Names = UNSET
+    share_slots: bool = UNSET
 
     def partial(self) -> dict[str, Any]:
         """What was written, in the parts of core's PoolSettings; the outer of two places for a setting beats the inner."""
@@ -80,5 +85,5 @@ class OllamaSection(Section):
             balancing["health_check_interval_s"] = written["health_check_interval_s"]
         parts: dict[str, Any] = {"balancing": balancing, "breaker": breaker}
         parts |= {name: written[name].written() for name in ("admission", "timeouts") if name in written}
-        parts |= {name: written[name] for name in ("instances", "default_model", "keep_alive", "preload") if name in written}
+        parts |= {name: written[name] for name in ("instances", *SINGLE) if name in written}
         return {name: part for name, part in parts.items() if part != {}}

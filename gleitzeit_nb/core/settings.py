@@ -17,6 +17,7 @@ class PoolSettings:
     """Everything that an OllamaPoolManager obeys. `default_model` None: the only or the first warm one.
 
     `preload`: models that are loaded at the start, in the background.
+    `share_slots`: the kernels of this machine together keep to an instance's `max_concurrent`.
     """
 
     instances: tuple[InstanceSettings, ...] = ()
@@ -27,3 +28,4 @@ class PoolSettings:
     default_model: str | None = None
     keep_alive: KeepAlive = KeepAlive()
     preload: tuple[str, ...] = ()
+    share_slots: bool = True

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.instances import Instance, InstanceSettings
 from gleitzeit_nb.errors import ConfigError, EngineClosedError, NoInstanceError
 from gleitzeit_nb.llm.journal import Journal
+from gleitzeit_nb.llm.shared_slots import SharedSlots
 from gleitzeit_nb.protocols import Transport, TransportFactory
 
 
@@ -20,14 +21,22 @@ class Member:
 
     instance: Instance
     transport: Transport
+    share: SharedSlots | None = None
     retired: bool = False
 
 
 class Membership:
     """The members by id, in the order in which they came."""
 
-    def __init__(self, breaker: BreakerSettings, factory: TransportFactory, journal: Journal) -> None:
+    def __init__(
+        self,
+        breaker: BreakerSettings,
+        factory: TransportFactory,
+        journal: Journal,
+        share_of: Callable[[InstanceSettings], SharedSlots | None],
+    ) -> None:
         self._breaker = breaker
+        self._share_of = share_of
         self._factory = factory
         self._journal = journal
         self._members: dict[str, Member] = {}
@@ -79,7 +88,8 @@ class Membership:
     def add(self, settings: InstanceSettings) -> Member:
         if settings.id in self._members:
             raise ConfigError(f"the pool has an instance {settings.id!r} already: remove it first, or choose another id")
-        member = Member(Instance(settings, self._breaker), self._factory(settings))
+        share = self._share_of(settings)
+        member = Member(Instance(settings, self._breaker, share=share), self._factory(settings), share)
         self._members[settings.id] = member
         self._update()
         self._journal.changed(settings.id, "added")
@@ -102,6 +112,7 @@ class Membership:
             return
         for member in [each for each in self._leaving if each.instance is instance]:
             self._leaving.discard(member)
+            _leave_share(member)
             task = asyncio.get_running_loop().create_task(member.transport.aclose(), name=f"gleitzeit-close-{instance.id}")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
@@ -113,8 +124,14 @@ class Membership:
         self._update()
         for member in members:
             member.retired = True
+            _leave_share(member)
         closings = (*self._closing, *(member.transport.aclose() for member in members))
         await asyncio.gather(*closings, return_exceptions=True)
 
     def _update(self) -> None:
         self.instances = tuple(member.instance for member in self._members.values())
+
+
+def _leave_share(member: Member) -> None:
+    if member.share is not None:
+        member.share.close()

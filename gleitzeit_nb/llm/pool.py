@@ -32,6 +32,7 @@ from gleitzeit_nb.llm.membership import Member, Membership
 from gleitzeit_nb.llm.ollama import open_transport
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.receipts import Receipts
+from gleitzeit_nb.llm.shared_slots import sharer
 from gleitzeit_nb.protocols import TransportFactory
 from gleitzeit_nb.snapshot import FailoverView, InstanceView, RunView
 
@@ -109,7 +110,7 @@ class OllamaPoolManager:
     def _assemble(self) -> Parts:
         settings, clock, rng = self.settings, self._clock, self._rng
         journal = Journal(self.events)
-        members = Membership(settings.breaker, self._factory or open_transport, journal)
+        members = Membership(settings.breaker, self._factory or open_transport, journal, sharer(settings.share_slots, clock))
         queue = AdmissionQueue(settings.admission)
         dispatcher = Dispatcher(queue, members, journal, clock=clock, rng=rng)
         health = HealthMonitor(

@@ -154,7 +154,7 @@ class Engine:
             return self.config.pool.instances
         from gleitzeit_nb.llm.discovery import discover
 
-        found = tuple(await discover(self.config.discovery_urls))
+        found = tuple(await discover(self.config.discovery_urls, self.config.pool.access))
         if not found:
             found = await asyncio.to_thread(self._embedded_instance)
         self._discovered = found

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import Authority
+
 pytest_plugins = ["tests.support.ci_rules"]
 
 FOREIGN_PREFIXES = ("GLEITZEIT_", "OLLAMA_", "JUPYTER_", "IPYTHON")
@@ -70,6 +72,14 @@ def _leaks_are_found_in_their_module() -> Iterator[None]:
     """What a module's tests left open (a socket, a loop) warns here, and so fails there, instead of after the last test of the run."""
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Vouches for the servers and clients of the tests."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: apt-get install openssl")
+    return Authority(tmp_path_factory.mktemp("certificates"), "authority")
 
 
 @pytest.fixture

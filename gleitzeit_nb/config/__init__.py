@@ -6,6 +6,8 @@ them, `merge` lays them over the defaults in `core`, `trust` says what a strange
 
 from __future__ import annotations
 
+from gleitzeit_nb.config.access import suited
+from gleitzeit_nb.config.certificates import load_client
 from gleitzeit_nb.config.credentials import ConfigWarning
 from gleitzeit_nb.config.environment import (
     cache_directory,
@@ -28,6 +30,7 @@ __all__ = [
     "discovery_urls",
     "instance_settings",
     "load",
+    "load_client",
     "misspelt_variables",
     "named_secret",
     "normalise_url",
@@ -37,4 +40,5 @@ __all__ = [
     "runtime_directory",
     "sandbox_settings",
     "state_directory",
+    "suited",
 ]

@@ -15,7 +15,7 @@ from gleitzeit_nb.config.values import shown
 from gleitzeit_nb.errors import ConfigError
 
 _MOST_SHOWN = 6
-_SILENT_KEYS = frozenset({"api_key", "url", "environment"})
+_SILENT_KEYS = frozenset({"api_key", "bearer", "basic_auth", "headers", "client_key_password", "proxy", "url", "environment"})
 """Keys whose values are never repeated in a message: they hold secrets, or may."""
 
 

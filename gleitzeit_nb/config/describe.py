@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from gleitzeit_nb.config.access_sections import AccessFields, TlsSection
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, QueueSection, TimeoutSection
 from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFields, ModeSection
 from gleitzeit_nb.config.section import Section
+from gleitzeit_nb.core.access import AccessSettings, Secret, TlsSettings
 from gleitzeit_nb.core.execution import ModeSettings, SandboxSettings
-from gleitzeit_nb.core.instances import InstanceSettings, Secret
+from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.keep_alive import KeepAlive
 from gleitzeit_nb.core.settings import PoolSettings
 
@@ -24,6 +26,7 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
             "keep_alive": _times(pool.keep_alive),
             "preload": list(pool.preload),
             "share_slots": pool.share_slots,
+            **_access(pool.access),
             "instances": [describe_instance(instance) for instance in pool.instances],
             "load_balancing": balancing,
             "queue": _by_keys(QueueSection, pool.admission),
@@ -47,7 +50,21 @@ def _times(keep_alive: KeepAlive) -> dict[str, float] | float | None:
 
 def describe_instance(instance: InstanceSettings) -> dict[str, Any]:
     found = _by_keys(InstanceSection, instance)
-    return found | ({"basic_auth": MASK} if instance.basic_auth is not None else {})
+    return {key: value for key, value in found.items() if key not in AccessFields.model_fields} | _access(instance)
+
+
+def _access(access: AccessSettings) -> dict[str, Any]:
+    """What was said of how a server is approached; of headers only the names."""
+    proxy = access.proxy
+    mask = f"http://{MASK}@" if proxy is not None and proxy.basic_auth is not None else "http://"
+    found = {
+        "api_key": _plain("api_key", access.api_key),
+        "basic_auth": _plain("basic_auth", access.basic_auth),
+        "headers": {name: MASK for name, _ in access.headers},
+        "tls": _by_keys(TlsSection, access.tls) if access.tls != TlsSettings() else None,
+        "proxy": proxy.url.replace("http://", mask, 1) if proxy is not None else None,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _mode(mode: ModeSettings) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gleitzeit_nb.config.layers import Key, Layer
 from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url
+from gleitzeit_nb.core.access import Secret
 from gleitzeit_nb.core.execution import DOCKER_MODE
 from gleitzeit_nb.errors import ConfigError
 
@@ -50,9 +51,17 @@ def _instances(value: str) -> list[dict[str, str]]:
     return found
 
 
+def _key(value: str) -> str | Secret:
+    """The variable is the key itself, unless it names another source."""
+    return value if value.startswith(("env:", "keyring:")) else Secret(value)
+
+
 _SANDBOX: Key = ("python", "modes", DOCKER_MODE)
 VARIABLES: dict[str, tuple[Key, Callable[[str], Any]]] = {
     "GLEITZEIT_OLLAMA_INSTANCES": (("ollama", "instances"), _instances),
+    "GLEITZEIT_OLLAMA_API_KEY": (("ollama", "api_key"), _key),
+    "GLEITZEIT_OLLAMA_CA_FILE": (("ollama", "tls", "ca_file"), _text),
+    "GLEITZEIT_OLLAMA_PROXY": (("ollama", "proxy"), _key),
     "GLEITZEIT_OLLAMA_STRATEGY": (("ollama", "load_balancing", "strategy"), _text),
     "GLEITZEIT_OLLAMA_FAILOVER": (("ollama", "load_balancing", "failover"), _switch),
     "GLEITZEIT_OLLAMA_HEALTH_CHECK_INTERVAL": (("ollama", "load_balancing", "health_check_interval"), _text),

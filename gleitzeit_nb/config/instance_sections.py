@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pydantic import Field
 
-from pydantic import Field, PlainValidator
-
-from gleitzeit_nb.config.section import UNSET, Count, Id, Name, Names, Section, keyed
-from gleitzeit_nb.core.instances import Secret
+from gleitzeit_nb.config.access_sections import AccessFields
+from gleitzeit_nb.config.section import UNSET, Count, Id, Name, Names, keyed
 
 
-def _key_text(value: object) -> str | Secret | None:
-    if value is not None and not isinstance(value, (str, Secret)):
-        raise ValueError("should be env:NAME or keyring:NAME, in quotes if it looks like a number")
-    return value
-
-
-class InstanceSection(Section):
+class InstanceSection(AccessFields):
     id: Id
     url: Name
     models: Names = UNSET
@@ -25,7 +17,6 @@ class InstanceSection(Section):
     priority: int = UNSET
     weight: float = Field(default=UNSET, gt=0, allow_inf_nan=False)
     specialization: Name | None = UNSET
-    api_key: Annotated[Any, PlainValidator(_key_text)] = UNSET
 
 
 def each_once(instances: list[InstanceSection]) -> list[InstanceSection]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gleitzeit_nb.config.files import read_file
 from gleitzeit_nb.errors import ConfigError
 
 Key = tuple[str | int, ...]
@@ -20,13 +21,14 @@ _MAX_DEPTH = 40
 class Layer:
     """`places` names for each key path where it stands ("config.yaml:12", "GLEITZEIT_MODEL"); the longest known prefix counts.
 
-    `trusted` False: a file that merely lay in a working directory.
+    `trusted` False: a file that merely lay in a working directory. `folder`: what relative paths in a file are relative to.
     """
 
     origin: str
     data: Mapping[str, Any]
     trusted: bool = True
     places: Mapping[Key, str] = field(default_factory=dict)
+    folder: Path | None = None
 
     def place(self, path: Key) -> str:
         for length in range(len(path), -1, -1):
@@ -73,17 +75,11 @@ def layer_of_file(path: Path, *, trusted: bool = True) -> Layer:
         data = {}
     if not isinstance(data, dict):
         raise ConfigError(f"{path}:1: should be a mapping with the keys 'ollama' and 'python', or with both under 'providers'")
-    return Layer(str(path), data, trusted, reader.places)
+    return Layer(str(path), data, trusted, reader.places, path.absolute().parent)
 
 
 def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as exc:
-        raise ConfigError(f"{path}: the configuration cannot be read: {exc.strerror or exc}") from exc
-    if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than 1 MiB, which no configuration is")
+    raw = read_file(path, f"{path}: the configuration", MAX_FILE_BYTES)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -14,8 +14,9 @@ from gleitzeit_nb.config.describe import described
 from gleitzeit_nb.config.layers import Layer, layer_of_file, layer_of_mapping
 from gleitzeit_nb.config.merge import instance_of, pool_settings_of, sandbox_settings_of
 from gleitzeit_nb.config.trust import refuse_untrusted
+from gleitzeit_nb.core.access import AccessSettings, Secret
 from gleitzeit_nb.core.execution import SandboxSettings
-from gleitzeit_nb.core.instances import InstanceSettings, Secret
+from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.errors import ConfigError
 
@@ -150,13 +151,13 @@ def _source(layer: Layer) -> str:
 
 
 def instance_settings(
-    mapping: Mapping[str, Any], *, origin: str = "instance", environ: Mapping[str, str] | None = None
+    mapping: Mapping[str, Any], *, origin: str = "instance", access: AccessSettings | None = None, environ: Mapping[str, str] | None = None
 ) -> InstanceSettings:
-    """One instance from a dictionary, as `add_instance` takes it. `origin` begins the messages."""
+    """One instance from a dictionary, as `add_instance` takes it. `origin` begins the messages; `access` is what its pool has."""
     environ = environment.process_environment() if environ is None else environ
     layer = layer_of_mapping({"ollama": {"instances": [mapping]}}, origin or "instance")
     section, path = checked(layer).root.section("ollama")
-    return instance_of(section.instances[0], layer, (*path, "instances", 0), environ)
+    return instance_of(section.instances[0], layer, (*path, "instances", 0), environ, access or AccessSettings())
 
 
 def pool_settings(

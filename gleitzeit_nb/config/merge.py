@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
+from gleitzeit_nb.config.access import Written, instance_access, pool_access
+from gleitzeit_nb.config.access_sections import AccessFields
 from gleitzeit_nb.config.check import Checked, dotted
-from gleitzeit_nb.config.credentials import read_key, warn_literal
+from gleitzeit_nb.config.credentials import warn_literal
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.layers import Key, Layer
 from gleitzeit_nb.config.ollama_sections import SINGLE
 from gleitzeit_nb.config.values import parse_address
+from gleitzeit_nb.core.access import AccessSettings
 from gleitzeit_nb.core.execution import AUTO_MODE, ContainerPoolSettings, Limits, ModeSettings, SandboxSettings, default_modes
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.settings import PoolSettings
@@ -39,17 +42,20 @@ def pool_settings_of(layers: Sequence[Checked], environ: Mapping[str, str]) -> t
         written = section.partial()
         merged = overlaid(merged, written)
         lister = one if "instances" in written else lister
+    access, defaults = pool_access(layers, lister, environ)
     if lister is not None:
         section, path = lister.root.section("ollama")
-        instances = _instances(section.instances, lister.layer, (*path, "instances"), environ)
+        instances = _instances(section.instances, lister.layer, (*path, "instances"), environ, defaults)
     base = PoolSettings()
     parts = {name: replace(getattr(base, name), **merged.get(name, {})) for name in ("balancing", "breaker", "admission", "timeouts")}
     parts |= {name: merged[name] for name in SINGLE if name in merged}
-    return PoolSettings(instances=instances, **parts), lister is not None
+    return PoolSettings(instances=instances, access=access, **parts), lister is not None
 
 
-def _instances(sections: Sequence[InstanceSection], layer: Layer, path: Key, environ: Mapping[str, str]) -> tuple[InstanceSettings, ...]:
-    found = tuple(instance_of(section, layer, (*path, index), environ) for index, section in enumerate(sections))
+def _instances(
+    sections: Sequence[InstanceSection], layer: Layer, path: Key, environ: Mapping[str, str], pool: AccessSettings
+) -> tuple[InstanceSettings, ...]:
+    found = tuple(instance_of(section, layer, (*path, index), environ, pool) for index, section in enumerate(sections))
     owner: dict[str, str] = {}
     for index, instance in enumerate(found):
         if instance.url in owner:
@@ -61,23 +67,19 @@ def _instances(sections: Sequence[InstanceSection], layer: Layer, path: Key, env
     return found
 
 
-def instance_of(section: InstanceSection, layer: Layer, path: Key, environ: Mapping[str, str]) -> InstanceSettings:
-    """One instance, with its address normalised and its key read."""
-    written = section.written()
-    key = written.pop("api_key", None)
+def instance_of(section: InstanceSection, layer: Layer, path: Key, environ: Mapping[str, str], pool: AccessSettings) -> InstanceSettings:
+    """One instance, with its address normalised and its keys read. `pool`: what counts for it unless it says otherwise."""
+    where = layer.place((*path, "url"))
     try:
         address = parse_address(section.url)
     except ConfigError as exc:
-        raise ConfigError(f"{layer.place((*path, 'url'))}: url of instance {section.id!r}: {exc}") from exc
-    where = layer.place((*path, "api_key" if key is not None else "url"))
-    name = f"{where}: api_key of instance {section.id!r}"
-    if key is not None and address.user_info is not None:
-        raise ConfigError(f"{name}: its url holds user info as well; keep one of the two")
+        raise ConfigError(f"{where}: url of instance {section.id!r}: {exc}") from exc
+    access = instance_access(Written(section, layer, path, f"of instance {section.id!r}", environ), address, pool)
     if address.user_info is not None and not where.startswith("GLEITZEIT_"):
         warn_literal(f"{where}: the user info in the url of instance {section.id!r}")
-    written["url"] = address.url
-    api_key = read_key(key, name=name, environ=environ) if key is not None else None
-    return InstanceSettings(**written, api_key=api_key, basic_auth=address.user_info)
+    own = {name: value for name, value in section.written().items() if name not in AccessFields.model_fields}
+    reached = {each.name: getattr(access, each.name) for each in fields(access)}
+    return InstanceSettings(**{**own, "url": address.url, **reached})
 
 
 def sandbox_settings_of(layers: Sequence[Checked]) -> SandboxSettings:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from gleitzeit_nb.config.access_sections import AccessFields
 from gleitzeit_nb.config.instance_sections import InstanceSection, each_once
 from gleitzeit_nb.config.section import UNSET, Count, Duration, Name, Names, Section, as_list, keyed, or_empty
 from gleitzeit_nb.core.keep_alive import KeepAlive, seconds
@@ -62,7 +63,7 @@ class TimeoutSection(Section):
     between_tokens_s: Duration = keyed("between_tokens")
 
 
-class OllamaSection(Section):
+class OllamaSection(AccessFields):
     type: Literal["ollama", "ollama_pool"] = UNSET
     instances: Annotated[list[InstanceSection], BeforeValidator(as_list), AfterValidator(each_once)] = UNSET
     balancing: Annotated[BalancingSection, BeforeValidator(or_empty)] = keyed("load_balancing")

@@ -1,7 +1,8 @@
 """What a file that merely lay in a working directory may not say.
 
-Such a file (`%gleitzeit config use FILE`) may choose instances without keys, balancing, images and tighter limits. It may make no
-sandbox weaker than the user's own configuration has it: a cloned repository must not be able to, even when its owner is told to use it.
+Such a file (`%gleitzeit config use FILE`) may choose instances without keys (and whose certificates theirs are), balancing, images and
+tighter limits. It may make no sandbox weaker than the user's own configuration has it, and nothing of it counts for the user's own
+servers: a cloned repository must not be able to, even when its owner is told to use it.
 """
 
 from __future__ import annotations
@@ -9,13 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
+from gleitzeit_nb.config.access_sections import AccessFields
 from gleitzeit_nb.config.check import Checked
+from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.layers import Key
 from gleitzeit_nb.config.merge import mode_place, sandbox_place, sandbox_settings_of
 from gleitzeit_nb.config.values import parse_address
 from gleitzeit_nb.core.execution import AUTO_MODE, Limits, ModeSettings, SandboxSettings
 from gleitzeit_nb.errors import ConfigError
 
+_TLS_OF_THE_USER = ("client_cert", "client_key", "client_key_password", "verify")
+_REASONS = {
+    "api_key": "carries a key or names one",
+    "basic_auth": "carries a key or names one",
+    "headers": "sets headers, which may be keys",
+    "proxy": "sends its requests through a proxy",
+}
 _RANK = {"local": 0, "restricted": 1, "docker": 3}
 _AUTO_RANK = 2  # docker where there is a daemon, else restricted
 
@@ -32,12 +42,33 @@ def refuse_untrusted(layer: Checked, below: Sequence[Checked]) -> None:
 
 def _keys(layer: Checked) -> Iterator[str]:
     section, path = layer.root.section("ollama")
-    for index, instance in enumerate((section.instances or []) if section is not None else []):
+    if section is None:
+        return
+    for key in AccessFields.model_fields:
+        if key in section.model_fields_set:
+            yield f"{_place(layer, section, path, key)}: {key} for the whole pool, where it would count for servers of yours"
+    for index, instance in enumerate(section.instances or []):
         here: Key = (*path, "instances", index)
-        if instance.api_key is not None:
-            yield f"{layer.layer.place((*here, 'api_key'))}: instance {instance.id!r} carries a key or names one"
+        for key, reason in _approaches(instance):
+            yield f"{_place(layer, instance, here, key)}: instance {instance.id!r} {reason}"
+        if "tls" in instance.model_fields_set:
+            for key in _TLS_OF_THE_USER:
+                if key in instance.tls.model_fields_set and getattr(instance.tls, key) is not True:
+                    yield f"{layer.layer.place((*here, 'tls', key))}: the tls of instance {instance.id!r} sets {key}"
         if parse_address(instance.url).user_info is not None:
             yield f"{layer.layer.place((*here, 'url'))}: the url of instance {instance.id!r} carries user info"
+
+
+def _approaches(instance: InstanceSection) -> Iterator[tuple[str, str]]:
+    for key, reason in _REASONS.items():
+        if getattr(instance, key, None):
+            yield key, reason
+
+
+def _place(layer: Checked, section: AccessFields, path: Key, field: str) -> str:
+    aliases = [alias for alias, name in section.keys().items() if name == field]
+    keys = [(*path, alias) for alias in aliases]
+    return next((layer.layer.places[key] for key in keys if key in layer.layer.places), layer.layer.place(path))
 
 
 def _sandbox(layer: Checked, below: Sequence[Checked]) -> Iterator[str]:

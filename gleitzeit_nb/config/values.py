@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from gleitzeit_nb.core.instances import Secret
+from gleitzeit_nb.core.access import Secret
 from gleitzeit_nb.errors import ConfigError
 
 OLLAMA_PORT = 11434
@@ -89,6 +89,15 @@ def parse_address(text: str) -> Address:
         port = None
     netloc = host if port is None else f"{host}:{port}"
     return Address(f"{scheme}://{netloc}{_path(parts, text)}", _user_info(parts))
+
+
+def is_loopback(url: str) -> bool:
+    """Does a normalised URL lead to this machine, without asking anybody for the name?"""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _bracketed(text: str) -> str:

@@ -13,6 +13,7 @@ class Cause(str, Enum):
     BUSY = "busy"
     REFUSED = "refused"
     UNKNOWN_HOST = "unknown_host"
+    TLS_FAILED = "tls_failed"
     CONNECT_TIMEOUT = "connect_timeout"
     DISCONNECTED = "disconnected"
     FIRST_BYTE_TIMEOUT = "first_byte_timeout"
@@ -54,6 +55,7 @@ TRAITS: Mapping[Cause, Traits] = {
     Cause.BUSY: Traits(Blame.NOBODY, True, "said that it is busy"),
     Cause.REFUSED: Traits(Blame.INSTANCE, True, "refused the connection", away=True, fatal=True),
     Cause.UNKNOWN_HOST: Traits(Blame.INSTANCE, True, "has a name that is not known", away=True, fatal=True),
+    Cause.TLS_FAILED: Traits(Blame.INSTANCE, True, "failed the TLS handshake", away=True, fatal=True),
     Cause.CONNECT_TIMEOUT: Traits(Blame.INSTANCE, True, "did not accept the connection in time", away=True),
     Cause.DISCONNECTED: Traits(Blame.INSTANCE, True, "closed the connection before it answered"),
     Cause.FIRST_BYTE_TIMEOUT: Traits(Blame.INSTANCE, True, "sent nothing in time"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gleitzeit_nb.core.access import AccessSettings
 from gleitzeit_nb.core.breaker import Breaker, BreakerSettings
 from gleitzeit_nb.core.load import Load
 from gleitzeit_nb.core.models import LoadedModel, canonical
@@ -26,7 +27,7 @@ class InstanceState(str, Enum):
 
 
 @dataclass(frozen=True)
-class InstanceSettings:
+class InstanceSettings(AccessSettings):
     """One instance as configured. `url` holds no user info: that has become `api_key` or `basic_auth` before.
 
     `max_concurrent` is the instance's total; None means one request per loaded model, at least 1.
@@ -42,38 +43,6 @@ class InstanceSettings:
     priority: int = 1
     weight: float = 1.0
     specialization: str | None = None
-    api_key: Secret | None = None
-    basic_auth: Secret | None = None
-
-
-class Secret:
-    """A string that never shows itself: `reveal()` is the only way to read it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __str__(self) -> str:
-        return "***"
-
-    def __format__(self, spec: str) -> str:
-        return format("***", spec)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(("Secret", self._value))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        raise TypeError("a Secret is not pickled: pass the name of the variable or of the keyring entry instead")
 
 
 @dataclass(eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gleitzeit_nb.core.access import AccessSettings
 from gleitzeit_nb.core.admission import AdmissionSettings
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.instances import InstanceSettings
@@ -18,9 +19,11 @@ class PoolSettings:
 
     `preload`: models that are loaded at the start, in the background.
     `share_slots`: the kernels of this machine together keep to an instance's `max_concurrent`.
+    `access`: what counts also for servers that are found or added later. It holds no credentials; each instance has its own.
     """
 
     instances: tuple[InstanceSettings, ...] = ()
+    access: AccessSettings = AccessSettings()
     balancing: BalancingSettings = BalancingSettings()
     breaker: BreakerSettings = BreakerSettings()
     admission: AdmissionSettings = AdmissionSettings()

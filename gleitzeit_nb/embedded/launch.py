@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from gleitzeit_nb import errors
-from gleitzeit_nb.core.instances import Secret
+from gleitzeit_nb.core.access import Secret
 from gleitzeit_nb.embedded import weights
 from gleitzeit_nb.embedded.process import command
 from gleitzeit_nb.embedded.server import ServerSettings, check_installation

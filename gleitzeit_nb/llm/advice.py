@@ -73,6 +73,6 @@ def cause_of(exception: BaseException | None) -> Cause:
         return exception.cause
     status = getattr(getattr(exception, "response", None), "status_code", None)
     if isinstance(status, int) and status >= 400:
-        return fault_of_status(status, b'{"error": ""}', path="").cause
+        return fault_of_status(status, "", path="").cause
     known = None if exception is None else cause_of_exception(exception, answering=False)
     return known or Cause.SERVER_ERROR

@@ -23,9 +23,14 @@ class Channel:
 
         self._base = base
         self._transport = transport
-        self._request = httpx.Request
         self._parse = httpx.URL
-        self._headers = httpx.Headers({"User-Agent": USER_AGENT, **headers})
+        own = httpx.Headers({"User-Agent": USER_AGENT})
+        own.update(headers)
+
+        def request(method: str, url: httpx.URL, content: bytes | None, limits: Mapping[str, float | None]) -> httpx.Request:
+            return httpx.Request(method, url, headers=own, content=content, extensions={"timeout": limits})
+
+        self._request = request  # the headers stay in there: an attribute is shown by tools that print the locals of a traceback
         self._urls: dict[str, httpx.URL] = {}
 
     async def open(self, method: str, path: str, content: bytes | None, connect_s: float) -> httpx.Response:
@@ -34,7 +39,7 @@ class Channel:
         if url is None:
             url = self._urls[path] = self._parse(self._base + path)
         limits = {"connect": connect_s, "pool": connect_s, "read": None, "write": None}
-        request = self._request(method, url, headers=self._headers, content=content, extensions={"timeout": limits})
+        request = self._request(method, url, content, limits)
         return await self._transport.handle_async_request(request)
 
     async def aclose(self) -> None:

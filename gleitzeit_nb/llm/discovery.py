@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from gleitzeit_nb.config import suited
+from gleitzeit_nb.core.access import AccessSettings
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.ollama import open_transport
@@ -14,15 +16,23 @@ PROBE_TIMEOUT_S = 1.0
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-async def discover(base_urls: Sequence[str]) -> list[InstanceSettings]:
-    """Those of the (normalised) URLs at which an Ollama answers within a second, in order, each server once."""
-    candidates = [InstanceSettings(id=_id_of(url), url=url.rstrip("/")) for url in dict.fromkeys(base_urls)]
+async def discover(base_urls: Sequence[str], access: AccessSettings | None = None) -> list[InstanceSettings]:
+    """Those of the (normalised) URLs at which an Ollama answers within a second, in order, each server once.
+
+    `access`: the pool's. No key of it is used: a server that nobody configured is sent none.
+    """
+    candidates = [_candidate(url.rstrip("/"), (access or AccessSettings()).without_credentials()) for url in dict.fromkeys(base_urls)]
     answers = await asyncio.gather(*map(_answers, candidates))
     found: dict[str, InstanceSettings] = {}
     for candidate, answered in zip(candidates, answers, strict=True):
         if answered:
             found.setdefault(_id_of(candidate.url), candidate)
     return list(found.values())
+
+
+def _candidate(url: str, access: AccessSettings) -> InstanceSettings:
+    own = suited(access, url)
+    return InstanceSettings(id=_id_of(url), url=url, tls=own.tls, proxy=own.proxy)
 
 
 async def _answers(candidate: InstanceSettings) -> bool:

@@ -7,11 +7,12 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from gleitzeit_nb.core.faults import TRAITS, Cause, Traits
+from gleitzeit_nb.llm.tls_faults import origins, tls_failure
 
 SHOWN_CHARS = 300  # of an instance's own words; they are untrusted
 CHAIN = 8  # exceptions looked at, from the one that was raised down to its origin
@@ -20,7 +21,6 @@ CHAIN = 8  # exceptions looked at, from the one that was raised down to its orig
 # a refusal, an unknown name and a disconnect before the headers alike; which it was shows in the cause, so aiohttp's names come first.
 FOREIGN: Mapping[str, Cause] = {
     "ClientConnectorDNSError": Cause.UNKNOWN_HOST,
-    "ClientSSLError": Cause.REFUSED,
     "ConnectionTimeoutError": Cause.CONNECT_TIMEOUT,
     "SocketTimeoutError": Cause.STALLED,
     "ClientConnectorError": Cause.REFUSED,
@@ -53,10 +53,15 @@ BEFORE_ANSWER: Mapping[Cause, Cause] = {Cause.STALLED: Cause.FIRST_BYTE_TIMEOUT,
 STATUSES: Mapping[int, Cause] = {
     401: Cause.UNAUTHORISED,
     403: Cause.UNAUTHORISED,
+    407: Cause.UNAUTHORISED,
     408: Cause.FIRST_BYTE_TIMEOUT,
     429: Cause.BUSY,
     499: Cause.DISCONNECTED,
     501: Cause.BAD_REQUEST,  # the model cannot do it, such as embeddings with a model for text; nor could it elsewhere
+}
+
+_STATUS_WORDS = dict.fromkeys((301, 302, 303, 307, 308), ", a redirect, which is never followed") | {
+    407: ", the proxy on the way wants other credentials"
 }
 
 # Ollama answers these with a 500 although the request is what is wrong (server/routes.go, option parsing and format checks).
@@ -83,6 +88,9 @@ class InstanceFault(Exception):  # noqa: N818 - a fault of the instance; what ca
 
 def fault_of_exception(exc: BaseException, *, answering: bool) -> InstanceFault | None:
     """Map what httpx, aiohttp or the system raised; None: it is none of theirs. `answering`: the answer had begun."""
+    failure = tls_failure(exc)
+    if failure is not None:
+        return InstanceFault(Cause.TLS_FAILED, failure)
     cause = cause_of_exception(exc, answering=answering)
     return None if cause is None else InstanceFault(cause, _what_was_seen(exc))
 
@@ -99,10 +107,15 @@ def cause_of_exception(exc: BaseException, *, answering: bool) -> Cause | None:
     return Cause.BAD_BODY if type(exc).__module__.partition(".")[0] in FOREIGN_PACKAGES else None
 
 
-def fault_of_status(status: int, body: bytes, *, path: str, retry_after: str | None = None) -> InstanceFault:
-    """Map an answer that is not a 200. Only a JSON error is Ollama's own; anything else comes from something before it."""
-    error = error_text(body)
-    detail = f"HTTP {status}" + (f", {error}" if error else "")
+def forget_frames(exc: BaseException) -> None:
+    """Leave the foreign error in the chain, without its frames: their locals hold the headers, which some tools print."""
+    for each in origins(exc):
+        each.__traceback__ = None
+
+
+def fault_of_status(status: int, error: str | None, *, path: str, retry_after: str | None = None) -> InstanceFault:
+    """Map an answer that is not a 200. `error`: Ollama's own words (`error_text`); without, it comes from something before it."""
+    detail = f"HTTP {status}" + (f", {error}" if error else _STATUS_WORDS.get(status, ""))
     return InstanceFault(_cause_of_status(status, error, path), detail, status=status, retry_after_s=_seconds(retry_after))
 
 
@@ -122,8 +135,8 @@ def _cause_of_status(status: int, error: str | None, path: str) -> Cause:
     return Cause.BAD_REQUEST
 
 
-def error_text(body: bytes) -> str | None:
-    """The text of `{"error": …}`, shortened; None: the body is something else."""
+def error_text(body: bytes, clean: Callable[[str], str]) -> str | None:
+    """The text of `{"error": …}`, cleaned and then shortened; None: the body is something else."""
     try:
         decoded: Any = json.loads(body)
     except ValueError:
@@ -131,7 +144,7 @@ def error_text(body: bytes) -> str | None:
     error = decoded.get("error") if isinstance(decoded, dict) else None
     if isinstance(error, dict):
         error = error.get("message")
-    return shortened(error) if isinstance(error, str) else None
+    return shortened(clean(error)) if isinstance(error, str) else None
 
 
 def shortened(text: str, most: int = SHOWN_CHARS) -> str:
@@ -147,8 +160,6 @@ def _what_was_seen(exc: BaseException) -> str:
         names = {cls.__name__ for cls in type(seen).__mro__}
         if "ClientConnectorDNSError" in names or type(seen).__name__ == "gaierror":
             return ""  # the cause says it already
-        if names & {"ClientSSLError", "SSLError", "CertificateError"}:
-            return "TLS could not be agreed on (is its certificate trusted?)"
         if isinstance(seen, OSError) and isinstance(seen.errno, int) and seen.errno > 0:
             return "" if seen.errno == errno.ECONNREFUSED else os.strerror(seen.errno).lower()  # the cause says that one already
     return ""

@@ -6,18 +6,16 @@ An answer is read line by line under three limits: connecting, the first line, a
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
-import ssl
 from collections.abc import AsyncIterator, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.llm.channel import Channel, body_of
-from gleitzeit_nb.llm.faults import InstanceFault, error_text, fault_of_exception, fault_of_status
+from gleitzeit_nb.llm.connection import headers_of, scrubber_of, transport_of
+from gleitzeit_nb.llm.faults import InstanceFault, error_text, fault_of_exception, fault_of_status, forget_frames
 from gleitzeit_nb.llm.limits import Limit
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ __all__ = ["InstanceFault", "OllamaTransport", "open_transport"]
 MAX_LINE_BYTES = 64 << 20
 MAX_ERROR_BYTES = 64 << 10
 DRAIN_S = 0.25  # after the last line only the end of the body is missing; without it the connection cannot be used again
-KEEPALIVE_S = 60.0
-SPARE_CONNECTIONS = 4  # beside the slots: probes and listings
 
 
 def open_transport(instance: InstanceSettings) -> OllamaTransport:
@@ -42,9 +38,8 @@ class OllamaTransport:
 
     def __init__(self, settings: InstanceSettings, *, prefer_aiohttp: bool = True) -> None:
         self._base = settings.url.rstrip("/")
-        authorization = _authorization(settings)
-        self._secrets = _secrets(settings, authorization)
-        self._channel = Channel(self._base, _transport(settings, prefer_aiohttp), _headers(authorization))
+        self._scrubber = scrubber_of(settings)
+        self._channel = Channel(self._base, transport_of(settings, prefer_aiohttp=prefer_aiohttp), headers_of(settings))
         self._closed = False
 
     def __repr__(self) -> str:
@@ -126,6 +121,7 @@ class OllamaTransport:
         """Raise the fault that a foreign error means. One of our own is left alone: it is no fault of the instance."""
         fault = None if isinstance(exc, InstanceFault) else fault_of_exception(exc, answering=answering)
         if fault is not None:
+            forget_frames(exc)
             raise fault from exc
 
     async def _check(self, response: httpx.Response, path: str) -> None:
@@ -133,8 +129,8 @@ class OllamaTransport:
         if response.status_code == 200:
             return
         body = await _read_at_most(response, MAX_ERROR_BYTES)
-        fault = fault_of_status(response.status_code, body, path=path, retry_after=response.headers.get("retry-after"))
-        raise self._without_secrets(fault)
+        error = error_text(body, self._scrubber.clean)
+        raise fault_of_status(response.status_code, error, path=path, retry_after=response.headers.get("retry-after"))
 
     def _decoded(self, line: bytes, *, whole: bool = True) -> Mapping[str, Any]:
         """One line as an object. `whole`: its end was seen, so a broken one is not a cut one."""
@@ -149,19 +145,8 @@ class OllamaTransport:
         if not isinstance(decoded, dict):
             raise InstanceFault(Cause.BAD_BODY, "JSON that is no object")
         if "error" in decoded:
-            raise self._without_secrets(_fault_of_error_line(line))
+            raise InstanceFault(Cause.ERROR_LINE, error_text(line, self._scrubber.clean) or "without a text")
         return decoded
-
-    def _without_secrets(self, fault: InstanceFault) -> InstanceFault:
-        """A server, or a proxy before it, may repeat what it was sent."""
-        detail = fault.detail
-        for secret in self._secrets:
-            detail = detail.replace(secret, "***")
-        return InstanceFault(fault.cause, detail, status=fault.status, retry_after_s=fault.retry_after_s)
-
-
-def _fault_of_error_line(line: bytes) -> InstanceFault:
-    return InstanceFault(Cause.ERROR_LINE, error_text(line) or "without a text")
 
 
 def _kind_of(body: bytes) -> str:
@@ -236,71 +221,3 @@ async def _read_at_most(response: httpx.Response, most: int) -> bytes:
         if len(found) > most:
             break
     return bytes(found[:most])
-
-
-# -- the connection -----------------------------------------------------------------------------------------------------------
-
-
-def _authorization(settings: InstanceSettings) -> str | None:
-    if settings.api_key is not None:
-        return f"Bearer {settings.api_key.reveal()}"
-    if settings.basic_auth is not None:
-        return "Basic " + base64.b64encode(settings.basic_auth.reveal().encode()).decode()
-    return None
-
-
-def _secrets(settings: InstanceSettings, authorization: str | None) -> list[str]:
-    """All that may not be repeated, the longest first so that no part of one is left over."""
-    found = [authorization.partition(" ")[2]] if authorization else []
-    if settings.basic_auth is not None:
-        pair = settings.basic_auth.reveal()
-        found += [pair, pair.partition(":")[2]]
-    return sorted(filter(None, found), key=len, reverse=True)
-
-
-def _headers(authorization: str | None) -> dict[str, str]:
-    headers = {"Accept": "application/x-ndjson, application/json", "Accept-Encoding": "identity", "Content-Type": "application/json"}
-    return headers if authorization is None else {**headers, "Authorization": authorization}
-
-
-def _transport(settings: InstanceSettings, prefer_aiohttp: bool) -> httpx.AsyncBaseTransport:
-    """One per instance, so that nothing of one instance (keys, connections) can reach another.
-
-    The environment is not asked: no proxy, no netrc.
-    """
-    import httpx
-
-    context = _tls_context() if settings.url.startswith("https:") else _no_tls()
-    connections = (settings.max_concurrent or 16) + SPARE_CONNECTIONS
-    if prefer_aiohttp:
-        try:
-            return _aiohttp_transport(context, connections)
-        except ImportError:
-            pass  # the default transport does the same, only slower
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_S)
-    return httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
-
-
-def _aiohttp_transport(context: ssl.SSLContext, connections: int) -> httpx.AsyncBaseTransport:
-    import aiohttp
-    from httpx_aiohttp import AiohttpTransport
-
-    def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_S, ssl=context)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-
-    return AiohttpTransport(verify=context, trust_env=False, client=session)
-
-
-@lru_cache(maxsize=1)
-def _tls_context() -> ssl.SSLContext:
-    """Shared: reading the certificates of all authorities takes some 30 ms."""
-    import httpx
-
-    return httpx.create_ssl_context(trust_env=False)
-
-
-@lru_cache(maxsize=1)
-def _no_tls() -> ssl.SSLContext:
-    """For plain http: trusts nobody, so that a way to https would fail instead of going unchecked."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

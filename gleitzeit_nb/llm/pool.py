@@ -271,7 +271,7 @@ class OllamaPoolManager:
         """Take another server in; waiting requests may go there at once. ConfigError when its id is taken."""
         parts = self._here()
         if not isinstance(instance, InstanceSettings):
-            instance = instance_settings(instance)
+            instance = instance_settings(instance, access=self.settings.access)
         member = parts.members.add(instance)
         await parts.health.look([member])
 

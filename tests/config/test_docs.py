@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gleitzeit_nb.config import Config
+from gleitzeit_nb.config.access_sections import TlsSection
 from gleitzeit_nb.config.environment import CACHE_VARIABLE, CONFIG_VARIABLE, DISCOVERY_VARIABLES, VARIABLES
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.model import ProvidersSection, RootSection
@@ -21,6 +22,7 @@ SECTIONS: list[type[Section]] = [
     ProvidersSection,
     OllamaSection,
     InstanceSection,
+    TlsSection,
     BalancingSection,
     BreakerSection,
     QueueSection,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gleitzeit_nb.config import Config, instance_settings, load, pool_settings, sandbox_settings
-from gleitzeit_nb.core.instances import Secret
+from gleitzeit_nb.core.access import Secret
 from gleitzeit_nb.errors import ConfigError, MissingDependencyError
 
 Write = Callable[[str], Path]

@@ -11,8 +11,8 @@ import pytest
 
 from gleitzeit_nb.config import Config, ConfigWarning, instance_settings, pool_settings, sandbox_settings
 from gleitzeit_nb.config.environment import cache_directory, config_directory, misspelt, state_directory
+from gleitzeit_nb.core.access import Secret
 from gleitzeit_nb.core.execution import Limits, SandboxSettings
-from gleitzeit_nb.core.instances import Secret
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.errors import ConfigError
 

@@ -8,10 +8,11 @@ import random
 
 import pytest
 
+from gleitzeit_nb.core.access import Secret
 from gleitzeit_nb.core.breaker import BreakerState
 from gleitzeit_nb.core.faults import TRAITS, Cause
 from gleitzeit_nb.core.health import Probe, after_probe, after_request
-from gleitzeit_nb.core.instances import MODEL_BREAKERS, Instance, InstanceSettings, InstanceState, Secret
+from gleitzeit_nb.core.instances import MODEL_BREAKERS, Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.leases import Outcome, reserve
 from gleitzeit_nb.core.models import LoadedModel, canonical, display, nearest
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from gleitzeit_nb.core.access import Secret
 from gleitzeit_nb.core.faults import Blame, Cause
-from gleitzeit_nb.core.instances import InstanceSettings, Secret
+from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.limits import Limit
 from gleitzeit_nb.llm.ollama import LineSplitter, OllamaTransport

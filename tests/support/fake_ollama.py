@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.core.instances import InstanceSettings, Secret
+from gleitzeit_nb.core.access import Secret
+from gleitzeit_nb.core.instances import InstanceSettings
 from tests.support.fake_models import Shelf
 from tests.support.http_connection import Connection, Cut, Gone, Request, reset
 
@@ -88,6 +90,7 @@ class FakeOllama:
         on_gpu: bool = False,
         embeds: bool = True,
         api_key: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.id = id
         self.shelf = Shelf(list(models), on_gpu)
@@ -97,6 +100,7 @@ class FakeOllama:
         self.embeds = embeds
         self.api_key = api_key
         self.done_reason = "stop"
+        self.tls = tls
         self.fault: Fault | None = None
         self.faults: list[Fault | None] = []
         self.gate = asyncio.Event()
@@ -121,7 +125,7 @@ class FakeOllama:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def models(self) -> list[str]:
@@ -153,7 +157,7 @@ class FakeOllama:
     async def listen(self) -> None:
         """Listen; after `die`, at the same port again."""
         self._alive = True
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def die(self) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from gleitzeit_nb.core.admission import Hopeless, Waiter
+from gleitzeit_nb.core.candidates import judge
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.models import canonical, display
+from gleitzeit_nb.core.needs import Needs
 from gleitzeit_nb.core.requests import LLMRequest
 from gleitzeit_nb.core.settings import PoolSettings
+from gleitzeit_nb.errors import PoolError
 from gleitzeit_nb.llm import outcomes
 from gleitzeit_nb.llm.health import HealthMonitor
 from gleitzeit_nb.llm.membership import Membership
@@ -23,9 +27,18 @@ async def default_model(settings: PoolSettings, members: Membership, health: Hea
         await health.refresh_models(FRESH_S if _names(candidates) else 0.0)
         candidates = _candidates(members, request)
         chosen = choose(candidates)
+    if not candidates and len(members):
+        raise _nobody_allowed(members, request)
     if chosen is None:
         raise outcomes.no_default_model(_names(candidates).values())
     return chosen
+
+
+def _nobody_allowed(members: Membership, request: LLMRequest) -> PoolError:
+    """Not the model is what is missing: say what is."""
+    needs = Needs.of(request, "", "")
+    verdicts = tuple(judge(needs, instance, now=0.0) for instance in members.instances)
+    return outcomes.nobody(request, "", (), Hopeless(Waiter((0.0, 0), needs), verdicts, ejected=False))
 
 
 def choose(instances: list[Instance]) -> str | None:

@@ -39,7 +39,8 @@ def nobody(request: LLMRequest, model: str, attempts: Sequence[Attempt], hopeles
         known = ", ".join(verdict.instance.id for verdict in verdicts)
         return NoInstanceError(f"the pool has no instance {shortened(request.instance, 80)!r}; there are: {known}")
     what = "every instance that could answer is ejected for now; try again, or look why they fail" if hopeless.ejected else _wanted(request)
-    return NoInstanceError(f"no instance can answer with {name}: {what}", [verdict.row for verdict in verdicts])
+    answer = f"answer with {name}" if model else "answer"
+    return NoInstanceError(f"no instance can {answer}: {what}", [verdict.row for verdict in verdicts])
 
 
 def no_default_model(names: Iterable[str]) -> NoInstanceError:

@@ -57,5 +57,5 @@ def _content_key(kind: Kind, own: Mapping[str, Any]) -> str:
     if len(found) == 1 and not alien:
         return found[0]
     wanted = " or ".join(map(repr, takes))
-    said = f"not {alien[0]!r}" if alien else f"was given {' and '.join(map(repr, found)) or 'nothing to ask'}"
-    raise TypeError(f"llm/{kind} takes {wanted}, and {said}")
+    said = f"not {alien[0]!r}" if alien else f"and was given {' and '.join(map(repr, found)) or 'nothing to ask'}"
+    raise TypeError(f"llm/{kind} takes {wanted}, {said}")

@@ -378,3 +378,14 @@ async def test_a_request_value_can_be_made_by_hand() -> None:
         chunks = [chunk async for chunk in pool.stream_request(request)]
     assert chunks[-1].reply is not None
     assert server.asked[0].body["messages"][0] == {"role": "system", "content": "be kind"}
+
+
+async def test_without_a_model_too_an_error_names_what_was_asked_for_in_vain() -> None:
+    async with FakeOllama("a") as a, pool_of(a) as pool:
+        with pytest.raises(NoInstanceError, match=r"no instance can answer: asked for tags gpu\n  a  no tag gpu"):
+            await pool.chat("", "x", tags=["gpu"])
+        with pytest.raises(NoInstanceError, match="the pool has no instance 'b'; there are: a"):
+            await pool.chat("", "x", instance="b")
+        await pool.drain("a")
+        with pytest.raises(NoInstanceError, match="a  draining"):
+            await pool.chat("", "x")

@@ -17,8 +17,9 @@
     │   │   └── RetryBudgetError     … or might have been, had not too many tries of the whole pool failed
     │   ├── RequestRejectedError     an instance refused the request itself (4xx): asking another is pointless
     │   ├── SchemaMismatchError      the answer does not fit the schema it was asked for, also after one repair; carries the text
-    │   └── StreamInterruptedError   the answer was cut after its first token; carries the partial text
-    │       (public name: StreamInterrupted)
+    │   ├── StreamInterruptedError   the answer was cut after its first token; carries the partial text
+    │   │   (public name: StreamInterrupted)
+    │   └── UpkeepError              a model could not be loaded, fetched, unloaded or deleted everywhere: a table of those that failed
     ├── EmbeddedError
     │   ├── WeightsError             weights are missing, unknown, corrupt or have the wrong checksum
     │   ├── PortInUseError           the address is taken
@@ -150,6 +151,14 @@ class StreamInterruptedError(PoolError):
 
 
 StreamInterrupted = StreamInterruptedError
+
+
+class UpkeepError(PoolError):
+    """A command for several instances did not succeed on all of them. `failures` holds (instance id, why not)."""
+
+    def __init__(self, message: str, failures: Sequence[tuple[str, str]]) -> None:
+        super().__init__(message + table(failures))
+        self.failures = tuple(failures)
 
 
 class EmbeddedError(GleitzeitError):

@@ -17,22 +17,24 @@ from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Message, Reply, RequestOptions, build_request
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.core.strategies import strategy_named
+from gleitzeit_nb.core.upkeep import Place, PullProgress, Warmed, Where
 from gleitzeit_nb.errors import EngineClosedError, WrongLoopError
 from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.llm import advice, progress, views
 from gleitzeit_nb.llm.asking import request_from
 from gleitzeit_nb.llm.dispatch import Dispatcher
-from gleitzeit_nb.llm.faults import InstanceFault
-from gleitzeit_nb.llm.health import PROBE_TIMEOUT_S, HealthMonitor
-from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing, loaded_rows, model_rows
+from gleitzeit_nb.llm.health import HealthMonitor
+from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.layers import answers
+from gleitzeit_nb.llm.listing import list_loaded, list_models
 from gleitzeit_nb.llm.mapping import Asks, MapItem, Mapper, Wish, room_for
-from gleitzeit_nb.llm.membership import Member, Membership
+from gleitzeit_nb.llm.membership import Membership
 from gleitzeit_nb.llm.ollama import open_transport
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.receipts import Receipts
 from gleitzeit_nb.llm.shared_slots import sharer
+from gleitzeit_nb.llm.upkeep import Upkeep
 from gleitzeit_nb.protocols import TransportFactory
 from gleitzeit_nb.snapshot import FailoverView, InstanceView, RunView
 
@@ -75,6 +77,7 @@ class OllamaPoolManager:
         self._ids = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._parts: Parts | None = None
+        self._upkeep: Upkeep | None = None
 
     def __repr__(self) -> str:
         parts = self._parts
@@ -103,6 +106,8 @@ class OllamaPoolManager:
             for each in self.settings.instances:
                 parts.members.add(each)
             await parts.health.look(parts.members)
+            self._upkeep = Upkeep(parts, self.complete_request)
+            self._upkeep.preload(self.settings.preload)
         except BaseException:
             await self.close()
             raise
@@ -136,6 +141,9 @@ class OllamaPoolManager:
         if parts is None:
             return
         self._here()
+        upkeep, self._upkeep = self._upkeep, None
+        if upkeep is not None:
+            await upkeep.close()
         self._parts = None
         parts.closed = True
         parts.dispatcher.close()
@@ -305,29 +313,36 @@ class OllamaPoolManager:
 
     async def models(self) -> ModelListing:
         """What each instance has, asked now."""
-        members, answers, unreachable = await self._ask_all("/api/tags")
-        rows = [model_rows(each.instance.id, answer, each.instance.loaded) for each, answer in zip(members, answers, strict=True)]
-        return ModelListing(tuple(itertools.chain.from_iterable(rows)), unreachable)
+        return await list_models(self._here())
 
     async def ps(self) -> LoadedListing:
         """What each instance has loaded, asked now."""
-        members, answers, unreachable = await self._ask_all("/api/ps")
-        rows = [loaded_rows(each.instance.id, answer) for each, answer in zip(members, answers, strict=True)]
-        return LoadedListing(tuple(itertools.chain.from_iterable(rows)), unreachable)
+        return await list_loaded(self._here())
 
-    async def _ask_all(self, path: str) -> tuple[list[Member], list[Mapping[str, Any]], tuple[tuple[str, str], ...]]:
-        members = list(self._here().members)
-        results = await asyncio.gather(*(each.transport.get(path, timeout_s=PROBE_TIMEOUT_S) for each in members), return_exceptions=True)
-        unreachable: list[tuple[str, str]] = []
-        asked: list[tuple[Member, Mapping[str, Any]]] = []
-        for member, result in zip(members, results, strict=True):
-            if isinstance(result, InstanceFault):
-                unreachable.append((member.instance.id, str(result)))
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                asked.append((member, result))
-        return [each for each, _ in asked], [answer for _, answer in asked], tuple(unreachable)
+    # -- models on the instances ------------------------------------------------------------------------------------------------
+
+    async def warm(self, model: str, **place: Unpack[Place]) -> tuple[Warmed, ...]:
+        """Load it: on `instance`, on those with `tags`, `everywhere` it is; else on one. Who asks for a load under way waits for that."""
+        return await self.upkeep.warm(model, Where.of(**place))
+
+    def pull(self, model: str, **place: Unpack[Place]) -> AsyncGenerator[PullProgress, None]:
+        """Let instances fetch it, and hear how far they are; closing the iterator stops them. Of several, say which."""
+        return self.upkeep.pull(model, Where.of(**place))
+
+    async def unload(self, model: str, **place: Unpack[Place]) -> tuple[str, ...]:
+        """Unload it, wherever it is loaded or where `place` says. The instances that did."""
+        return await self.upkeep.unload(model, Where.of(**place))
+
+    async def delete(self, model: str, **place: Unpack[Place]) -> tuple[str, ...]:
+        """Delete it from the disks of all that have it, or where `place` says. The instances that did."""
+        return await self.upkeep.delete(model, Where.of(**place))
+
+    @property
+    def upkeep(self) -> Upkeep:
+        self._here().health.touch()
+        if self._upkeep is None:
+            raise EngineClosedError("the pool is closing")
+        return self._upkeep
 
     # -- what others see ------------------------------------------------------------------------------------------------------
 

@@ -64,7 +64,8 @@ class Try:
 
     async def leave(self) -> None:
         """Close the connection, then give the slot back, whatever happens on the way. The end after a fault was booked before."""
-        outcome = Outcome.SUCCESS if self.answer.complete else Outcome.IGNORED
+        answered = self.answer.complete and self.answer.done_reason != "load"  # how long a load took says nothing of answers
+        outcome = Outcome.SUCCESS if answered else Outcome.IGNORED
         try:
             close = getattr(self.lines, "aclose", None)
             if close is not None:

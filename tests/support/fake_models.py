@@ -31,6 +31,7 @@ class Shelf:
     pull_step_s: float = 0.0
     loaded: dict[str, Any] = field(default_factory=dict)  # name -> the runner options that count; a test may put anything for the defaults
     loads: int = 0
+    pulling: int = 0
 
     def named(self, wanted: str, among: Iterable[str] | None = None) -> str | None:
         wanted = wanted.lower() if ":" in wanted else f"{wanted.lower()}:latest"
@@ -70,7 +71,11 @@ class Shelf:
         if request.path == "/api/show":
             await self._show(name, connection)
         elif request.path == "/api/pull":
-            await self._pull(name, connection)
+            self.pulling += 1
+            try:
+                await self._pull(name, connection)
+            finally:
+                self.pulling -= 1
         elif (request.path, request.method) == ("/api/delete", "DELETE"):
             await self._delete(name, connection)
         else:

@@ -58,8 +58,8 @@ class QueueSection(Section):
 
 class TimeoutSection(Section):
     connect_s: Duration = keyed("connect")
-    first_token_warm_s: Duration = keyed("first_token_warm")
-    first_token_cold_s: Duration = keyed("first_token_cold")
+    first_token_warm_s: Duration | None = keyed("first_token_warm")
+    first_token_cold_s: Duration | None = keyed("first_token_cold")
     between_tokens_s: Duration = keyed("between_tokens")
 
 

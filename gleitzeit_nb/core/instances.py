@@ -56,6 +56,7 @@ class Instance:
     draining: bool = False
     models: tuple[str, ...] | None = None  # as `/api/tags` spells them; None: not known yet
     digests: dict[str, str] = field(default_factory=dict)  # canonical name -> digest, as `/api/tags` tells them
+    sizes_bytes: dict[str, int] = field(default_factory=dict)  # canonical name -> size, as `/api/tags` tells them
     loaded: dict[str, LoadedModel] = field(default_factory=dict)  # by canonical name
     pause: Pause = field(default_factory=Pause)  # it said that it is busy
     share: SlotShare | None = None  # None: nobody else is told of its slots

@@ -47,6 +47,8 @@ class Lease:
         self.instance.loaded[self.model] = after_answer(known, self.model, self.sent, now, fresh=self.cold)
         if self.cold:
             load.load_times_s[self.model] = now - self.began_at
+        else:
+            load.first_tokens.observe(self.model, now - self.began_at)
 
     def will_send(self, sent: Plan, now: float) -> None:
         """The options are settled. What is loaded anew for them counts as cold."""

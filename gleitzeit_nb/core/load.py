@@ -7,6 +7,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from statistics import median
 
+from gleitzeit_nb.core.first_tokens import FirstTokens
+
 BUCKET_S = 2.0
 BUCKETS = 30  # one minute
 RECENT = 50  # requests that the error rate and the median look back on
@@ -70,6 +72,7 @@ class Load:
     load_times_s: dict[str, float] = field(default_factory=dict)  # model -> how long its last load took, as who caused it saw
     total: int = 0
     failed: int = 0
+    first_tokens: FirstTokens = field(default_factory=FirstTokens)  # of loaded models
     latency: PeakEwma = field(default_factory=PeakEwma)
     tokens: TokenHistory = field(default_factory=TokenHistory)
     _latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))

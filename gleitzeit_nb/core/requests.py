@@ -261,12 +261,22 @@ class Usage:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of one request: who was asked, how it ended ("ok", or the cause of the failure), and after how long."""
+    """One try of one request: who was asked, how it ended ("ok", or the cause of the failure), and after how long.
+
+    `cold`: the model had to be loaded, as far as was known. `first_line_s`: when the answer began; None: it never did.
+    """
 
     instance: str
     outcome: str
     detail: str
     elapsed_s: float
+    cold: bool = False
+    first_line_s: float | None = None
+
+    @property
+    def load_s(self) -> float:
+        """What of it went into loading the model, and whatever else came before the first token then."""
+        return (self.elapsed_s if self.first_line_s is None else self.first_line_s) if self.cold else 0.0
 
 
 @dataclass(frozen=True)

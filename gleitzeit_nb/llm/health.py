@@ -17,7 +17,7 @@ from gleitzeit_nb.core.health import Probe, after_probe
 from gleitzeit_nb.core.instances import Instance, InstanceState
 from gleitzeit_nb.core.runner_options import after_look
 from gleitzeit_nb.llm.faults import InstanceFault
-from gleitzeit_nb.llm.inventory import digests_of, loaded_of, names_of
+from gleitzeit_nb.llm.inventory import digests_of, loaded_of, names_of, sizes_of
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.membership import Member, Membership
 
@@ -209,6 +209,7 @@ class HealthMonitor:
         listing = await watch.member.transport.get("/api/tags", timeout_s=PROBE_TIMEOUT_S)
         instance.learn_models(names_of(listing))
         instance.digests = digests_of(listing)
+        instance.sizes_bytes = sizes_of(listing)
         watch.listed_at = started
 
     def _book(self, watch: Watch, probe: Probe) -> None:

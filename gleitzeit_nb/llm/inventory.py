@@ -95,6 +95,12 @@ def digests_of(answer: Mapping[str, Any]) -> dict[str, str]:
     return {name: digest for name, digest in digests.items() if digest}
 
 
+def sizes_of(answer: Mapping[str, Any]) -> dict[str, int]:
+    """The sizes (bytes) in `/api/tags` by canonical name, of those that have one."""
+    sizes = {canonical(name): _integer(entry.get("size")) for name, entry in _entries(answer)}
+    return {name: size for name, size in sizes.items() if size}
+
+
 def loaded_of(answer: Mapping[str, Any], now: float) -> dict[str, LoadedModel]:
     """`/api/ps` by canonical name."""
     return {

@@ -189,7 +189,7 @@ class Journey:
         self.tokens += 1
 
     def _out_of_time(self, attempt: Try) -> PoolError:
-        self._note(attempt, "deadline", "the deadline ran out")
+        self._note(attempt, "deadline", outcomes.deadline_detail(attempt.lease, attempt.spoke))
         deadline_s = self.request.deadline_s or 0.0
         if attempt.answer.visible:
             return outcomes.interrupted(attempt.lease.instance.id, f"the deadline of {deadline_s:g} s ran out", attempt.answer.text)
@@ -221,7 +221,9 @@ class Journey:
 
     def _note(self, attempt: Try, outcome: str, detail: str) -> None:
         lease, attempt.noted = attempt.lease, True
-        self.attempts.append(Attempt(lease.instance.id, outcome, detail, self.parts.clock() - lease.began_at))
+        self.attempts.append(
+            Attempt(lease.instance.id, outcome, detail, self.parts.clock() - lease.began_at, lease.cold, attempt.first_line_s)
+        )
         if outcome != "ok":
             self.parts.journal.failed_try(self.request.id, lease.instance, detail)
 

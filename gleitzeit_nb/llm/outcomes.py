@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from gleitzeit_nb.core.admission import Hopeless
 from gleitzeit_nb.core.candidates import Standing, Verdict
 from gleitzeit_nb.core.faults import Cause
+from gleitzeit_nb.core.leases import Lease
 from gleitzeit_nb.core.models import display, nearest
 from gleitzeit_nb.core.requests import Attempt, LLMRequest
 from gleitzeit_nb.core.retry import ALWAYS, EXPIRES_S, SHARE, RetryBudget
@@ -95,8 +96,27 @@ def interrupted(instance_id: str, what: str, partial: str) -> StreamInterruptedE
 
 def out_of_time(deadline_s: float, queue_s: float, attempts: Sequence[Attempt]) -> DeadlineExceededError:
     """The deadline ran out before anything was seen of an answer."""
-    message = f"no answer within the deadline of {deadline_s:g} s ({queue_s:.1f} s of it in the queue). Allow more, or add an instance"
-    return DeadlineExceededError(message, tried(attempts))
+    spent = _spent(queue_s, attempts)
+    return DeadlineExceededError(
+        f"no answer within the deadline of {deadline_s:g} s: {spent}. Allow more, or add an instance", tried(attempts)
+    )
+
+
+def deadline_detail(lease: Lease, spoke: bool) -> str:
+    """What was being waited for when the deadline ran out."""
+    if spoke:
+        return "the deadline ran out in the middle of the answer"
+    return f"the deadline ran out {f'while it loaded {_name(lease.model)}' if lease.cold else 'before the first token'}"
+
+
+def _spent(queue_s: float, attempts: Sequence[Attempt]) -> str:
+    """Where the time of a request went."""
+    load_s = sum(attempt.load_s for attempt in attempts)
+    asked_s = sum(attempt.elapsed_s for attempt in attempts) - load_s
+    parts = [f"{queue_s:.1f} s in the queue"]
+    parts += [f"{load_s:.1f} s loading the model"] if load_s else []
+    parts += [f"{asked_s:.1f} s in {len(attempts)} {'try' if len(attempts) == 1 else 'tries'}"] if asked_s > 0.05 else []
+    return ", ".join(parts)
 
 
 def waited_too_long(queue_timeout_s: float, attempts: Sequence[Attempt]) -> DeadlineExceededError:

@@ -12,6 +12,7 @@ from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Lease, Outcome
 from gleitzeit_nb.core.requests import Chunk, LLMRequest
+from gleitzeit_nb.core.timeouts import Prompt, first_token_limit_s
 from gleitzeit_nb.llm.answers import PATHS, Answer
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.limits import Limit
@@ -28,10 +29,15 @@ class Try:
     verdicts: tuple[Verdict, ...]
     answer: Answer
     lines: AsyncIterator[Mapping[str, Any]]
-    spoke: bool = False  # a line has come
+    first_line_s: float | None = None  # when the first line came
     patience: Limit = field(default_factory=Limit)  # around the wait for the next line
     lost: bool = False  # a health probe says that waiting is in vain
     noted: bool = False  # it stands among the journey's attempts
+
+    @property
+    def spoke(self) -> bool:
+        """A line has come."""
+        return self.first_line_s is not None
 
     async def next_line(self, left_s: float | None) -> Mapping[str, Any] | None:
         """None: there are no more. Raises InstanceFault, or TimeoutError when `left_s` (until the deadline) is over."""
@@ -55,7 +61,7 @@ class Try:
     def take(self, line: Mapping[str, Any]) -> Chunk | None:
         now = self.parts.clock()
         if not self.spoke:
-            self.spoke = True
+            self.first_line_s = now - self.lease.began_at
             first_token(self.parts, self.lease, now)
         chunk = self.answer.feed(line)
         if chunk is not None:
@@ -91,6 +97,14 @@ def _lines(parts: Parts, request: LLMRequest, model: str, lease: Lease) -> Async
         PATHS[request.kind],
         body,
         connect_s=timeouts.connect_s,
-        first_s=timeouts.first_token_cold_s if lease.cold else timeouts.first_token_warm_s,
+        first_s=first_token_limit_s(timeouts, lease.instance, lease.model, lease.cold, prompt_of(request), parts.clock()),
         between_s=timeouts.between_tokens_s,
     )
+
+
+def prompt_of(request: LLMRequest) -> Prompt:
+    """What has to be read before the first token: some four characters make a token, and a picture is worth a thousand."""
+    contents = [message.get("content") for message in request.messages]
+    texts = [text for text in (*contents, request.prompt, request.system, *request.inputs) if isinstance(text, str)]
+    images = len(request.images) + sum(len(message.get("images") or ()) for message in request.messages)
+    return Prompt(tokens=sum(map(len, texts)) / 4 + 1000 * images, held_back=bool(request.tools))

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from gleitzeit_nb.core import timeouts
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.settings import PoolSettings
+from gleitzeit_nb.core.timeouts import TimeoutSettings
 from gleitzeit_nb.errors import (
     AllInstancesFailedError,
     DeadlineExceededError,
@@ -179,9 +181,36 @@ async def test_one_deadline_covers_all_tries() -> None:
         a.fault = b.fault = Fault(Kind.HANG_BEFORE_HEADERS)
         with pytest.raises(DeadlineExceededError) as caught:
             await pool.chat("llama3.2", "hi", deadline=0.3)
-        assert [row[1].split(" (")[0] for row in caught.value.attempts] == ["the deadline ran out"]
+        assert [row[1].split(" (")[0] for row in caught.value.attempts] == ["the deadline ran out while it loaded llama3.2"]
+        assert re.search(r"deadline of 0\.3 s: 0\.\d s in the queue, \d\.\d s loading the model\. Allow more", str(caught.value))
         assert pool.in_flight == 0
         await until(lambda: a.abandoned + b.abandoned == 1)
+
+
+async def test_the_error_says_where_the_deadline_went() -> None:
+    hasty = TimeoutSettings(first_token_warm_s=30.0, first_token_cold_s=0.3)
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b, timeouts=hasty) as pool:
+        await pool.chat("llama3.2", "hi", instance="b")
+        a.fault = b.fault = Fault(Kind.HANG_BEFORE_HEADERS)
+        with pytest.raises(DeadlineExceededError) as caught:
+            await pool.chat("llama3.2", "hi", instance_preference="a", deadline=1.2)
+        assert re.search(r"0\.\d s in the queue, \d\.\d s loading the model, \d\.\d s in 2 tries", str(caught.value)), str(caught.value)
+        assert [what.split(" (")[0] for _, what in caught.value.attempts] == [
+            "sent nothing in time",
+            "the deadline ran out before the first token",
+        ]
+
+
+async def test_the_time_for_a_first_token_follows_what_is_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "WARM_S", 0.1)
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b) as pool:
+        for _ in range(3):
+            await pool.chat("llama3.2", "hi", instance_preference="a")
+        a.fault = Fault(Kind.HANG_BEFORE_HEADERS)
+        started = time.monotonic()
+        reply = await pool.chat("llama3.2", "hi", instance_preference="a")
+        assert [attempt.outcome for attempt in reply.route.attempts] == ["first_byte_timeout", "ok"]
+        assert time.monotonic() - started < 10
 
 
 async def test_a_deadline_after_the_first_token_keeps_the_part() -> None:

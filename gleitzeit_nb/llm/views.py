@@ -62,8 +62,14 @@ def pool_status(parts: Parts) -> dict[str, Any]:
         "max_queue": parts.settings.admission.max_queue,
         "in_flight": parts.members.in_flight,
         "strategy": parts.settings.balancing.strategy,
+        "failovers": [_failover_status(each) for each in failover_views(parts.journal.events)],
         "instances": {instance.id: _instance_status(instance, now) for instance in instances},
     }
+
+
+def _failover_status(view: FailoverView) -> dict[str, Any]:
+    """`time`: s since the epoch."""
+    return {"time": view.at, "from": view.source, "to": view.target, "reason": view.reason, "model": view.model}
 
 
 def _instance_status(instance: Instance, now: float) -> dict[str, Any]:

@@ -40,6 +40,8 @@ async def test_a_request_moves_on_and_the_breaker_goes_from_closed_over_open_and
             assert {reply.instance for reply in replies} == {"b"}
             status = await pool.get_pool_status()
             assert status["instances"]["a"]["circuit_breaker_open"] or status["instances"]["a"]["state"] == "unhealthy"
+            (failover, *_) = status["failovers"]
+            assert (failover["from"], failover["to"], failover["model"]) == ("a", "b", "llama3.2")
             await a.listen()
 
             for _ in range(500):

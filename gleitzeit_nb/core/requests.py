@@ -46,6 +46,7 @@ class RequestOptions(TypedDict, total=False):
     private: bool  # only instances on this machine
     max_latency: float | None  # ms; a preference, never a filter
     deadline: float | None  # s, over queue and all tries
+    restart_on_cut: bool  # ask again from the start, elsewhere, when the answer breaks off after its first token
     priority: int  # lower goes first; one step is worth ten seconds of waiting
     session: str | None
     format: str | Mapping[str, Any] | None  # "json" or a JSON Schema; the answer is not checked
@@ -79,6 +80,7 @@ class LLMRequest:
     require_gpu: bool = False
     min_context: int | None = None
     force_ctx: bool = False
+    restart_on_cut: bool = False
     private: bool = False
     max_latency_ms: float | None = None
     deadline_s: float | None = None
@@ -137,6 +139,7 @@ def build_request(
         require_gpu=bool(given.get("require_gpu", False)),
         min_context=_count("min_context", given.get("min_context")),
         force_ctx=bool(given.get("force_ctx", False)),
+        restart_on_cut=bool(given.get("restart_on_cut", False)),
         private=bool(given.get("private", False)),
         max_latency_ms=_positive("max_latency", given.get("max_latency")),
         deadline_s=_positive("deadline", given.get("deadline")),

@@ -156,6 +156,8 @@ class StreamView:
     def restart(self) -> None:
         self._pieces.clear()
         self._dirty = False
+        if self._shown:
+            self._send({"text/markdown": "*(asked again)*", "text/plain": "(asked again)"}, {})
 
     def _paint(self) -> None:
         began = self._clock()

@@ -43,6 +43,7 @@ def llm_parser() -> MagicParser:
     add("--option", type=key_value, action="append", metavar="K=V", help="a model option such as temperature=0; may be repeated")
     add("--format", metavar="json|NAME", help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model")
     add("--deadline", type=positive, metavar="S", help="seconds for everything, waiting and retries included")
+    add("--restart-on-cut", action="store_true", help="ask again from the start, elsewhere, when the answer breaks off")
     add("-o", "--output", type=identifier, metavar="NAME", help="bind the reply to this variable")
     add_api_options(parser)
     add("--raw", action="store_true", help="expand nothing: braces are sent as they are")
@@ -146,6 +147,7 @@ class LLMMagics(Magics):
             "options": dict(args.option or ()),
             "format": None if args.format is None else self._format(args.format),
             "deadline": args.deadline,
+            "restart_on_cut": args.restart_on_cut,
         }
         if kind != "embed":
             options |= api_keywords(args, self.front)

@@ -15,7 +15,7 @@ from gleitzeit_nb.core.needs import Needs
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route
 from gleitzeit_nb.core.strategies import strategy_named
-from gleitzeit_nb.errors import EngineClosedError, PoolError
+from gleitzeit_nb.errors import EngineClosedError, PoolError, StreamInterruptedError
 from gleitzeit_nb.llm import outcomes
 from gleitzeit_nb.llm.defaults import default_model
 from gleitzeit_nb.llm.dispatch import Turn
@@ -47,6 +47,8 @@ class Journey:
     first_token_s: float | None = None
     receipt: Receipt | None = None
     recovery: Recovery = field(init=False)
+    cut: StreamInterruptedError | None = None  # an answer that had begun broke off, and is asked for again
+    _voided: bool = False  # … and the caller knows that what came of it is void
     _left: tuple[str, str] | None = None  # (instance, why it was left): a failover that has no target yet
     _listed_anew: bool = False
 
@@ -78,6 +80,9 @@ class Journey:
             while True:
                 attempt = self.current = self.asked = self._ask(await self._admitted())
                 try:
+                    if self.cut is not None and not self._voided:
+                        self._voided, self.tokens = True, 0
+                        yield Chunk(restart=True)
                     while (line := await self._next_line(attempt)) is not None:
                         chunk = attempt.take(line)
                         if chunk is not None:
@@ -95,6 +100,12 @@ class Journey:
                         self.current = None
                 yield Chunk(reply=self._reply(attempt))
                 return
+        except PoolError as error:
+            final = error if self.cut is None or isinstance(error, StreamInterruptedError) else self.cut
+            self.parts.receipts.failed(self, final)
+            if final is not error:
+                raise final from error
+            raise
         except BaseException as exc:
             self.parts.receipts.failed(self, exc)
             raise
@@ -210,7 +221,11 @@ class Journey:
     def _final_error(self, attempt: Try, fault: InstanceFault) -> PoolError | None:
         instance_id = attempt.lease.instance.id
         if attempt.answer.visible:
-            return outcomes.interrupted(instance_id, f"it {fault}", attempt.answer.text)
+            error = outcomes.interrupted(instance_id, f"it {fault}", attempt.answer.text)
+            if not self.request.restart_on_cut or not self.recovery.may_restart():
+                return error
+            self.cut, self._voided = error, False
+            return None
         if not fault.traits.retryable:
             return outcomes.rejected(instance_id, fault)
         if not self.recovery.may_try_again() and not self._fall_back():

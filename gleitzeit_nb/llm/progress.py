@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 def describe(journey: Journey) -> str:
     """In one line: "queued 3rd", "loading llama3.2 on gpu-1, 8 s"."""
+    where = _describe(journey)
+    return f"{where} (asked again: {journey.cut.instance} broke off)" if journey.cut is not None else where
+
+
+def _describe(journey: Journey) -> str:
     if journey.current is not None:
         return _describe_try(journey, journey.current)
     waiter = journey.turn.waiter if journey.turn is not None else None

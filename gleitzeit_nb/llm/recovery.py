@@ -62,6 +62,11 @@ class Recovery:
         balancing = self.parts.settings.balancing
         return balancing.failover and self.tries <= balancing.retry_attempts
 
+    def may_restart(self) -> bool:
+        """The answer broke off after its first token: what is asked again from the start is always paid for."""
+        self.owes = True
+        return self.may_try_again() and not self.is_broke()
+
     def come_back(self) -> float | None:
         """Nobody else is left: hope once for those that were only not there, such as a server that restarts.
 

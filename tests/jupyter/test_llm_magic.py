@@ -33,9 +33,10 @@ def test_the_cells_text_is_the_prompt(shell: Shell) -> None:
 def test_options_reach_the_request(shell: Shell) -> None:
     shell.run(
         "%%llm -m llama3.2:70b -t gpu,big -t local --instance gpu-1 --prefer gpu-2 --system 'Be brief.' "
-        "--option temperature=0 --option stop=END --deadline 12.5 # why not\nhi"
+        "--option temperature=0 --option stop=END --deadline 12.5 --restart-on-cut # why not\nhi"
     )
     asked = last(shell)
+    assert asked.restart_on_cut
     assert (asked.model, asked.tags, asked.instance, asked.deadline_s) == ("llama3.2:70b", ("gpu", "big", "local"), "gpu-1", 12.5)
     assert asked.instance_preference == "gpu-2"
     assert asked.messages[0] == {"role": "system", "content": "Be brief."}

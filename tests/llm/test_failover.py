@@ -95,6 +95,50 @@ async def test_after_the_first_token_the_part_is_kept_and_nothing_is_asked_again
     assert good.asked == []
 
 
+@pytest.mark.parametrize("kind", [Kind.CUT, Kind.STALL, Kind.END_EARLY, Kind.ERROR_LINE, Kind.BROKEN_LINE], ids=lambda kind: kind.value)
+async def test_on_request_an_answer_that_broke_off_is_asked_for_again_from_the_start(kind: Kind) -> None:
+    async with FakeOllama("bad") as bad, FakeOllama("good") as good, pool_of(bad, good, timeouts=HASTY) as pool:
+        bad.fault = Fault(kind, after=2)
+        chunks = [chunk async for chunk in pool.stream("llama3.2", "one two three", instance_preference="bad", restart_on_cut=True)]
+        reply = chunks[-1].reply
+    begun = [chunk.restart for chunk in chunks].index(True)
+    assert [chunk.text for chunk in chunks[:begun]] == ["one ", "two "]
+    assert [chunk.text for chunk in chunks[begun + 1 :]] == ["one ", "two ", "three ", ""]
+    assert reply is not None
+    assert (reply.text, reply.instance) == ("one two three ", "good")
+    assert [attempt.instance for attempt in reply.route.attempts] == ["bad", "good"]
+
+
+async def test_when_nobody_can_go_on_the_part_is_kept_and_not_called_void() -> None:
+    async with FakeOllama("a") as a, pool_of(a) as pool:
+        a.fault = Fault(Kind.CUT, after=2)
+        chunks = []
+
+        async def read() -> None:
+            async for chunk in pool.stream("llama3.2", "one two three", restart_on_cut=True):
+                chunks.append(chunk)
+
+        with pytest.raises(StreamInterruptedError) as caught:
+            await read()
+        assert [chunk.restart for chunk in chunks] == [False, False]
+        assert caught.value.partial == "one two "
+        assert isinstance(caught.value.__cause__, AllInstancesFailedError)
+
+
+async def test_asking_again_is_bounded_by_tries_and_by_the_budget() -> None:
+    async with FakeOllama("a") as a, FakeOllama("b") as b, FakeOllama("c") as c, pool_of(a, b, c, retry_attempts=1) as pool:
+        a.fault = b.fault = c.fault = Fault(Kind.CUT, after=1)
+        with pytest.raises(StreamInterruptedError):
+            await pool.chat("llama3.2", "one two", restart_on_cut=True)
+        assert len(a.asked) + len(b.asked) + len(c.asked) == 2
+        assert pool._parts is not None
+        while pool._parts.budget.spend(pool._parts.clock()):
+            pass
+        with pytest.raises(StreamInterruptedError):
+            await pool.chat("llama3.2", "one two", restart_on_cut=True)
+        assert len(a.asked) + len(b.asked) + len(c.asked) == 3
+
+
 async def test_when_all_fail_the_error_lists_the_tries() -> None:
     async with FakeOllama("a") as a, FakeOllama("b") as b, FakeOllama("c") as c:
         settings = PoolSettings(instances=(a.settings(), b.settings(), c.settings(tags=("x",))))

@@ -10,9 +10,11 @@ from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection
 from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFields, ModeSection
 from gleitzeit_nb.config.section import Section
 from gleitzeit_nb.core.access import AccessSettings, Secret, TlsSettings
+from gleitzeit_nb.core.aliases import Alias
 from gleitzeit_nb.core.execution import ModeSettings, SandboxSettings
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.keep_alive import KeepAlive
+from gleitzeit_nb.core.models import display
 from gleitzeit_nb.core.settings import PoolSettings
 
 MASK = "***"
@@ -25,6 +27,7 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
             "default_model": pool.default_model,
             "keep_alive": _times(pool.keep_alive),
             "preload": list(pool.preload),
+            "aliases": {display(name): _alias(alias) for name, alias in pool.aliases.items()},
             "share_slots": pool.share_slots,
             **_access(pool.access),
             "instances": [describe_instance(instance) for instance in pool.instances],
@@ -46,6 +49,10 @@ def _times(keep_alive: KeepAlive) -> dict[str, float] | float | None:
         return keep_alive.others_s
     default = {} if keep_alive.others_s is None else {"default": keep_alive.others_s}
     return default | dict(keep_alive.by_model)
+
+
+def _alias(alias: Alias) -> dict[str, str] | list[str]:
+    return dict(zip(alias.instances, alias.models, strict=True)) if alias.instances else list(alias.models)
 
 
 def describe_instance(instance: InstanceSettings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from gleitzeit_nb.config.access_sections import AccessFields
 from gleitzeit_nb.config.instance_sections import InstanceSection, each_once
 from gleitzeit_nb.config.section import UNSET, Count, Duration, Name, Names, Section, as_list, keyed, or_empty
+from gleitzeit_nb.core.aliases import Alias, aliases_of
 from gleitzeit_nb.core.keep_alive import KeepAlive, seconds
 from gleitzeit_nb.core.models import canonical
 from gleitzeit_nb.core.strategies import STRATEGIES
@@ -32,7 +33,7 @@ def _keep_alive(value: object) -> KeepAlive:
     return KeepAlive(default_s, {canonical(name): each for name, each in times.items()})
 
 
-SINGLE = ("default_model", "keep_alive", "preload", "share_slots")
+SINGLE = ("aliases", "default_model", "keep_alive", "preload", "share_slots")
 """Settings of the pool that are one value, without a section of their own."""
 
 
@@ -74,6 +75,7 @@ class OllamaSection(AccessFields):
     default_model: Name | None = keyed("default_model", "model")
     keep_alive: Annotated[KeepAlive, PlainValidator(_keep_alive)] = UNSET
     preload: Names = UNSET
+    aliases: Annotated[dict[str, Alias], PlainValidator(aliases_of)] = UNSET
     share_slots: bool = UNSET
 
     def partial(self) -> dict[str, Any]:

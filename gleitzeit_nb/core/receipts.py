@@ -70,6 +70,7 @@ class Receipt:
     usage: Usage
     gpu: Gpu
     done_reason: str = ""
+    alias: str = ""  # the name that was asked for, where it stood for others
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property

@@ -95,6 +95,7 @@ class LLMRequest:
     suffix: str | None = None
     raw: bool = False
     logprobs: int | None = None  # alternatives per token; None: no logprobs
+    alias: str = ""  # the name that the user gave, where it stood for others
     label: str = ""  # what the dashboard calls it, such as "[12] %%llm"
     images: tuple[str, ...] = ()  # of a generate request; those of a chat stand in its messages
 
@@ -311,6 +312,7 @@ class Reply:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     embeddings: tuple[tuple[float, ...], ...] = ()
     receipt: Receipt | None = field(default=None, repr=False)
+    alias: str = ""  # the name that was asked for, where it stood for `model`
     parsed: Any = None  # the object that a `schema` made of the text
     repairs: int = 0  # how often the answer was asked for again because it did not fit the schema
     logprobs: tuple[Mapping[str, Any], ...] = ()  # {"token", "logprob", "bytes"?, "top_logprobs"?} for each token

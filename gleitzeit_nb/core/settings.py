@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gleitzeit_nb.core.access import AccessSettings
 from gleitzeit_nb.core.admission import AdmissionSettings
+from gleitzeit_nb.core.aliases import Aliases
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.keep_alive import KeepAlive
@@ -31,4 +32,5 @@ class PoolSettings:
     default_model: str | None = None
     keep_alive: KeepAlive = KeepAlive()
     preload: tuple[str, ...] = ()
+    aliases: Aliases = field(default_factory=dict)
     share_slots: bool = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gleitzeit_nb.core.models import display
 from gleitzeit_nb.jupyter.gleitzeit_magic import COMMANDS
 from gleitzeit_nb.jupyter.llm_magic import SUBCOMMANDS, llm_parser
 from gleitzeit_nb.jupyter.llm_options import THINK_WORDS
@@ -55,7 +56,7 @@ def _of_command(front: Front, line: str) -> list[str]:
 def _values(front: Front, option: str) -> list[str] | None:
     """What can stand behind `option`; None when it takes nothing that is known."""
     if option in ("-m", "--model"):
-        return _known(front, _models)
+        return [*_known(front, _models), *_aliases(front)]
     if option in ("--instance", "--prefer"):
         return _known(front, lambda snapshot: [view.id for view in snapshot.instances])
     if option in ("-t", "--tags"):
@@ -73,6 +74,10 @@ def _models(snapshot: Snapshot) -> list[str]:
     """Those that are loaded first."""
     warm = [model.name for view in snapshot.instances for model in view.warm]
     return list(dict.fromkeys([*warm, *sorted(name for view in snapshot.instances for name in view.models)]))
+
+
+def _aliases(front: Front) -> list[str]:
+    return list(map(display, front.runtime.engine.config.pool.aliases)) if front.runtime.running else []
 
 
 def _known(front: Front, names: Callable[[Snapshot], list[str]]) -> list[str]:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from gleitzeit_nb.core.models import display
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.rendering.text import CELL_CHARS, columns
 
 if TYPE_CHECKING:
+    from gleitzeit_nb.core.aliases import Aliases
     from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
+
+
+def aliases_text(aliases: Aliases) -> str:
+    """Below the models; nothing where there are none."""
+    return "".join(f"\n{one_line(display(name), CELL_CHARS)} → {one_line(str(alias))}" for name, alias in sorted(aliases.items()))
 
 
 def models_text(listing: ModelListing) -> str:

@@ -117,11 +117,11 @@ class LLMMagics(Magics):
         if command in ("help", "-h", "--help"):
             print(f"%llm models   what each instance has\n%llm ps       what is loaded\n\n{llm_parser().format_help()}")  # noqa: T201
         elif command in SUBCOMMANDS and len(words) == 1:
-            from gleitzeit_nb.jupyter.listings import loaded_text, models_text
+            from gleitzeit_nb.jupyter.listings import aliases_text, loaded_text, models_text
 
             engine = self.front.engine
             if command == "models":
-                print(models_text(self.front.runtime.call(engine.pool.models())))  # noqa: T201
+                print(models_text(self.front.runtime.call(engine.pool.models())) + aliases_text(engine.config.pool.aliases))  # noqa: T201
             else:
                 print(loaded_text(self.front.runtime.call(engine.pool.ps())))  # noqa: T201
         else:

@@ -96,7 +96,7 @@ class LLMReply(_OneLine):
     def footer(self) -> str:
         """Instance, model, tokens, rate, seconds, retries."""
         reply, rate = self.reply, self.reply.usage.tokens_per_s
-        parts = [one_line(reply.instance, 60), one_line(reply.model, 60)]
+        parts = [one_line(reply.instance, 60), one_line(f"{reply.alias} → {reply.model}" if reply.alias else reply.model, 60)]
         parts += [] if self.tokens is None else [f"{self.tokens} tokens"]
         parts += [] if rate is None else [f"{rate:.1f} tok/s"]
         parts += [f"{reply.elapsed_s:.1f} s", self._retries()]

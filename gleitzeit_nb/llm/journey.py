@@ -129,7 +129,7 @@ class Journey:
                 self._listed_anew = True
                 await self.parts.health.refresh_models(FRESH_S)
             elif not await self._come_back() and not self._fall_back():
-                raise outcomes.nobody(self.request, self.model, self.attempts, outcome)
+                raise outcomes.nobody(self.request, self.model, self.attempts, outcome, tuple(self.parts.settings.aliases))
 
     async def _come_back(self) -> bool:
         """To an instance that has failed this request already; not in step with others whom it failed."""
@@ -266,4 +266,5 @@ class Journey:
             receipt=self.parts.receipts.answered(self),
             notices=notices(attempt.lease),
             logprobs=tuple(answer.logprobs),
+            alias=self.request.alias,
         )

@@ -26,14 +26,16 @@ from gleitzeit_nb.llm.faults import InstanceFault, shortened
 Rows = list[tuple[str, str]]
 
 
-def nobody(request: LLMRequest, model: str, attempts: Sequence[Attempt], hopeless: Hopeless) -> PoolError:
+def nobody(request: LLMRequest, model: str, attempts: Sequence[Attempt], hopeless: Hopeless, aliases: Sequence[str] = ()) -> PoolError:
     """No instance is left to wait for."""
     verdicts = hopeless.verdicts
     name = _name(model)
     if not verdicts:
         return NoInstanceError("the pool has no instance. Add one to the configuration, or start Ollama and reload")
     if _is_model_nowhere(attempts, verdicts):
-        return ModelNotFoundError(f"no instance has the model {name}{_hint(model, verdicts)}", [verdict.row for verdict in verdicts])
+        return ModelNotFoundError(
+            f"no instance has the model {name}{_hint(model, verdicts, aliases)}", [verdict.row for verdict in verdicts]
+        )
     if attempts:
         return all_failed(model, attempts, verdicts)
     if request.instance is not None and all(verdict.standing is Standing.OTHER for verdict in verdicts):
@@ -136,8 +138,9 @@ def _is_model_nowhere(attempts: Sequence[Attempt], verdicts: Sequence[Verdict]) 
     return reasons <= {Standing.NO_MODEL, Standing.OTHER} and (bool(missing) or Standing.NO_MODEL in reasons)
 
 
-def _hint(model: str, verdicts: Iterable[Verdict]) -> str:
-    known = [name for verdict in verdicts for name in verdict.instance.models or verdict.instance.settings.models]
+def _hint(model: str, verdicts: Iterable[Verdict], aliases: Iterable[str] = ()) -> str:
+    known = list(map(display, aliases))
+    known += [name for verdict in verdicts for name in verdict.instance.models or verdict.instance.settings.models]
     near = nearest(model, known)
     if near:
         return f" (did you mean {' or '.join(near)}?)"

@@ -21,6 +21,7 @@ from gleitzeit_nb.core.upkeep import Place, PullProgress, Warmed, Where
 from gleitzeit_nb.errors import EngineClosedError, WrongLoopError
 from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.llm import advice, progress, views
+from gleitzeit_nb.llm.aliases import without_aliases
 from gleitzeit_nb.llm.asking import request_from
 from gleitzeit_nb.llm.dispatch import Dispatcher
 from gleitzeit_nb.llm.health import HealthMonitor
@@ -249,7 +250,8 @@ class OllamaPoolManager:
 
     def explain(self, model: str, **request: Unpack[RequestOptions]) -> list[tuple[str, str]]:
         """A dry run: every instance, and whether it would be picked now or why not."""
-        return advice.explain(self._open(), build_request("explain", "chat", model, **request))
+        parts = self._open()
+        return advice.explain(parts, without_aliases(parts, build_request("explain", "chat", model, **request)))
 
     # -- for those who ask the instances themselves -----------------------------------------------------------------------------
 
@@ -263,6 +265,7 @@ class OllamaPoolManager:
         """URL of the instance that should answer. Advice: it holds no slot. Tell what became of it by `record_…`. NoInstanceError."""
         parts = self._here()
         parts.health.touch()
+        model = without_aliases(parts, build_request("advice", "chat", model)).model if model else None
         return advice.url_for(parts, model, strategy, tags or (), require_healthy=require_healthy)
 
     async def record_success(self, url: str, response_time: float | None = None) -> None:

@@ -69,4 +69,5 @@ def _receipt_of(journey: Journey, outcome: Outcome, error: str) -> Receipt:
         usage=asked.answer.usage if asked is not None else Usage(),
         gpu=gpu_of(lease.instance, lease.model) if lease is not None else Gpu(),
         done_reason=asked.answer.done_reason if asked is not None else "",
+        alias=request.alias,
     )

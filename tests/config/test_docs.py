@@ -51,7 +51,7 @@ def test_every_variable_is_described(page: str) -> None:
 
 def test_every_example_loads(page: str, loaded: Callable[..., Config], own_file: Callable[[str], Path]) -> None:
     examples = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "{…}" not in block]
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         own_file(example)
         assert loaded(env={"GPU1_KEY": "hunter2"}).sources != ("defaults",)

@@ -43,6 +43,7 @@ def refusal(loaded: Loaded, **more: Any) -> str:
         ("ollama:\n  load_balancing:\n    failover: 1", 3, ["should be a valid boolean, not 1"]),
         ("ollama:\n  load_balancing:\n    health_check_interval: often", 3, ["a number of seconds", "'often'"]),
         ("ollama:\n  load_balancing:\n    health_check_interval: 0", 3, ["more than 0"]),
+        ("ollama:\n  aliases:\n    fast: []", 2, ["ollama.aliases", "'fast' a model, a list of models"]),
         ("ollama:\n  load_balancing: []", 2, ["should be a mapping", "a list"]),
         ("ollama:\n  instances: local", 2, ["should be a list, not 'local'"]),
         ("ollama:\n  instances:\n  - local", 3, ["should be a mapping"]),

@@ -404,3 +404,9 @@ def test_keep_alive_that_cannot_be_is_refused(loaded: Callable[..., Config], own
     own_file(f"ollama: {{keep_alive: {written}}}")
     with pytest.raises(ConfigError, match="keep_alive should"):
         loaded()
+
+
+def test_aliases_of_all_layers_count_and_are_described_as_written(loaded: Loaded, own_file: Write) -> None:
+    own_file("ollama:\n  aliases:\n    fast: [a, b]\n    big: {gpu: c}\n")
+    config = loaded(ollama_config={"aliases": {"fast": "d"}})
+    assert config.describe()["ollama"]["aliases"] == {"fast": ["d"], "big": {"gpu": "c"}}

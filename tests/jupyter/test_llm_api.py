@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 
+from gleitzeit_nb.core.aliases import aliases_of
 from gleitzeit_nb.core.requests import Chunk
 from gleitzeit_nb.errors import UsageError
+from gleitzeit_nb.jupyter.listings import aliases_text
 from gleitzeit_nb.jupyter.vectors import LLMVectors
 from gleitzeit_nb.llm.images import png_of
 from tests.support.hostile import Hostile, answers
@@ -328,3 +331,20 @@ def test_quiet_tells_nothing_of_tools(shell: Shell) -> None:
 def test_tools_that_cannot_be_offered_ask_nobody(shell: Shell, words: str, said: str) -> None:
     shell.run(f"{FUNCTIONS}\n{CITY}")
     assert said in refused(shell, f"%%llm {words}\nhi")
+
+
+# -- aliases ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_alias_is_shown_with_its_model_and_completed(shell: Shell) -> None:
+    shell.engine.config = replace(shell.engine.config, pool=replace(shell.engine.config.pool, aliases=aliases_of({"fast": "phi"})))
+    shell.engine.pool.reply = lambda text: replace(reply_of(text), alias="fast")
+    assert "north · fast → smollm2:135m · " in shell.run("%%llm -m fast\nhi").shown_value["text/plain"]
+    with provisionalcompleter():
+        assert "fast" in {each.text for each in shell.ip.Completer.completions("%%llm -m fa", 11)}
+
+
+def test_aliases_are_listed_as_text() -> None:
+    aliases = aliases_of({"fast": ["a", "b\x1b[2J"], "big": {"gpu-1": "c"}})
+    assert aliases_text(aliases) == "\nbig → c on gpu-1\nfast → a, b␛[2J"
+    assert aliases_text({}) == ""

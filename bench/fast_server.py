@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import subprocess
 import sys
 from collections import deque
@@ -25,7 +26,7 @@ TOKEN = "word "
 
 @dataclass(frozen=True)
 class Kind:
-    """How one server answers. `service_s` 0: at once, without slots."""
+    """How one server answers. `service_s`: the mean, from which answers differ by up to a quarter; 0: at once, without slots."""
 
     service_s: float = 0.0
     slots: int = 1
@@ -41,6 +42,9 @@ class Server:
     waiting: deque[Connection] = field(default_factory=deque)
     answered: int = 0
     busy: int = 0
+    worked_s: float = 0.0  # of all slots, until `counted_at`
+    counted_at: float = 0.0
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
 
     def serve(self, connection: Connection) -> None:
         if not self.kind.service_s:
@@ -55,11 +59,12 @@ class Server:
             connection.send(503, b'{"error":"server busy, please try again.  maximum pending requests exceeded"}')
 
     def _begin(self, connection: Connection) -> None:
-        self.running += 1
-        asyncio.get_running_loop().call_later(self.kind.service_s, self._end, connection)
+        self._count(1)
+        service_s = self.kind.service_s * self.rng.uniform(0.75, 1.25)
+        asyncio.get_running_loop().call_later(service_s, self._end, connection)
 
     def _end(self, connection: Connection) -> None:
-        self.running -= 1
+        self._count(-1)
         self.answered += 1
         connection.reply()
         while self.waiting and self.running < self.kind.slots:
@@ -67,12 +72,19 @@ class Server:
             if not following.transport.is_closing():
                 self._begin(following)
 
+    def _count(self, change: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self.worked_s += self.running * (now - self.counted_at)
+        self.counted_at = now
+        self.running += change
+
     def information(self, path: str) -> dict[str, object]:
         if path == "/api/tags":
             return {"models": [{"name": name, "digest": "0" * 64, "size": 1} for name in MODELS]}
         if path == "/api/ps":
             return {"models": [{"name": name, "digest": "0" * 64, "size": 1, "size_vram": 1, "context_length": 4096} for name in MODELS]}
-        return {"version": "0.33.0", "answered": self.answered, "busy": self.busy}
+        self._count(0)
+        return {"version": "0.33.0", "answered": self.answered, "busy": self.busy, "worked_s": self.worked_s}
 
 
 class Connection(asyncio.Protocol):

@@ -11,13 +11,17 @@ import sys
 from collections.abc import AsyncIterator, Callable
 
 from bench.calls import call_promises
+from bench.haproxy import haproxy_promises
 from bench.imports import import_promises
 from bench.promises import Promise
 from bench.sandbox import sandbox_promises
+from bench.scaling import scaling_promises
 
 GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "import": import_promises,
     "calls": call_promises,
+    "scaling": scaling_promises,
+    "haproxy": haproxy_promises,
     "sandbox": sandbox_promises,
 }
 

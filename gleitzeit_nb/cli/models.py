@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gleitzeit_nb.cli.terminal import complain, is_terminal, say, shower
+from gleitzeit_nb.core.plain import one_line
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -75,7 +76,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps(asdict(reply), indent=2, ensure_ascii=not is_terminal(), default=str))
     elif not arguments.quiet:
-        complain(footer(reply))
+        complain("\n".join((footer(reply), *(one_line(notice, 400) for notice in reply.notices))))
     return 0
 
 

@@ -10,6 +10,8 @@ from gleitzeit_nb.jupyter.gleitzeit_magic import COMMANDS
 from gleitzeit_nb.jupyter.llm_magic import SUBCOMMANDS, llm_parser
 from gleitzeit_nb.jupyter.llm_options import THINK_WORDS
 from gleitzeit_nb.jupyter.sandbox_magic import sandbox_parser
+from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS as COMMANDS_ON_MODELS
+from gleitzeit_nb.jupyter.upkeep_magic import upkeep_parser
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.arguments import MagicParser
@@ -24,7 +26,7 @@ def register(front: Front) -> Callable[[], None]:
     """Offer completions in the front's shell. Returns the way to end it."""
     completers: dict[str, Callable[[Any, Any], list[str]]] = {
         "%%llm": lambda _shell, event: _of_line(front, llm_parser(), event.line),
-        "%llm": lambda _shell, _event: list(SUBCOMMANDS),
+        "%llm": lambda _shell, event: _of_look(front, event.line),
         "%%sandbox": lambda _shell, event: _of_line(front, sandbox_parser(), event.line),
         "%gleitzeit": lambda _shell, event: _of_command(front, event.line),
     }
@@ -51,6 +53,17 @@ def _of_command(front: Front, line: str) -> list[str]:
     if len(words) > 2 or (len(words) == 2 and line.endswith(" ")):
         return _known(front, lambda snapshot: [view.id for view in snapshot.instances]) if words[1] in ("drain", "resume") else []
     return list(COMMANDS)
+
+
+def _of_look(front: Front, line: str) -> list[str]:
+    words = line.split()
+    if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+        return list(SUBCOMMANDS)
+    if words[1] not in COMMANDS_ON_MODELS:
+        return []
+    before = words[-1] if line.endswith(" ") else words[-2]
+    values = _values(front, "--model" if before == words[1] else before)
+    return values if values is not None else [name for action in upkeep_parser(words[1])._actions for name in action.option_strings]
 
 
 def _values(front: Front, option: str) -> list[str] | None:

@@ -56,7 +56,7 @@ def answer_view(front: Front, *, stream: bool, quiet: bool, as_json: bool = Fals
         return NoView()
     if not front.in_kernel:
         return TerminalView(sys.stdout) if stream else WholeView(lambda data, _metadata, _update: print(data["text/plain"]))  # noqa: T201
-    publish, written = _publisher(), harmless_json if as_json else harmless
+    publish, written = publisher(), harmless_json if as_json else harmless
     return StreamView(publish, time.monotonic, time.sleep, written) if stream else WholeView(publish, written)
 
 
@@ -67,7 +67,7 @@ def harmless_json(text: str) -> str:
     return harmless(f"{fence}json\n{text}\n{fence}") if text else ""
 
 
-def _publisher() -> Publish:
+def publisher() -> Publish:
     """Publishes Markdown into one place, which later messages replace."""
     from IPython.display import publish_display_data
 

@@ -21,6 +21,7 @@ from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
 from gleitzeit_nb.jupyter.tool_rounds import converse, toolbox_of
+from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS, keep_up
 from gleitzeit_nb.jupyter.values import LLMReply
 from gleitzeit_nb.jupyter.vectors import embedded, texts_of
 from gleitzeit_nb.llm.asking import request_from
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
-SUBCOMMANDS = ("models", "ps", "help")
+SUBCOMMANDS = ("models", "ps", *COMMANDS, "help")
 
 
 def llm_parser() -> MagicParser:
@@ -111,11 +112,15 @@ class LLMMagics(Magics):
     @fails_briefly
     @documented(llm_parser)  # `%%llm?` shows this one
     def look(self, line: str) -> None:
-        """`%llm models`: what each instance has. `%llm ps`: what is loaded. `%%llm` at a cell's beginning: ask."""
+        """`%llm models`: what each instance has. `%llm ps`: what is loaded. `%llm help`: all commands. `%%llm` on a cell: ask."""
         words = line.split()
         command = words[0] if words else "help"
         if command in ("help", "-h", "--help"):
-            print(f"%llm models   what each instance has\n%llm ps       what is loaded\n\n{llm_parser().format_help()}")  # noqa: T201
+            commands = {"models": "what each instance has", "ps": "what is loaded", **COMMANDS}
+            listed = "\n".join(f"%llm {name:<8} {text}" for name, text in commands.items())
+            print(f"{listed}\n\n{llm_parser().format_help()}")  # noqa: T201
+        elif command in COMMANDS:
+            keep_up(self.front, command, line.partition(command)[2])
         elif command in SUBCOMMANDS and len(words) == 1:
             from gleitzeit_nb.jupyter.listings import aliases_text, loaded_text, models_text
 
@@ -126,7 +131,7 @@ class LLMMagics(Magics):
                 print(loaded_text(self.front.runtime.call(engine.pool.ps())))  # noqa: T201
         else:
             near = difflib.get_close_matches(command, SUBCOMMANDS, n=1) if len(words) == 1 else []
-            hint = f"did you mean %llm {near[0]}?" if near else "known are models, ps and help."
+            hint = f"did you mean %llm {near[0]}?" if near else f"known are {', '.join(SUBCOMMANDS)}."
             raise UsageError(f"%llm: there is no subcommand {command[:40]!r}; {hint}\nTo ask a model, begin the cell with %%llm.")
 
     # -- the request --------------------------------------------------------------------------------------------------------

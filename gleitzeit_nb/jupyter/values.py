@@ -30,9 +30,14 @@ class _OneLine:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.footer()}>"
 
+    def notes(self) -> tuple[str, ...]:
+        """What deserves a line of its own below that one."""
+        return ()
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        line = self.footer()
-        return {"text/plain": line, "text/html": f'<div style="{_STYLE}">{html.escape(line)}</div>'}
+        lines = (self.footer(), *self.notes())
+        shown = "".join(f'<div style="{_STYLE}">{html.escape(line)}</div>' for line in lines)
+        return {"text/plain": "\n".join(lines), "text/html": shown}
 
 
 class LLMReply(_OneLine):
@@ -104,6 +109,10 @@ class LLMReply(_OneLine):
         parts += ["repaired once"] if reply.repairs else []
         parts += [] if reply.done_reason in ("", "stop") else [f"ended by {one_line(reply.done_reason, 30)}"]
         return " · ".join(parts)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was asked for and not followed."""
+        return tuple(one_line(notice, 400) for notice in self.reply.notices)
 
     def _retries(self) -> str:
         retries = self.reply.route.retries

@@ -7,6 +7,7 @@ import itertools
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -328,9 +329,11 @@ class OllamaPoolManager:
         """Load it: on `instance`, on those with `tags`, `everywhere` it is; else on one. Who asks for a load under way waits for that."""
         return await self.upkeep.warm(model, Where.of(**place))
 
-    def pull(self, model: str, **place: Unpack[Place]) -> AsyncGenerator[PullProgress, None]:
+    async def pull(self, model: str, **place: Unpack[Place]) -> AsyncGenerator[PullProgress, None]:
         """Let instances fetch it, and hear how far they are; closing the iterator stops them. Of several, say which."""
-        return self.upkeep.pull(model, Where.of(**place))
+        async with aclosing(self.upkeep.pull(model, Where.of(**place))) as news:
+            async for progress in news:
+                yield progress
 
     async def unload(self, model: str, **place: Unpack[Place]) -> tuple[str, ...]:
         """Unload it, wherever it is loaded or where `place` says. The instances that did."""

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.config import instance_settings, pool_settings
-from gleitzeit_nb.core.admission import AdmissionQueue
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Message, Reply, RequestOptions, build_request
@@ -24,18 +23,13 @@ from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.llm import advice, progress, views
 from gleitzeit_nb.llm.aliases import without_aliases
 from gleitzeit_nb.llm.asking import request_from
-from gleitzeit_nb.llm.dispatch import Dispatcher
-from gleitzeit_nb.llm.health import HealthMonitor
+from gleitzeit_nb.llm.assembly import assembled
 from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
-from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.layers import answers
 from gleitzeit_nb.llm.listing import list_loaded, list_models
 from gleitzeit_nb.llm.mapping import Asks, MapItem, Mapper, Wish, room_for
-from gleitzeit_nb.llm.membership import Membership
-from gleitzeit_nb.llm.ollama import open_transport
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.receipts import Receipts
-from gleitzeit_nb.llm.shared_slots import sharer
 from gleitzeit_nb.llm.upkeep import Upkeep
 from gleitzeit_nb.protocols import TransportFactory
 from gleitzeit_nb.snapshot import FailoverView, InstanceView, RunView
@@ -103,7 +97,8 @@ class OllamaPoolManager:
             self._here()
             return
         self._loop = asyncio.get_running_loop()
-        self._parts = parts = self._assemble()
+        made = (self.settings, self.events, self._receipts, self._factory)
+        self._parts = parts = assembled(*made, clock=self._clock, rng=self._rng)
         try:
             for each in self.settings.instances:
                 parts.members.add(each)
@@ -113,29 +108,6 @@ class OllamaPoolManager:
         except BaseException:
             await self.close()
             raise
-
-    def _assemble(self) -> Parts:
-        settings, clock, rng = self.settings, self._clock, self._rng
-        journal = Journal(self.events)
-        members = Membership(settings.breaker, self._factory or open_transport, journal, sharer(settings.share_slots, clock))
-        queue = AdmissionQueue(settings.admission)
-        dispatcher = Dispatcher(queue, members, journal, clock=clock, rng=rng)
-        health = HealthMonitor(
-            members,
-            journal,
-            interval_s=settings.balancing.health_check_interval_s,
-            is_busy=lambda: bool(members.in_flight or len(queue)),
-            on_news=dispatcher.pump,
-            on_lost=self._lose,
-            clock=clock,
-            rng=rng,
-        )
-        return Parts(settings, members, dispatcher, health, journal, self._receipts, clock, rng)
-
-    def _lose(self, instance: Instance) -> None:
-        if self._parts is not None:
-            for journey in tuple(self._parts.active):
-                journey.lose(instance)
 
     async def close(self) -> None:
         """End what runs: waiting and running requests raise EngineClosedError. Safe to call twice."""

@@ -42,7 +42,7 @@ def headers_of(settings: InstanceSettings) -> dict[str, str]:
         headers["Authorization"] = f"Bearer {settings.api_key.reveal()}"
     elif settings.basic_auth is not None:
         headers["Authorization"] = f"Basic {_encoded(settings.basic_auth)}"
-    return headers
+    return headers if settings.url.startswith("https:") else headers | _proxy_authorization(settings)
 
 
 def _encoded(pair: Secret) -> str:
@@ -65,14 +65,22 @@ def transport_of(settings: InstanceSettings, *, prefer_aiohttp: bool) -> httpx.A
 
 
 def _proxy(settings: InstanceSettings) -> httpx.Proxy | None:
+    """With its password only for a tunnel: a plain request carries it itself, as `headers_of` says."""
     import httpx
+
+    class QuietProxy(httpx.Proxy):
+        def __repr__(self) -> str:
+            return f"Proxy({str(self.url)!r})"  # httpx shows the headers
 
     if settings.proxy is None:
         return None
-    if settings.proxy.basic_auth is None:
-        return httpx.Proxy(settings.proxy.url)
-    user, _, password = settings.proxy.basic_auth.reveal().partition(":")
-    return httpx.Proxy(settings.proxy.url, auth=(user, password))
+    tunnelled = settings.url.startswith("https:") and settings.proxy.basic_auth is not None
+    return QuietProxy(settings.proxy.url, headers=_proxy_authorization(settings) if tunnelled else None)
+
+
+def _proxy_authorization(settings: InstanceSettings) -> dict[str, str]:
+    pair = settings.proxy.basic_auth if settings.proxy is not None else None
+    return {"Proxy-Authorization": f"Basic {_encoded(pair)}"} if pair is not None else {}
 
 
 def _aiohttp_transport(context: ssl.SSLContext, connections: int, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:

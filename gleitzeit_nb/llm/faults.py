@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from gleitzeit_nb.core.faults import TRAITS, Cause, Traits
-from gleitzeit_nb.llm.tls_faults import origins, tls_failure
+from gleitzeit_nb.llm.handshakes import origins, proxy_refusal, tls_failure
 
 SHOWN_CHARS = 300  # of an instance's own words; they are untrusted
 CHAIN = 8  # exceptions looked at, from the one that was raised down to its origin
@@ -86,13 +86,26 @@ class InstanceFault(Exception):  # noqa: N818 - a fault of the instance; what ca
         return TRAITS[self.cause]
 
 
-def fault_of_exception(exc: BaseException, *, answering: bool) -> InstanceFault | None:
+def fault_of_exception(exc: BaseException, *, answering: bool, proxied: bool = False) -> InstanceFault | None:
     """Map what httpx, aiohttp or the system raised; None: it is none of theirs. `answering`: the answer had begun."""
     failure = tls_failure(exc)
     if failure is not None:
         return InstanceFault(Cause.TLS_FAILED, failure)
+    status = proxy_refusal(exc) if proxied else None
+    if status is not None:
+        return _fault_of_proxy(status)
     cause = cause_of_exception(exc, answering=answering)
-    return None if cause is None else InstanceFault(cause, _what_was_seen(exc))
+    if cause is None:
+        return None
+    # Through a proxy it is the proxy that is connected to: the server's own name and port are the proxy's business.
+    return InstanceFault(cause, "it is the proxy on the way" if proxied and TRAITS[cause].away else _what_was_seen(exc))
+
+
+def _fault_of_proxy(status: int) -> InstanceFault:
+    """It refused to open a tunnel."""
+    if status == 407:
+        return InstanceFault(Cause.UNAUTHORISED, f"HTTP {status}{_STATUS_WORDS[status]}", status=status)
+    return InstanceFault(Cause.REFUSED, f"the proxy on the way answered HTTP {status}", status=status)
 
 
 def cause_of_exception(exc: BaseException, *, answering: bool) -> Cause | None:

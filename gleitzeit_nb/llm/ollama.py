@@ -38,6 +38,7 @@ class OllamaTransport:
 
     def __init__(self, settings: InstanceSettings, *, prefer_aiohttp: bool = True) -> None:
         self._base = settings.url.rstrip("/")
+        self._proxied = settings.proxy is not None
         self._scrubber = scrubber_of(settings)
         self._channel = Channel(self._base, transport_of(settings, prefer_aiohttp=prefer_aiohttp), headers_of(settings))
         self._closed = False
@@ -119,7 +120,7 @@ class OllamaTransport:
 
     def _raise_fault(self, exc: Exception, *, answering: bool) -> None:
         """Raise the fault that a foreign error means. One of our own is left alone: it is no fault of the instance."""
-        fault = None if isinstance(exc, InstanceFault) else fault_of_exception(exc, answering=answering)
+        fault = None if isinstance(exc, InstanceFault) else fault_of_exception(exc, answering=answering, proxied=self._proxied)
         if fault is not None:
             forget_frames(exc)
             raise fault from exc

@@ -1,7 +1,8 @@
-"""What a TLS handshake that failed says of itself. Both transports wrap it, each in its own way."""
+"""What a handshake that failed says of itself: TLS with a server, CONNECT with a proxy. Both transports wrap it, each in its own way."""
 
 from __future__ import annotations
 
+import re
 import ssl
 
 _MOST_ERRORS = 16
@@ -17,6 +18,18 @@ def tls_failure(exc: BaseException) -> str | None:
         reason = getattr(each, "reason", None)
         if isinstance(each, ssl.SSLError) and not isinstance(each, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) and reason:
             return _in_words(str(reason))
+    return None
+
+
+def proxy_refusal(exc: BaseException) -> int | None:
+    """The status with which a proxy refused to open a tunnel; None: none did. aiohttp has it as a number, httpx at the text's start."""
+    for each in origins(exc):
+        name = type(each).__name__
+        if name == "ClientHttpProxyError":
+            return int(getattr(each, "status", 0))
+        found = re.match(r"\d{3}\b", str(each)) if name == "ProxyError" else None
+        if found is not None:
+            return int(found[0])
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ from gleitzeit_nb.snapshot import Snapshot
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from gleitzeit_nb.core.upkeep import Place, PullProgress, Warmed
     from gleitzeit_nb.llm.documents import BatchReport
     from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
     from gleitzeit_nb.llm.mapping import Asks, MapItem
@@ -101,12 +103,9 @@ class GleitzeitClient:
     ) -> AsyncGenerator[Chunk, None]:
         """The answer as it arrives; the last chunk has no text and carries `reply`. StreamInterrupted when it is cut."""
         pool = self._pool_here()
-        source = _carried(self._on_engine, lambda: pool.stream(model or "", prompt_or_messages, **request))
-        try:
-            async for chunk in source:
+        async with aclosing(_carried(self._on_engine, lambda: pool.stream(model or "", prompt_or_messages, **request))) as chunks:
+            async for chunk in chunks:
                 yield chunk
-        finally:
-            await source.aclose()
 
     async def generate(self, prompt: str, model: str | None = None, system: str | None = None, **request: Unpack[RequestOptions]) -> Reply:
         """As `chat`, without a dialogue: Ollama's /api/generate. `suffix`: fill the gap before it."""
@@ -160,6 +159,28 @@ class GleitzeitClient:
     async def ps(self) -> LoadedListing:
         """What each instance has loaded, asked now."""
         return await self._on_engine(self._pool_here().ps())
+
+    async def warm(self, model: str, **place: Unpack[Place]) -> tuple[Warmed, ...]:
+        """Load it before it is needed: on `instance`, on those with `tags`, `everywhere`; else on one."""
+        return await self._on_engine(self._pool_here().warm(model, **place))
+
+    async def pull(self, model: str, **place: Unpack[Place]) -> AsyncGenerator[PullProgress, None]:
+        """Let instances fetch it, and hear how far they are. Leaving the iterator stops them."""
+        pool = self._pool_here()
+        async with aclosing(_carried(self._on_engine, lambda: pool.pull(model, **place))) as news:
+            async for progress in news:
+                yield progress
+
+    async def unload(self, model: str, **place: Unpack[Place]) -> tuple[str, ...]:
+        """Unload it, wherever it is loaded or where `place` says. The instances that did."""
+        return await self._on_engine(self._pool_here().unload(model, **place))
+
+    async def drain(self, instance_id: str) -> None:
+        """Give an instance nothing new until `resume`; what it does, it ends."""
+        await self._on_engine(self._pool_here().drain(instance_id))
+
+    async def resume(self, instance_id: str) -> None:
+        await self._on_engine(self._pool_here().resume(instance_id))
 
     # -- code -------------------------------------------------------------------------------------------------------------
 

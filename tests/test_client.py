@@ -21,6 +21,7 @@ from gleitzeit_nb.errors import (
     EngineClosedError,
     ModeDisabledError,
     ModelNotFoundError,
+    NoInstanceError,
     SandboxError,
     WrongLoopError,
 )
@@ -195,6 +196,24 @@ async def test_generate_models_ps_status_and_map(server: FakeOllama, shared: boo
         mapping = client.map(iter(int, 1), method="llm/chat")  # endless, and of no use
         assert "not int" in str((await anext(mapping)).error)
         await mapping.aclose()
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own engine", "shared engine"])
+async def test_models_are_looked_after_and_instances_drained(server: FakeOllama, shared: bool) -> None:
+    if shared:
+        configure(pointing_at(server))
+    async with GleitzeitClient(*([] if shared else [None, pointing_at(server)])) as client:
+        (warmed,) = await client.warm("llama3.2")
+        assert (warmed.instance, warmed.was_warm) == ("fake", False)
+        told = [progress async for progress in client.pull("llama3.2", instance="fake")]
+        assert told[-1].done
+        assert await client.unload("llama3.2") == ("fake",)
+        assert (await client.ps()).rows == ()
+        await client.drain("fake")
+        with pytest.raises(NoInstanceError, match="draining"):
+            await client.chat("x", model="llama3.2")
+        await client.resume("fake")
+        assert (await client.chat("x", model="llama3.2")).text
 
 
 async def test_leaving_a_map_on_the_shared_engine_frees_its_slots(server: FakeOllama) -> None:

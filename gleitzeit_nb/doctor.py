@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gleitzeit_nb import __version__
-from gleitzeit_nb.config import Config, misspelt_variables
+from gleitzeit_nb.config import Config, days_left, is_loopback, misspelt_variables
 from gleitzeit_nb.core.execution import ModeSettings
+from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.models import canonical
 from gleitzeit_nb.errors import GleitzeitError
 from gleitzeit_nb.snapshot import InstanceView
 
 if TYPE_CHECKING:
     from gleitzeit_nb.sandbox import Sandbox
+
+RENEWAL_DAYS = 14
 
 Level = Literal["ok", "warn", "missing"]
 
@@ -64,6 +67,8 @@ def _instances(config: Config, instances: Sequence[InstanceView]) -> Iterator[Fi
             "warn", "ollama", f"none answers at {where}; the embedded model stands in\nStart one (ollama serve), or configure one"
         )
     yield from map(_instance, instances)
+    for settings in config.pool.instances:
+        yield from _access(settings)
     wanted = config.pool.default_model
     known = {canonical(model) for each in instances for model in each.models}
     if wanted and known and canonical(wanted) not in known:
@@ -77,7 +82,7 @@ def _instance(view: InstanceView) -> Finding:
     warm = ", ".join(model.name for model in view.warm)
     models = f"{len(view.models)} models" + (f", warm: {warm}" if warm else "")
     reason = f" ({view.reason})" if view.reason else ""
-    return Finding("ok" if view.state == "healthy" else "warn", view.id, f"{view.url} {view.state}{reason}, {models}")
+    return Finding("ok" if view.state == "healthy" and not view.reason else "warn", view.id, f"{view.url} {view.state}{reason}, {models}")
 
 
 def _shared_slots(config: Config) -> Finding:
@@ -89,6 +94,20 @@ def _shared_slots(config: Config) -> Finding:
     if problem:
         return Finding("warn", "shared slots", f"max_concurrent holds for each kernel by itself: {problem}")
     return Finding("ok", "shared slots", f"the kernels of this machine keep to max_concurrent together, by files in {slot_folder.home()}")
+
+
+def _access(settings: InstanceSettings) -> Iterator[Finding]:
+    """What is not safe about the way to an instance, or will not be for long."""
+    name = f"access to {settings.id}"
+    encrypted = settings.url.startswith("https:")
+    if encrypted and not settings.tls.verify:
+        text = "tls.verify is false: whoever is on the way can read and change everything\nName the server's authority: tls.ca_file"
+        yield Finding("warn", name, text)
+    if settings.holds_keys and not encrypted and not is_loopback(settings.url):
+        yield Finding("warn", name, f"{settings.url} is sent a key without encryption\nUse https:// where others share the network")
+    for path, days in days_left(settings.tls).items():
+        if days < RENEWAL_DAYS:
+            yield Finding("warn", name, f"the certificate in {path} is valid for {max(0, days)} more days\nHave it renewed, then reload")
 
 
 def _embedded() -> Finding:

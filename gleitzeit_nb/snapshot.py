@@ -26,7 +26,7 @@ class InstanceView:
     url: str
     tags: tuple[str, ...]
     state: str  # healthy, degraded, unhealthy, unknown
-    reason: str  # one line on why it is not healthy; "" when it is
+    reason: str  # one line on why it is not healthy, or not safe to reach; "" when it is
     draining: bool
     breaker: str  # closed, open, half_open
     retry_in_s: float | None  # until the next probe of an open breaker

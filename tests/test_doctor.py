@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from gleitzeit_nb.config import load
+from gleitzeit_nb.config import ConfigWarning, load
 from gleitzeit_nb.doctor import Finding, examine
 from gleitzeit_nb.engine import Engine
 from gleitzeit_nb.sandbox import Sandbox
 from gleitzeit_nb.snapshot import InstanceView, WarmModel
+from tests.support.certificates import Authority
 from tests.support.snapshots import instance
 
 HEALTHY = instance("gpu", url="http://gpu:11434", tags=("gpu",), warm=(WarmModel("phi", None),), models=("phi", "llama3.2"))
@@ -25,7 +26,7 @@ def changed(**changes: Any) -> InstanceView:
 async def findings(
     *instances: InstanceView, ollama: dict[str, Any] | None = None, python: dict[str, Any] | None = None
 ) -> dict[str, Finding]:
-    config = load(ollama, python, environ={}, home=Path("/nowhere"))
+    config = load(ollama, python, environ={"KEY": "hunter2"}, home=Path("/nowhere"))
     async with Sandbox(config.sandbox) as sandbox:
         return {finding.name: finding for finding in await examine(config, instances, sandbox)}
 
@@ -83,6 +84,25 @@ async def test_every_finding_of_a_real_engine_has_a_level_a_name_and_a_text(monk
     }
     assert all(each.level in ("ok", "warn", "missing") and each.text for each in found)
     assert not any("hunter2" in each.text for each in found)
+
+
+async def test_what_is_not_safe_about_the_way_to_an_instance_is_told(authority: Authority) -> None:
+    client = authority.issue("soon", days=(-1, 5.5))
+    tls = {"client_cert": str(client.cert), "client_key": str(client.key)}
+    instances = [
+        {"id": "plain", "url": "http://far.example", "api_key": "env:KEY"},
+        {"id": "here", "url": "http://localhost:1", "api_key": "env:KEY"},
+        {"id": "fine", "url": "https://fine.example", "api_key": "env:KEY"},
+        {"id": "soon", "url": "https://soon.example", "tls": tls},
+        {"id": "off", "url": "https://off.example", "tls": {"verify": False}},
+    ]
+    with pytest.warns(ConfigWarning, match=r"tls\.verify"):
+        found = await findings(ollama={"instances": instances})
+    told = {name.removeprefix("access to "): each for name, each in found.items() if name.startswith("access to ")}
+    assert {name: each.level for name, each in told.items()} == dict.fromkeys(("plain", "soon", "off"), "warn")
+    assert "without encryption" in told["plain"].text
+    assert "valid for 5 more days" in told["soon"].text
+    assert "tls.verify is false" in told["off"].text
 
 
 async def test_whether_kernels_share_their_slots_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ them, `merge` lays them over the defaults in `core`, `trust` says what a strange
 from __future__ import annotations
 
 from gleitzeit_nb.config.access import suited
-from gleitzeit_nb.config.certificates import load_client
+from gleitzeit_nb.config.certificates import days_left, load_client
 from gleitzeit_nb.config.credentials import ConfigWarning
 from gleitzeit_nb.config.environment import (
     cache_directory,
@@ -18,7 +18,7 @@ from gleitzeit_nb.config.environment import (
     state_directory,
 )
 from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
-from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url, parse_duration, parse_size
+from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, is_loopback, normalise_url, parse_duration, parse_size
 
 __all__ = [
     "DEFAULT_OLLAMA_URL",
@@ -27,8 +27,10 @@ __all__ = [
     "cache_directory",
     "check_file",
     "config_directory",
+    "days_left",
     "discovery_urls",
     "instance_settings",
+    "is_loopback",
     "load",
     "load_client",
     "misspelt_variables",

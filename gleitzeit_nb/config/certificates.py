@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import ssl
@@ -67,6 +68,17 @@ def _check_client(tls: TlsSettings, place: Place, now: datetime) -> None:
             password = place("client_key_password")
             raise ConfigError(f"{password}: the key in {key} cannot be opened with this password ({reason})") from None
         raise ConfigError(f"{key_name}: {certificate} and {key} cannot be used together ({reason})") from None
+
+
+def days_left(tls: TlsSettings) -> dict[str, int]:
+    """By file, until what counts in it is out of date: the client's certificate, the last of the authorities. Without what is gone."""
+    now, found = datetime.now(timezone.utc), {}
+    for path, last in ((tls.client_cert, False), (tls.ca_file, True)):
+        if path is not None:
+            with contextlib.suppress(ConfigError):
+                ends = [end for _, (_, end) in _certificates(Path(path), path)]
+                found[path] = ((max(ends) if last else ends[0]) - now).days
+    return found
 
 
 def load_client(context: ssl.SSLContext, tls: TlsSettings) -> None:

@@ -72,6 +72,11 @@ class AccessSettings:
     tls: TlsSettings = TlsSettings()
     proxy: ProxySettings | None = None
 
+    @property
+    def holds_keys(self) -> bool:
+        """Does any request carry something that proves who asks?"""
+        return self.api_key is not None or self.basic_auth is not None or bool(self.headers)
+
     def without_credentials(self) -> AccessSettings:
         """What may count for a server that nobody meant a key for: whom TLS trusts, and the way through a proxy."""
         tls = replace(self.tls, client_cert=None, client_key=None, client_key_password=None)

@@ -21,7 +21,7 @@ def instance_view(instance: Instance, now: float) -> InstanceView:
         url=settings.url,
         tags=settings.tags,
         state=instance.state.value,
-        reason=instance.reason,
+        reason=_reason(instance),
         draining=instance.draining,
         breaker=breaker.state.value,
         retry_in_s=breaker.retry_in(now),
@@ -87,13 +87,20 @@ def _instance_status(instance: Instance, now: float) -> dict[str, Any]:
         "circuit_breaker_open": breaker.state is BreakerState.OPEN,
         "circuit_breaker_state": breaker.state.value,
         "retry_in": breaker.retry_in(now),
-        "reason": instance.reason,
+        "reason": _reason(instance),
         "draining": instance.draining,
         "max_concurrent": instance.slots,
         "failed_requests": load.failed,
         "models": list(_models(instance)),
         "tags": list(instance.settings.tags),
     }
+
+
+def _reason(instance: Instance) -> str:
+    """Why it is not well, and what is not well about the way to it."""
+    settings = instance.settings
+    unverified = settings.url.startswith("https:") and not settings.tls.verify
+    return ", ".join([*([instance.reason] if instance.reason else []), *(["its certificate is not verified"] if unverified else [])])
 
 
 def _models(instance: Instance) -> tuple[str, ...]:

@@ -165,6 +165,17 @@ async def test_a_key_is_not_sent_before_the_server_is_known(good: Pair, on_aioht
         assert server.requests == []
 
 
+async def test_that_nobody_checks_a_certificate_is_shown_wherever_the_instance_is(good: Pair) -> None:
+    async with FakeOllama(tls=server_context(good)) as server:
+        instances = [{"id": "a", "url": server.url, "tls": {"verify": False}}]
+        with pytest.warns(ConfigWarning):
+            manager = OllamaPoolManager(instances)
+        async with manager:
+            assert (await manager.chat("llama3.2", "one")).text
+            assert [view.reason for view in manager.instance_views()] == ["its certificate is not verified"]
+            assert (await manager.get_pool_status())["instances"]["a"]["reason"] == "its certificate is not verified"
+
+
 def test_equal_settings_share_one_context(authority: Authority, tmp_path: Path) -> None:
     def context(ca_file: Path) -> ssl.SSLContext:
         return tls_context(instance_settings({"id": "a", "url": "https://a", "tls": {"ca_file": str(ca_file)}}).tls)

@@ -38,7 +38,7 @@ class Engine:
         self.events = EventBus()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: OllamaPoolManager | None = None
-        self._receipts: Receipts | None = None  # outlives a pool that a new configuration replaces
+        self._receipts: Receipts | None = None  # outlives the pool when the engine is started again
         self._sandbox: Sandbox | None = None
         self._embedded: EmbeddedInstance | None = None
         self._discovered: tuple[InstanceSettings, ...] = ()
@@ -101,20 +101,22 @@ class Engine:
             await asyncio.to_thread(embedded.stop)
 
     async def apply(self, config: Config, *, again: bool = False) -> None:
-        """Take over a changed configuration; what did not change goes on undisturbed.
+        """Take over a changed configuration; what did not change goes on undisturbed, and running requests finish.
 
         Instances that were added by hand stay. `again` also looks anew for servers that were discovered and for the sandbox's
-        default mode, which are otherwise settled once.
+        default mode, which are otherwise settled once. When it raises, the configuration is the one before.
         """
         before, self.config = self.config, config
         if self._loop is None:
             return
-        if _pool_wide(before) != _pool_wide(config):
-            await self._start_pool()
-        elif before.pool.instances != config.pool.instances or (again and not config.explicit_instances):
-            await self._exchange_instances(before)
-        if before.sandbox != config.sandbox or again:
-            await self._start_sandbox()
+        try:
+            if before.pool != config.pool or (again and not config.explicit_instances):
+                await self._change_pool(before)
+            if before.sandbox != config.sandbox or again:
+                await self._start_sandbox()
+        except BaseException:
+            self.config = before
+            raise
 
     async def _start_pool(self) -> None:
         from gleitzeit_nb.llm.pool import OllamaPoolManager
@@ -123,11 +125,9 @@ class Engine:
         settings = replace(self.config.pool, instances=await self._instances())
         if self._receipts is None:
             self._receipts = Receipts()
-        fresh = OllamaPoolManager(settings=settings, events=self.events, receipts=self._receipts)
-        await fresh.initialize()
-        before, self._pool = self._pool, fresh
-        if before is not None:
-            await before.close()
+        pool = OllamaPoolManager(settings=settings, events=self.events, receipts=self._receipts)
+        await pool.initialize()
+        self._pool = pool
 
     async def _start_sandbox(self) -> None:
         from gleitzeit_nb.sandbox import Sandbox
@@ -138,13 +138,15 @@ class Engine:
         if before is not None:
             await before.close()
 
-    async def _exchange_instances(self, before: Config) -> None:
+    async def _change_pool(self, before: Config) -> None:
         old = {each.id: each for each in (before.pool.instances if before.explicit_instances else self._discovered)}
         new = {each.id: each for each in await self._instances()}
-        for gone in [each for each in old if new.get(each) != old[each]]:
-            await self.pool.remove_instance(gone)
-        for fresh in [each for each in new.values() if old.get(each.id) != each]:
-            await self.pool.add_instance(fresh)
+        all_anew = before.pool.share_slots != self.config.pool.share_slots
+        kept = set() if all_anew else {name for name, each in new.items() if old.get(name) == each}
+        settings = replace(self.config.pool, instances=tuple(new.values()))
+        await self.pool.reconfigure(
+            settings, gone=[name for name in old if name not in kept], fresh=[each for name, each in new.items() if name not in kept]
+        )
 
     # -- instances --------------------------------------------------------------------------------------------------------
 
@@ -258,10 +260,6 @@ class Engine:
                         self._watchers.remove(watcher)
             await asyncio.sleep(SNAPSHOT_INTERVAL_S)
         self._ticker = None
-
-
-def _pool_wide(config: Config) -> object:
-    return replace(config.pool, instances=())
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -12,7 +12,7 @@ import pytest
 
 from gleitzeit_nb.config import Config, load
 from gleitzeit_nb.engine import SNAPSHOT_INTERVAL_S, Engine
-from gleitzeit_nb.errors import EngineClosedError
+from gleitzeit_nb.errors import ConfigError, EngineClosedError
 from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot, json_schema
 from tests.support.fake_ollama import FakeOllama
 
@@ -80,16 +80,81 @@ async def test_a_changed_configuration_exchanges_instances_and_keeps_those_added
         assert {view.id for view in engine.snapshot().instances} == {"south", "by-hand"}
 
 
-async def test_a_changed_strategy_makes_a_new_pool_and_the_views_go_on(north: FakeOllama) -> None:
+async def test_a_changed_strategy_is_obeyed_by_the_same_pool_and_the_views_go_on(north: FakeOllama) -> None:
     seen: list[Snapshot] = []
     async with Engine(configured(north)) as engine:
         engine.watch(seen.append)
         await until(lambda: len(seen) > 0)
+        pool = engine.pool
         await engine.apply(configured(north, load_balancing={"strategy": "round_robin"}))
+        assert engine.pool is pool
+        assert (await pool.get_pool_status())["strategy"] == "round_robin"
         count = len(seen)
         await engine.pool.chat("llama3.2", "one")
         await until(lambda: len(seen) > count)
     assert seen[-1].seq > seen[0].seq
+
+
+async def test_whatever_changes_running_and_waiting_requests_are_answered(north: FakeOllama, south: FakeOllama) -> None:
+    async with Engine(configured(north)) as engine:  # one slot
+        north.gate.clear()
+        running = asyncio.ensure_future(engine.pool.chat("llama3.2", "running"))
+        await until(lambda: north.in_flight == 1)
+        waiting = asyncio.ensure_future(engine.pool.chat("llama3.2", "waiting"))
+        await until(lambda: engine.pool.queue_depth == 1)
+        await engine.apply(configured(south, load_balancing={"strategy": "round_robin"}, circuit_breaker={"failure_threshold": 9}))
+        assert (await asyncio.wait_for(waiting, 10)).instance == "south"
+        assert not running.done()
+        north.gate.set()
+        assert (await asyncio.wait_for(running, 10)).instance == "north"
+        await until(lambda: engine.pool.in_flight == 0)
+
+
+async def test_the_only_instance_may_change_under_a_waiting_request(north: FakeOllama) -> None:
+    async with Engine(configured(north)) as engine:
+        north.gate.clear()
+        running = asyncio.ensure_future(engine.pool.chat("llama3.2", "running"))
+        await until(lambda: north.in_flight == 1)
+        waiting = asyncio.ensure_future(engine.pool.chat("llama3.2", "waiting"))
+        await until(lambda: engine.pool.queue_depth == 1)
+        changed = load({"instances": [{"id": "north", "url": north.url, "max_concurrent": 5}]}, environ={}, home=Path("/nonexistent"))
+        await engine.apply(changed)
+        await until(lambda: north.in_flight == 2)
+        north.gate.set()
+        assert [reply.text for reply in await asyncio.gather(running, waiting)] == ["running ", "waiting "]
+        assert engine.snapshot().instances[0].max_concurrent == 5
+
+
+async def test_what_was_drained_by_hand_and_what_is_ejected_stays_so(north: FakeOllama, south: FakeOllama) -> None:
+    async with Engine(configured(north, south)) as engine:
+        await engine.pool.drain("north")
+        await engine.pool.record_failure(south.url, ConnectionRefusedError(111, "refused"))
+        await engine.apply(configured(north, south, load_balancing={"strategy": "round_robin"}))
+        first, second = engine.snapshot().instances
+        assert (first.draining, second.breaker) == (True, "open")
+
+
+async def test_an_id_that_was_given_by_hand_is_not_taken_and_nothing_changes(north: FakeOllama, south: FakeOllama) -> None:
+    before = configured(north)
+    async with FakeOllama("south") as other, Engine(before) as engine:
+        await engine.pool.add_instance(other.settings())
+        with pytest.raises(ConfigError, match="added by hand"):
+            await engine.apply(configured(north, south, load_balancing={"strategy": "round_robin"}))
+        assert engine.config is before
+        assert {view.url for view in engine.snapshot().instances} == {north.url, other.url}
+        assert (await engine.pool.get_pool_status())["strategy"] != "round_robin"
+        await engine.pool.remove_instance("south")
+        await engine.pool.remove_instance("north")  # by hand, though it is configured
+        await engine.apply(configured(north, south, load_balancing={"strategy": "round_robin"}))
+        assert [view.url for view in engine.snapshot().instances] == [south.url]
+
+
+async def test_a_pool_can_be_closed_and_opened_again(north: FakeOllama) -> None:
+    engine = Engine(configured(north))
+    for _ in range(2):
+        await engine.start()
+        assert (await engine.pool.chat("llama3.2", "hello")).text == "hello "
+        await engine.stop()
 
 
 async def test_the_sandbox_is_left_alone_when_only_instances_change(north: FakeOllama, south: FakeOllama) -> None:

@@ -171,6 +171,12 @@ class Instance:
         opened = [each for each in (self.breaker, model_breaker) if each is not None and each.retry_at is not None]
         return opened[0].reason if opened else ""
 
+    def obey(self, settings: BreakerSettings) -> None:
+        """Other settings for all its breakers; their states stay."""
+        self.breaker_settings = settings
+        for each in (self.breaker, *self.model_breakers.values()):
+            each.settings = settings
+
     def breaker_for(self, model: str) -> Breaker:
         """The breaker of this model on this instance, made on the model's first fault."""
         found = self.model_breakers.get(model)

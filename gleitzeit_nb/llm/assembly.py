@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from gleitzeit_nb.core.admission import AdmissionQueue
-from gleitzeit_nb.core.instances import Instance
+from gleitzeit_nb.core.instances import Instance, InstanceSettings
 from gleitzeit_nb.core.settings import PoolSettings
+from gleitzeit_nb.core.strategies import strategy_named
+from gleitzeit_nb.errors import ConfigError
 from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.llm.dispatch import Dispatcher
 from gleitzeit_nb.llm.health import HealthMonitor
 from gleitzeit_nb.llm.journal import Journal
-from gleitzeit_nb.llm.membership import Membership
+from gleitzeit_nb.llm.membership import Member, Membership
 from gleitzeit_nb.llm.ollama import open_transport
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.receipts import Receipts
@@ -51,3 +53,23 @@ def assembled(
     )
     parts = Parts(settings, members, dispatcher, health, journal, receipts, clock, rng)
     return parts
+
+
+def changed(parts: Parts, settings: PoolSettings, gone: Iterable[str], fresh: Sequence[InstanceSettings]) -> list[Member]:
+    """Let an open pool obey other settings, and exchange instances, in one step; the new members. ConfigError before anything changed."""
+    leaving = [each for each in gone if each in parts.members]
+    for each in fresh:
+        if each.id in parts.members and each.id not in leaving:
+            raise ConfigError(f"the pool has an instance {each.id!r} that was added by hand: remove it first, or choose another id")
+    strategy_named(settings.balancing.strategy)
+    _retune(parts, settings)
+    for name in leaving:
+        parts.health.forget(parts.members.remove(name))
+    return [parts.members.add(each) for each in fresh]
+
+
+def _retune(parts: Parts, settings: PoolSettings) -> None:
+    parts.settings = settings
+    parts.dispatcher.queue.settings = settings.admission
+    parts.health.interval_s = settings.balancing.health_check_interval_s
+    parts.members.obey(settings.breaker, sharer(settings.share_slots, parts.clock))

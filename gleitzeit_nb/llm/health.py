@@ -63,7 +63,7 @@ class HealthMonitor:
     ) -> None:
         self._members = members
         self._journal = journal
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._is_busy = is_busy
         self._on_news = on_news
         self._on_lost = on_lost
@@ -159,8 +159,8 @@ class HealthMonitor:
         elif instance.load.in_flight:
             period_s = BUSY_EVERY_S
         else:
-            return self._interval_s
-        return min(period_s, self._interval_s)
+            return self.interval_s
+        return min(period_s, self.interval_s)
 
     # -- one probe --------------------------------------------------------------------------------------------------------------
 

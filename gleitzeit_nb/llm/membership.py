@@ -67,6 +67,9 @@ class Membership:
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(self._members) or 'none'}"
         raise NoInstanceError(f"the pool has no instance {instance_id[:80]!r}; {hint}")
 
+    def __contains__(self, instance_id: object) -> bool:
+        return instance_id in self._members
+
     def at(self, url: str) -> Member:
         """The member with that URL. Raises NoInstanceError."""
         wanted = url.rstrip("/")
@@ -84,6 +87,12 @@ class Membership:
             if member.instance is instance:
                 return member
         raise EngineClosedError("the pool was closed while the request waited for an instance")
+
+    def obey(self, breaker: BreakerSettings, share_of: Callable[[InstanceSettings], SharedSlots | None]) -> None:
+        """Other settings: for the breakers from now on, for the sharing of slots with the next instance that is added."""
+        self._breaker, self._share_of = breaker, share_of
+        for instance in self.instances:
+            instance.obey(breaker)
 
     def add(self, settings: InstanceSettings) -> Member:
         if settings.id in self._members:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.llm import advice, progress, views
 from gleitzeit_nb.llm.aliases import without_aliases
 from gleitzeit_nb.llm.asking import request_from
-from gleitzeit_nb.llm.assembly import assembled
+from gleitzeit_nb.llm.assembly import assembled, changed
 from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
 from gleitzeit_nb.llm.layers import answers
 from gleitzeit_nb.llm.listing import list_loaded, list_models
@@ -263,6 +263,20 @@ class OllamaPoolManager:
         """It finishes what it is answering and gets nothing new."""
         parts = self._here()
         parts.health.forget(parts.members.remove(instance_id))
+        parts.dispatcher.pump()
+
+    async def reconfigure(self, settings: PoolSettings, *, gone: Iterable[str] = (), fresh: Sequence[InstanceSettings] = ()) -> None:
+        """Obey other settings, and exchange instances, in one step: what is being answered goes on, and who waits sees the new ones.
+
+        `gone` and `fresh` say what changes of the instances; those in `settings` count when the pool is opened again. ConfigError,
+        before anything has changed, when an id in `fresh` is taken.
+        """
+        parts = self._here()
+        added = changed(parts, settings, gone, fresh)
+        before, self.settings = self.settings, settings
+        if self._upkeep is not None:
+            self._upkeep.preload([model for model in settings.preload if model not in before.preload])
+        await parts.health.look(added)
         parts.dispatcher.pump()
 
     async def drain(self, instance_id: str) -> None:

@@ -48,13 +48,13 @@ class Upkeep:
         self._complete = complete
         self._ids = itertools.count(1)
         self._flights: dict[tuple[str, str], Flight] = {}
-        self._preloading: asyncio.Task[None] | None = None
+        self._preloading: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<Upkeep {len(self._flights)} loading>"
 
     async def close(self) -> None:
-        tasks = [flight.task for flight in self._flights.values()] + ([self._preloading] if self._preloading else [])
+        tasks = [flight.task for flight in self._flights.values()] + list(self._preloading)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -64,7 +64,9 @@ class Upkeep:
     def preload(self, models: Sequence[str]) -> None:
         """Load these in the background, one after the other, each where the least is loaded. What fails is logged."""
         if models:
-            self._preloading = asyncio.get_running_loop().create_task(self._preload(models), name="gleitzeit-preload")
+            task = asyncio.get_running_loop().create_task(self._preload(models), name="gleitzeit-preload")
+            self._preloading.add(task)
+            task.add_done_callback(self._preloading.discard)
 
     async def _preload(self, models: Sequence[str]) -> None:
         for model in models:

@@ -89,11 +89,13 @@ class Load:
             del self.by_model[model]
             self.loading.pop(model, None)
 
-    def succeeded(self, elapsed_s: float, now: float) -> None:
+    def succeeded(self, elapsed_s: float | None, now: float) -> None:
+        """`elapsed_s` None: nobody measured it."""
         self.total += 1
         self._failures.append(False)
-        self._latencies_s.append(elapsed_s)
-        self.latency.observe(elapsed_s, now)
+        if elapsed_s is not None:
+            self._latencies_s.append(elapsed_s)
+            self.latency.observe(elapsed_s, now)
 
     def dropped(self) -> None:
         self.total += 1

@@ -49,7 +49,7 @@ def record(parts: Parts, url: str, response_time_s: float | None, cause: Cause |
     """Book what became of a request that the pool did not make. `cause` None: it was answered."""
     instance, now = parts.members.at(url).instance, parts.clock()
     if cause is None:
-        instance.load.succeeded(response_time_s or 0.0, now)
+        instance.load.succeeded(response_time_s, now)
         result, reason = Result.SUCCESS, ""
     else:
         traits = TRAITS[cause]

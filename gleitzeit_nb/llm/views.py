@@ -84,6 +84,7 @@ def _instance_status(instance: Instance, now: float) -> dict[str, Any]:
         "error_rate": errors,
         "availability": 100 - errors,
         "models_loaded": [display(name) for name in instance.loaded],
+        "model_load_times": {display(name): seconds for name, seconds in load.load_times_s.items()},
         "circuit_breaker_open": breaker.state is BreakerState.OPEN,
         "circuit_breaker_state": breaker.state.value,
         "retry_in": breaker.retry_in(now),

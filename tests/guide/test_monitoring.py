@@ -77,7 +77,7 @@ async def export_metrics(pool_manager):
 @contextlib.asynccontextmanager
 async def pool_manager() -> AsyncIterator[OllamaPoolManager]:
     """One instance that has answered and answers, one that does not answer."""
-    async with FakeOllama("up", token_s=0.02) as up, FakeOllama("down") as down:
+    async with FakeOllama("up", token_s=0.02, load_s=0.05) as up, FakeOllama("down") as down:
         await down.die()
         async with OllamaPoolManager([{"id": each.id, "url": each.url, "max_concurrent": 2} for each in (up, down)]) as pool:
             await pool.chat("llama3.2", "x")
@@ -98,6 +98,7 @@ async def test_the_status_has_every_key_of_the_guide_with_its_type() -> None:
     assert (status["total_instances"], status["healthy_instances"], status["unhealthy_instances"]) == (2, 1, 1)
     assert (ours["active_requests"], ours["total_requests"], ours["models_loaded"]) == (1, 1, ["llama3.2"])
     assert 0 < ours["avg_response_time"] < 5
+    assert 0.05 <= ours["model_load_times"]["llama3.2"] < 5
     assert (ours["error_rate"], ours["availability"]) == (0.0, 100.0)
 
 

@@ -178,3 +178,11 @@ async def test_what_callers_record_feeds_statistics_and_breaker() -> None:
         assert (view.breaker, view.state, view.failed_requests) == ("open", "unhealthy", 2)
         with pytest.raises(NoInstanceError):
             await pool.record_success("http://elsewhere:1")
+
+
+async def test_a_success_that_nobody_timed_counts_without_a_time() -> None:
+    async with FakeOllama("a") as a, pool_of(a) as pool:
+        await pool.record_success(a.url, response_time=3.0)
+        await pool.record_success(a.url)
+        status = (await pool.get_pool_status())["instances"]["a"]
+        assert (status["total_requests"], status["avg_response_time"]) == (2, 3.0)

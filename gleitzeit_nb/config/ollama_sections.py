@@ -12,13 +12,13 @@ from gleitzeit_nb.config.section import UNSET, Count, Duration, Name, Names, Sec
 from gleitzeit_nb.core.aliases import Alias, aliases_of
 from gleitzeit_nb.core.keep_alive import KeepAlive, seconds
 from gleitzeit_nb.core.models import canonical
-from gleitzeit_nb.core.strategies import STRATEGIES
+from gleitzeit_nb.core.strategies import STRATEGIES, nearest_strategy
 
 
 def _strategy(value: str) -> str:
     if value not in STRATEGIES:
-        known = value in ("auto", "model_affinity", "latency_based", "weighted")
-        raise ValueError(f"should be one of {', '.join(STRATEGIES)}" + (f"; this version does not have {value!r} yet" if known else ""))
+        near = nearest_strategy(value)
+        raise ValueError(f"should be one of {', '.join(STRATEGIES)}" + (f"; did you mean {near!r}?" if near else ""))
     return value
 
 

@@ -29,6 +29,7 @@ class Standing(Enum):
     PICKED = (Hope.NOW, "picked: {a}/{b} in flight")
     FREE = (Hope.NOW, "could take it: {a}/{b} in flight")
     PANIC = (Hope.NOW, "could take it though it is ejected, since most are: {a}/{b} in flight")
+    WAITS = (Hope.LATER, "{a}, waits for {b}")  # it could take it, and yet the request is better off elsewhere
     BUSY = (Hope.LATER, "busy {a}/{b}")
     BUSY_WITH_MODEL = (Hope.LATER, "busy with {a}")
     ELSEWHERE = (Hope.LATER, "busy in another kernel")
@@ -94,6 +95,28 @@ def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool =
     if cap is not None:
         return Verdict(instance, Standing.SLOW_START, cap)
     return Verdict(instance, Standing.FREE, load.in_flight, slots)
+
+
+def may_ever(needs: Needs, instance: Instance) -> bool:
+    """Can it take the request now or later, as things stand?"""
+    return _never(needs, instance) is None
+
+
+def outlook(instance: Instance, now: float) -> tuple[object, ...]:
+    """Everything that can change of what `_never` reads of an instance, and what makes later of now and never of later.
+
+    While it is the same, only slots can have become free.
+    """
+    breakers = (instance.breaker, *instance.model_breakers.values())
+    return (
+        instance.draining,
+        instance.state in (InstanceState.UNHEALTHY, InstanceState.UNKNOWN),
+        (instance.pause.until, instance.pause.count),
+        instance.elsewhere_until if now < instance.elsewhere_until else 0.0,
+        instance.known_models,
+        tuple((breaker.state, breaker.retry_at) for breaker in breakers),
+        tuple((entry.name, entry.gpu_share, entry.context_length) for entry in instance.loaded.values()),
+    )
 
 
 def _never(needs: Needs, instance: Instance) -> Verdict | None:

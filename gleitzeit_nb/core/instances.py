@@ -119,6 +119,11 @@ class Instance:
             return True if self._declared else None
         return model in self._known
 
+    @property
+    def known_models(self) -> frozenset[str] | None:
+        """Canonical names as the instance listed them; None: not known yet."""
+        return self._known
+
     def learn_models(self, names: Iterable[str]) -> None:
         self.models = tuple(names)
         self._known = frozenset(map(canonical, self.models))

@@ -32,6 +32,9 @@ class Lease:
     sent: Plan = field(default_factory=Plan)  # the options of the request
     moves: list[Move] = field(default_factory=list)  # of the breakers, not yet announced
     ended: bool = False
+    tokens: int = 0  # that have come
+    knows_prompt: bool = False  # the instance has read the beginning of the conversation before
+    _first_at: float | None = None  # when the first line came
     _give_back: GiveBack | None = None  # of a slot that other pools know of
     _probe: bool = False
     _model_breaker: Breaker | None = None
@@ -44,11 +47,13 @@ class Lease:
         """The model answers, so it is loaded."""
         load, known = self.instance.load, self.instance.loaded.get(self.model)
         load.loading.pop(self.model, None)
+        self._first_at = now
         self.instance.loaded[self.model] = after_answer(known, self.model, self.sent, now, fresh=self.cold)
         if self.cold:
             load.load_times_s[self.model] = now - self.began_at
         else:
             load.first_tokens.observe(self.model, now - self.began_at)
+            load.pace(self.model).first_token.observe(now - self.began_at, now)
 
     def will_send(self, sent: Plan, now: float) -> None:
         """The options are settled. What is loaded anew for them counts as cold."""
@@ -56,6 +61,16 @@ class Lease:
         if sent.reloads and not self.cold:
             self.cold = True
             self.instance.load.loading.setdefault(self.model, now)
+
+    def token(self, now: float) -> None:
+        """One more has come."""
+        self.tokens += 1
+        self.instance.load.tokens.add(1, now)
+
+    def prompt_read(self, tokens: int, elapsed_s: float, now: float) -> None:
+        """What the server says of reading the prompt. It counts tokens that it still knew as if it had read them."""
+        if tokens > 0 and not self.knows_prompt:
+            self.instance.load.pace(self.model).prompt_token.observe(elapsed_s / tokens, now)
 
     def end(self, outcome: Outcome, now: float, rng: Random, cause: Cause | None = None) -> bool:
         """Give the slot back and book how it went. False: it had ended before."""
@@ -70,12 +85,20 @@ class Lease:
             self.instance.elsewhere_until = now + (share.stand_back_s(now) if share is not None else 0.0)
         if outcome is Outcome.SUCCESS:
             load.succeeded(now - self.began_at, now)
+            self._keep_pace(now)
             self.instance.pause.answered()
         traits = TRAITS[cause] if cause is not None else None
         if traits is not None and traits.blame is not Blame.NOBODY:
             load.dropped()
         self._tell_breakers(outcome, traits, now, rng)
         return True
+
+    def _keep_pace(self, now: float) -> None:
+        pace = self.instance.load.pace(self.model)
+        if not self.cold:
+            pace.whole.observe(now - self.began_at, now)
+        if self._first_at is not None and self.tokens > 1:
+            pace.token.observe((now - self._first_at) / (self.tokens - 1), now)
 
     def _tell_breakers(self, outcome: Outcome, traits: Traits | None, now: float, rng: Random) -> None:
         whole, of_model = results(outcome, traits)
@@ -91,7 +114,7 @@ class Lease:
         self.moves += [move for move in moves if move is not None]
 
 
-def reserve(instance: Instance, model: str, now: float, turn: int = 0, *, panic: bool = False) -> Lease:
+def reserve(instance: Instance, model: str, now: float, *, panic: bool = False) -> Lease:
     """Take a slot. The caller has just seen that the instance is free, and that its breakers admit the request or `panic` holds."""
     if not instance.is_free_for(model):
         raise RuntimeError(f"no slot is free for {model}: {instance!r}")
@@ -104,16 +127,15 @@ def reserve(instance: Instance, model: str, now: float, turn: int = 0, *, panic:
         moves.append(of_model)
     lease.moves = [each for each in moves if each is not None]
     instance.load.begin(model)
-    instance.last_turn = turn
     if lease.cold:
         instance.load.loading.setdefault(model, now)
     return lease
 
 
-def try_reserve(instance: Instance, model: str, now: float, rng: Random, turn: int = 0, *, panic: bool = False) -> Lease | None:
+def try_reserve(instance: Instance, model: str, now: float, rng: Random, *, panic: bool = False) -> Lease | None:
     """As `reserve`. None: other pools have all of the shared slots, and the instance is passed over until it is looked at again."""
     if instance.share is None:
-        return reserve(instance, model, now, turn, panic=panic)
+        return reserve(instance, model, now, panic=panic)
     give_back = instance.share.take(model, instance.slots, one_per_model=instance.settings.max_concurrent is None)
     if give_back is not None and not instance.is_free_for(model):  # only now is it known that another pool allows fewer
         give_back()
@@ -121,7 +143,7 @@ def try_reserve(instance: Instance, model: str, now: float, rng: Random, turn: i
     if give_back is None:
         instance.elsewhere_until = look_again_at(now, rng)
         return None
-    lease = reserve(instance, model, now, turn, panic=panic)
+    lease = reserve(instance, model, now, panic=panic)
     lease._give_back = give_back
     return lease
 

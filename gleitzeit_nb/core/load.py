@@ -12,6 +12,8 @@ from gleitzeit_nb.core.first_tokens import FirstTokens
 BUCKET_S = 2.0
 BUCKETS = 30  # one minute
 RECENT = 50  # requests that the error rate and the median look back on
+FORGET_S = 60.0  # what was not observed again for as long is believed e times less: who was slow once is tried again
+MODELS = 256  # bounded: the names of models come from requests
 
 
 @dataclass
@@ -61,6 +63,20 @@ class PeakEwma:
             self.value = self.value * keep + sample * (1 - keep)
         self._at = now
 
+    def believed(self, now: float) -> float | None:
+        """The average, less the longer nothing was observed; None before the first sample."""
+        return None if self.value is None else self.value * math.exp(-max(0.0, now - self._at) / FORGET_S)
+
+
+@dataclass
+class Pace:
+    """How fast an instance is with one model. All in seconds, of requests that were answered."""
+
+    first_token: PeakEwma = field(default_factory=PeakEwma)  # with the model loaded
+    token: PeakEwma = field(default_factory=PeakEwma)  # each further one
+    prompt_token: PeakEwma = field(default_factory=PeakEwma)  # to read one that it has not read before
+    whole: PeakEwma = field(default_factory=PeakEwma)  # from the reserved slot to its end
+
 
 @dataclass
 class Load:
@@ -75,6 +91,8 @@ class Load:
     first_tokens: FirstTokens = field(default_factory=FirstTokens)  # of loaded models
     latency: PeakEwma = field(default_factory=PeakEwma)
     tokens: TokenHistory = field(default_factory=TokenHistory)
+    paces: dict[str, Pace] = field(default_factory=dict)  # by model
+    share: float = 0.0  # what it was given so far, each request counted as 1 / weight
     _latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _failures: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
 
@@ -88,6 +106,15 @@ class Load:
         if self.by_model[model] <= 0:
             del self.by_model[model]
             self.loading.pop(model, None)
+
+    def pace(self, model: str) -> Pace:
+        """That of the model here, to be written."""
+        found = self.paces.get(model)
+        if found is None:
+            if len(self.paces) >= MODELS:
+                del self.paces[next(iter(self.paces))]
+            found = self.paces[model] = Pace()
+        return found
 
     def succeeded(self, elapsed_s: float | None, now: float) -> None:
         """`elapsed_s` None: nobody measured it."""

@@ -11,7 +11,7 @@ from gleitzeit_nb.core.faults import TRAITS, Blame, Cause
 from gleitzeit_nb.core.health import after_request
 from gleitzeit_nb.core.instances import InstanceState
 from gleitzeit_nb.core.models import canonical
-from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.requests import LLMRequest
 from gleitzeit_nb.core.strategies import advise, pick, strategy_named
 from gleitzeit_nb.errors import NoInstanceError
@@ -25,7 +25,8 @@ def explain(parts: Parts, request: LLMRequest) -> list[tuple[str, str]]:
     strategy = request.strategy or parts.settings.balancing.strategy
     strategy_named(strategy)
     model = request.model or parts.settings.default_model or choose(list(parts.members.instances)) or ""
-    return list(pick(Needs.of(request, model, strategy), parts.members.instances, parts.clock(), Random(0)).rows)
+    needs, wishes = Needs.of(request, model), Wishes.of(request, strategy)
+    return list(pick(needs, wishes, parts.members.instances, parts.clock(), Random(0), pins=parts.dispatcher.queue.pins).rows)
 
 
 def url_for(parts: Parts, model: str | None, strategy: str | None, tags: Sequence[str], *, require_healthy: bool) -> str:
@@ -35,13 +36,13 @@ def url_for(parts: Parts, model: str | None, strategy: str | None, tags: Sequenc
     strategy_named(strategy)
     if require_healthy:
         instances = tuple(each for each in instances if each.state is not InstanceState.UNHEALTHY)
-    needs = Needs(model=canonical(model or ""), strategy=strategy, tags=frozenset(tags))
-    found = advise(needs, instances, parts.clock(), parts.rng)
+    needs = Needs(model=canonical(model or ""), tags=frozenset(tags))
+    found = advise(needs, Wishes(strategy), instances, parts.clock(), parts.rng)
     if found.instance is None:
         unhealthy = [Verdict(each, Standing.UNHEALTHY, each.reason) for each in parts.members.instances if each not in instances]
         rows = [verdict.row for verdict in (*found.verdicts, *unhealthy)]
         raise NoInstanceError(f"no instance can be advised for {shortened(model, 80) if model else 'any model'}", rows)
-    found.instance.last_turn = parts.dispatcher.queue.next_turn()
+    parts.dispatcher.queue.turns.take(found.instance)
     return found.instance.settings.url
 
 

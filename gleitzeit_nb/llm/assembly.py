@@ -46,7 +46,7 @@ def assembled(
         journal,
         interval_s=settings.balancing.health_check_interval_s,
         is_busy=lambda: bool(members.in_flight or len(queue)),
-        on_news=dispatcher.pump,
+        on_news=dispatcher.freed,
         on_lost=lose,
         clock=clock,
         rng=rng,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gleitzeit_nb.core.admission import Hopeless, Waiter
+from gleitzeit_nb.core.admission import Hopeless
 from gleitzeit_nb.core.candidates import judge
 from gleitzeit_nb.core.instances import Instance
+from gleitzeit_nb.core.lines import Waiter
 from gleitzeit_nb.core.models import canonical, display
 from gleitzeit_nb.core.needs import Needs
 from gleitzeit_nb.core.requests import LLMRequest
@@ -36,7 +37,7 @@ async def default_model(settings: PoolSettings, members: Membership, health: Hea
 
 def _nobody_allowed(members: Membership, request: LLMRequest) -> PoolError:
     """Not the model is what is missing: say what is."""
-    needs = Needs.of(request, "", "")
+    needs = Needs.of(request, "")
     verdicts = tuple(judge(needs, instance, now=0.0) for instance in members.instances)
     return outcomes.nobody(request, "", (), Hopeless(Waiter((0.0, 0), needs), verdicts, ejected=False))
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from gleitzeit_nb.core.admission import AdmissionQueue, Grant, Hopeless, Key, Waiter
+from gleitzeit_nb.core.admission import AdmissionQueue, Assignment, Grant, Hopeless
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.health import after_request
+from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Lease, Outcome
-from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.lines import Key, Waiter
+from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.errors import EngineClosedError, QueueFullError
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.membership import Membership
@@ -30,7 +33,7 @@ class Turn:
 
 
 class Dispatcher:
-    """Every change that may let somebody go on ends in `pump`: a release, a probe, a new instance, a timer."""
+    """Every change that may let somebody go on ends here: a release and a probe in `freed`, a new instance and a timer in `pump`."""
 
     def __init__(
         self,
@@ -47,19 +50,24 @@ class Dispatcher:
         self._clock = clock
         self._rng = rng
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = math.inf  # when it fires
         self._closed = False
 
-    async def acquire(self, needs: Needs, key: Key, turn: Turn, *, timeout_s: float | None, returning: bool = False) -> None:
+    async def acquire(
+        self, needs: Needs, wishes: Wishes, key: Key, turn: Turn, *, timeout_s: float | None, returning: bool = False
+    ) -> None:
         """Wait until `turn.outcome` is settled, at most `timeout_s`. `returning`: after a failed try, so the queue's bound does not count.
 
         Whoever finds a Grant there holds its lease.
         """
-        turn.waiter = self.queue.enter(needs, key, turn)
-        self.pump()
+        turn.waiter = waiter = self.queue.enter(needs, key, turn, wishes)
+        if not self._closed:
+            now = self._clock()
+            self._obey(self.queue.arrived(waiter, self._members.instances, now, self._rng), now)
         if turn.outcome is not None:
             return
         if not returning and self.queue.overflows():
-            self.queue.leave(turn.waiter)
+            self.queue.leave(waiter)
             most = self.queue.settings.max_queue
             raise QueueFullError(f"{most} requests wait for an instance already. Ask again later, or raise max_queue")
         await self._wait(turn, timeout_s)
@@ -86,31 +94,45 @@ class Dispatcher:
         if outcome is not Outcome.IGNORED:
             self._journal.state_changed(instance, *after_request(instance, cause))
         self._members.released(instance)
-        self.pump()
+        self.freed(instance)
 
-    def pump(self) -> None:
-        """Hand out what is free. Synchronous: between choosing and reserving nothing else can happen."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def freed(self, instance: Instance) -> None:
+        """A slot of it may be free, or there is news of it. Synchronous, as `pump` is."""
         if self._closed or not len(self.queue):
             return
         now = self._clock()
-        assignment = self.queue.assign(self._members.instances, now, self._rng)
+        self._obey(self.queue.freed(instance, self._members.instances, now, self._rng), now)
+
+    def pump(self) -> None:
+        """Hand out what is free. Synchronous: between choosing and reserving nothing else can happen."""
+        self._stop_timer()
+        if self._closed or not len(self.queue):
+            return
+        now = self._clock()
+        self._obey(self.queue.assign(self._members.instances, now, self._rng), now)
+
+    def _obey(self, assignment: Assignment, now: float) -> None:
         for grant in assignment.granted:
             self._announce(grant.lease)
             self._settle(grant.waiter.ticket, grant)
         for hopeless in assignment.hopeless:
             self._settle(hopeless.waiter.ticket, hopeless)
-        if assignment.wake_at is not None:
+        if assignment.wake_at is not None and assignment.wake_at < self._wakes_at:
+            self._stop_timer()
+            self._wakes_at = assignment.wake_at
             delay_s = max(0.0, assignment.wake_at - now) + TIMER_SLACK_S
             self._timer = asyncio.get_running_loop().call_later(delay_s, self.pump)
+
+    def _stop_timer(self) -> None:
+        self._wakes_at = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def close(self) -> None:
         """Nobody is served any more; whoever waits hears it."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         for waiter in self.queue.waiters():
             self.queue.leave(waiter)
             turn: Turn = waiter.ticket

@@ -56,7 +56,7 @@ class HealthMonitor:
         *,
         interval_s: float,
         is_busy: Callable[[], bool],
-        on_news: Callable[[], None],
+        on_news: Callable[[Instance], None],
         on_lost: Callable[[Instance], None],
         clock: Callable[[], float] = time.monotonic,
         rng: Random,
@@ -225,4 +225,4 @@ class HealthMonitor:
             self._on_lost(instance)
         watch.probed_at = self._clock()
         watch.due_at = watch.probed_at + self._period_s(watch) * self._rng.uniform(1 - JITTER, 1 + JITTER)
-        self._on_news()
+        self._on_news(instance)

@@ -11,7 +11,7 @@ from gleitzeit_nb.core.admission import Grant, Hopeless
 from gleitzeit_nb.core.candidates import Verdict, is_model_missing
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Outcome
-from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route
 from gleitzeit_nb.core.strategies import strategy_named
@@ -59,6 +59,7 @@ class Journey:
         self._key = self.parts.dispatcher.queue.key(self.request.priority, self.started_at)
         self.strategy = self.request.strategy or self.parts.settings.balancing.strategy
         strategy_named(self.strategy)
+        self._wishes = Wishes.of(self.request, self.strategy)
 
     @property
     def model(self) -> str:
@@ -153,7 +154,7 @@ class Journey:
         limits = [limit for limit in (self.left_s, self.parts.settings.admission.queue_timeout_s) if limit is not None]
         try:
             await self.parts.dispatcher.acquire(
-                self._needs(), self._key, turn, timeout_s=min(limits, default=None), returning=bool(self.attempts)
+                self._needs(), self._wishes, self._key, turn, timeout_s=min(limits, default=None), returning=bool(self.attempts)
             )
         finally:
             self.turn = None
@@ -169,7 +170,7 @@ class Journey:
         return outcomes.waited_too_long(queue_timeout_s or 0.0, self.attempts)
 
     def _needs(self) -> Needs:
-        return Needs.of(self.request, self.model, self.strategy, self.recovery.excluded, patient=self.recovery.came_back)
+        return Needs.of(self.request, self.model, self.recovery.excluded, patient=self.recovery.came_back)
 
     # -- one try ---------------------------------------------------------------------------------------------------------------
 
@@ -251,12 +252,13 @@ class Journey:
 
     def _reply(self, attempt: Try) -> Reply:
         self._note(attempt, "ok", "")
-        answer = attempt.answer
+        answer, usage = attempt.answer, attempt.answer.usage
+        attempt.lease.prompt_read(usage.prompt_tokens or 0, usage.prompt_s or 0.0, self.parts.clock())
         return Reply(
             text=answer.text,
             model=self.model,
             instance=attempt.lease.instance.id,
-            usage=answer.usage,
+            usage=usage,
             route=Route(self.queue_s, tuple(self.attempts), tuple(verdict.row for verdict in attempt.verdicts), self.strategy),
             elapsed_s=self.parts.clock() - self.started_at,
             done_reason=answer.done_reason,

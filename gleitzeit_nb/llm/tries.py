@@ -65,7 +65,7 @@ class Try:
             first_token(self.parts, self.lease, now)
         chunk = self.answer.feed(line)
         if chunk is not None:
-            self.lease.instance.load.tokens.add(1, now)
+            self.lease.token(now)
         return chunk
 
     async def leave(self) -> None:

@@ -225,7 +225,7 @@ def test_an_empty_variable_says_nothing(loaded: Loaded) -> None:
         ("GLEITZEIT_OLLAMA_INSTANCES", "gpu:ftp://x", "must begin with http"),
         ("GLEITZEIT_OLLAMA_INSTANCES", "a:x,a:y", "twice"),
         ("GLEITZEIT_OLLAMA_STRATEGY", "fastest", "least_loaded, round_robin"),
-        ("GLEITZEIT_OLLAMA_STRATEGY", "model_affinity", "does not have 'model_affinity' yet"),
+        ("GLEITZEIT_OLLAMA_STRATEGY", "model_afinity", "did you mean 'model_affinity'?"),
         ("GLEITZEIT_OLLAMA_FAILOVER", "maybe", "true or false"),
         ("GLEITZEIT_OLLAMA_HEALTH_CHECK_INTERVAL", "often", "a number of seconds"),
         ("GLEITZEIT_PYTHON_MODE", "docker", "is no mode"),

@@ -9,18 +9,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from gleitzeit_nb.core.admission import PATIENCE_S, AdmissionQueue, AdmissionSettings, Assignment, Grant, Waiter
+from gleitzeit_nb.core.admission import PATIENCE_S, AdmissionQueue, AdmissionSettings, Assignment, Grant
 from gleitzeit_nb.core.breaker import BreakerSettings, BreakerState
 from gleitzeit_nb.core.candidates import judge
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.leases import Lease, Outcome, reserve
-from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.lines import Waiter
+from gleitzeit_nb.core.needs import Needs, Wishes
 
 M = "llama3.2:latest"
 RNG = random.Random(11)
 ANY = Needs(M)
 PATIENT = Needs(M, patient=True)  # whom the panic rule does not help
+LEAST = Wishes("least_loaded")
 
 
 def instance(id: str, slots: int | None = 1, tags: tuple[str, ...] = (), models: tuple[str, ...] = (M,)) -> Instance:  # noqa: A002
@@ -31,7 +33,7 @@ def instance(id: str, slots: int | None = 1, tags: tuple[str, ...] = (), models:
 
 
 def enter(queue: AdmissionQueue, needs: Needs = ANY, priority: int = 0, at: float = 0.0) -> Waiter:
-    return queue.enter(needs, queue.key(priority, at))
+    return queue.enter(needs, queue.key(priority, at), wishes=LEAST)
 
 
 def granted(assignment: Assignment) -> list[Waiter]:
@@ -72,7 +74,7 @@ def test_a_place_is_kept_after_a_failed_try() -> None:
     queue = AdmissionQueue()
     key = queue.key(0, 0.0)
     enter(queue, at=1.0)
-    again = queue.enter(Needs(M, excluded=frozenset({"a"})), key)
+    again = queue.enter(Needs(M, excluded=frozenset({"a"})), key, wishes=LEAST)
     assert queue.position(again) == 1
 
 
@@ -167,7 +169,7 @@ class Pool(RuleBasedStateMachine):
     @rule(target=waiting, model=st.sampled_from([M, "phi:latest"]), tagged=st.booleans(), priority=st.integers(-1, 1))
     def arrive(self, model: str, tagged: bool, priority: int) -> Waiter:
         needs = Needs(model, tags=frozenset({"gpu"} if tagged else ()))
-        waiter = self.queue.enter(needs, self.queue.key(priority, self.now))
+        waiter = self.queue.enter(needs, self.queue.key(priority, self.now), wishes=LEAST)
         self.expected.add(waiter)
         return waiter
 
@@ -178,7 +180,7 @@ class Pool(RuleBasedStateMachine):
 
     @rule(target=leases)
     def assign(self) -> object:
-        before = {needs: list(line) for needs, line in self.queue._lines.items()}
+        before = {needs: list(line.waiters) for needs, line in self.queue._lines.items()}
         free = {each.id: each.slots - each.load.in_flight for each in self.instances}
         result = self.queue.assign(self.instances, self.now, self.rng)
         for grant in result.granted:

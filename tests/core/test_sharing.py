@@ -12,7 +12,7 @@ from gleitzeit_nb.core.admission import AdmissionQueue
 from gleitzeit_nb.core.candidates import Standing, judge
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.leases import Outcome, reserve, try_reserve
-from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.sharing import LOOK_AGAIN_S, STAND_BACK_S, TURN_S, GiveBack, courtesy_s, look_again_at, smallest
 from gleitzeit_nb.core.strategies import advise
 
@@ -127,7 +127,7 @@ def test_without_a_limit_of_its_own_it_asks_for_one_request_per_model() -> None:
 def test_advice_names_a_busy_instance_rather_than_nobody() -> None:
     one = instance("a", Shared(0))
     one.elsewhere_until = 5.0
-    assert advise(Needs(M), [one], 0.0, RNG).instance is one
+    assert advise(Needs(M), Wishes(), [one], 0.0, RNG).instance is one
 
 
 @given(st.lists(st.none() | st.integers(1, 100)))

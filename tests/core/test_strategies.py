@@ -14,12 +14,14 @@ from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.leases import Outcome, reserve
 from gleitzeit_nb.core.models import LoadedModel
-from gleitzeit_nb.core.needs import Needs
+from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.strategies import STRATEGIES, advise, pick, strategy_named
+from gleitzeit_nb.core.turns import Turns
 from gleitzeit_nb.errors import ConfigError
 
 M = "llama3.2:latest"
 NEEDS = Needs(M)
+LEAST = Wishes("least_loaded")
 
 
 def instance(id: str, busy: int = 0, *, models: tuple[str, ...] = (M,), **settings: object) -> Instance:  # noqa: A002
@@ -31,8 +33,8 @@ def instance(id: str, busy: int = 0, *, models: tuple[str, ...] = (M,), **settin
     return made
 
 
-def chosen(needs: Needs, *instances: Instance, now: float = 0.0, seed: int = 1) -> str | None:
-    found = pick(needs, instances, now, random.Random(seed)).instance
+def chosen(needs: Needs, *instances: Instance, wishes: Wishes = LEAST, now: float = 0.0, seed: int = 1) -> str | None:
+    found = pick(needs, wishes, instances, now, random.Random(seed)).instance
     return found.id if found else None
 
 
@@ -49,16 +51,43 @@ def test_among_equals_the_warm_one_then_chance() -> None:
 
 
 def test_round_robin_takes_who_was_picked_longest_ago() -> None:
-    needs = Needs(M, strategy="round_robin")
-    instances = [instance(name) for name in "abc"]
-    order = []
-    for turn in range(1, 7):
-        found = pick(needs, instances, 0.0, random.Random(turn)).instance
-        assert found is not None
-        order.append(found.id)
-        reserve(found, M, 0.0, turn).end(Outcome.SUCCESS, 0.0, random.Random(1))
+    order = turns_of("round_robin", 6, *(instance(name) for name in "abc"))
     assert sorted(order[:3]) == ["a", "b", "c"]
     assert order[:3] == order[3:]
+
+
+def turns_of(strategy: str, count: int, *instances: Instance) -> list[str]:
+    """Who is picked, one after the other, when each answers at once."""
+    turns, order = Turns(), []
+    for number in range(count):
+        found = pick(NEEDS, Wishes(strategy), instances, 0.0, random.Random(number)).instance
+        assert found is not None
+        turns.take(found)
+        reserve(found, M, 0.0).end(Outcome.SUCCESS, 0.0, random.Random(1))
+        order.append(found.id)
+    return order
+
+
+def test_weighted_gives_turns_in_proportion_and_evenly_spread() -> None:
+    order = turns_of("weighted", 70, instance("heavy", weight=5.0), instance("a", weight=1.0), instance("b", weight=1.0))
+    assert Counter(order) == {"heavy": 50, "a": 10, "b": 10}
+    assert "heavy" * 7 not in "".join(order)
+
+
+def test_weighted_does_not_make_up_for_an_absence() -> None:
+    back, other = instance("back"), instance("other")
+    back.draining = True
+    turns = Turns()
+    for _ in range(50):
+        turns.take(other)
+    back.draining = False
+    order = []
+    for number in range(10):
+        found = pick(NEEDS, Wishes("weighted"), [back, other], 0.0, random.Random(number)).instance
+        assert found is not None
+        turns.take(found)
+        order.append(found.id)
+    assert Counter(order)["back"] <= 6
 
 
 def test_every_candidate_gets_a_verdict_in_words() -> None:
@@ -78,7 +107,7 @@ def test_every_candidate_gets_a_verdict_in_words() -> None:
         instance("good", 1, tags=("gpu", "big")),
     ]
     others[2].draining = True
-    found = pick(NEEDS, [refused, failing, paused, sick, new, *others], 0.0, random.Random(2))
+    found = pick(NEEDS, LEAST, [refused, failing, paused, sick, new, *others], 0.0, random.Random(2))
     texts = dict(found.rows)
     assert texts["refused"].startswith("ejected (refused the connection), next probe in 0.")
     assert texts["failing"].startswith("ejected (failed), next probe in 0.")
@@ -93,9 +122,10 @@ def test_every_candidate_gets_a_verdict_in_words() -> None:
         "untagged": "picked: 0/4 in flight",
         "good": "could take it: 1/4 in flight",
     }
-    tagged = dict(pick(Needs(M, tags=frozenset({"gpu", "big"})), others, 0.0, random.Random(2)).rows)
+    tagged = dict(pick(Needs(M, tags=frozenset({"gpu", "big"})), LEAST, others, 0.0, random.Random(2)).rows)
     assert tagged["untagged"] == "no tag big"
-    assert dict(pick(Needs(M, instance="x", require_gpu=True), others, 0.0, random.Random(2)).rows)["good"] == "not the instance asked for"
+    unknown = pick(Needs(M, instance="x", require_gpu=True), LEAST, others, 0.0, random.Random(2))
+    assert dict(unknown.rows)["good"] == "not the instance asked for"
     assert judge(Needs(M, require_gpu=True), instance("cpu"), 0.0).text == "no GPU is known"
     assert judge(Needs(M, excluded=frozenset({"a"})), instance("a"), 0.0).text == "has failed this request already"
 
@@ -122,21 +152,20 @@ def test_the_unhealthy_are_hoped_for_only_when_nobody_else_is() -> None:
 
 def test_preferences_come_before_the_strategy_and_never_exclude() -> None:
     busy, idle = instance("busy", 3), instance("idle")
-    assert chosen(Needs(M, preference="busy"), busy, idle) == "busy"
-    assert chosen(Needs(M, preference="gone"), busy, idle) == "idle"
+    assert chosen(NEEDS, busy, idle, wishes=Wishes("least_loaded", preference="busy")) == "busy"
+    assert chosen(NEEDS, busy, idle, wishes=Wishes("least_loaded", preference="gone")) == "idle"
     idle.load.latency.observe(9.0, 0.0)
-    assert chosen(Needs(M, max_latency_s=1.0), busy, idle) == "busy"
-    assert chosen(Needs(M, max_latency_s=1.0), idle) == "idle"
+    assert chosen(NEEDS, busy, idle, wishes=Wishes("least_loaded", max_latency_s=1.0)) == "busy"
+    assert chosen(NEEDS, idle, wishes=Wishes("least_loaded", max_latency_s=1.0)) == "idle"
 
 
 def test_advice_takes_a_busy_one_when_nobody_is_free() -> None:
-    found = advise(NEEDS, [instance("a", 4), instance("b", 4)], 0.0, random.Random(1))
+    found = advise(NEEDS, LEAST, [instance("a", 4), instance("b", 4)], 0.0, random.Random(1))
     assert found.instance is not None
-    assert advise(NEEDS, [instance("c", models=())], 0.0, random.Random(1)).instance is None
+    assert advise(NEEDS, LEAST, [instance("c", models=())], 0.0, random.Random(1)).instance is None
 
 
 def test_strategies_are_found_by_name_and_documented() -> None:
-    assert set(STRATEGIES) == {"least_loaded", "round_robin"}
     assert all(strategy.doc for strategy in STRATEGIES.values())
     with pytest.raises(ConfigError, match="Did you mean 'least_loaded'"):
         strategy_named("least_load")
@@ -157,12 +186,15 @@ def test_who_is_picked_can_take_it(rows: list[tuple[int, bool, InstanceState, bo
         made = instance(f"i{number}", busy, models=(M,) if has_model else (), tags=("t",) if tagged else (), max_concurrent=3)
         made.draining, made.state = draining, state
         instances.append(made)
-    found = pick(Needs(M, strategy=strategy, tags=frozenset({"t"})), instances, 0.0, random.Random(seed))
+    found = pick(Needs(M, tags=frozenset({"t"})), Wishes(strategy), instances, 0.0, random.Random(seed))
     fitting = [
         each for each in instances if not each.draining and each.has_model(M) and "t" in each.settings.tags and each.load.in_flight < 3
     ]
     assert len(found.verdicts) == len(instances)
-    if found.instance is None:
+    if found.waiting is not None:
+        assert STRATEGIES[strategy].waits
+        assert Standing.WAITS in {verdict.standing for verdict in found.verdicts}
+    elif found.instance is None:
         assert not [each for each in fitting if each.state in (InstanceState.HEALTHY, InstanceState.DEGRADED)]
     else:
         assert found.instance in fitting

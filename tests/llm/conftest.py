@@ -24,6 +24,7 @@ def settings_for(*servers: FakeOllama, **changes: Any) -> PoolSettings:
     balancing = {
         name: changes.pop(name) for name in ("strategy", "failover", "retry_attempts", "health_check_interval_s") if name in changes
     }
+    balancing.setdefault("strategy", "least_loaded")  # tests of other things want to know where a request goes
     instances = tuple(server.settings(**slots) for server in servers)
     return PoolSettings(**{"instances": instances, "balancing": BalancingSettings(**balancing), **changes})
 

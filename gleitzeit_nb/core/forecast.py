@@ -1,0 +1,167 @@
+"""How many seconds a request would take on an instance, from what is known of both. Only differences between instances matter.
+
+    (first token + each further one) x (1 + busy share) + loading the model + reading the conversation
+
+What was never observed somewhere counts as the best that was observed elsewhere: a new instance is tried, and not shunned.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Collection
+from typing import NamedTuple
+
+from gleitzeit_nb.core.instances import Instance
+from gleitzeit_nb.core.needs import Needs, Wishes
+
+FIRST_TOKEN_S = 0.5  # until something was observed, as are the next four
+TOKEN_S = 0.02
+LOAD_S = 10.0
+PROMPT_TOKEN_S = 0.001
+TOKENS = 128  # of an answer whose length nobody limits to less
+HELD = 0.5  # what an instance that holds a conversation is better by at least, as a share of an answer
+MUCH_SLOWER = 2.0  # by this factor a free instance must be slower than a busy one, waiting included, to be passed by
+OVERLOAD, OVERLOAD_BY = 1.5, 2  # so much more to do than the idlest ends the preference for who holds the conversation
+
+
+class Case(NamedTuple):
+    """One request at one moment. `holder`: id of the instance that answered its conversation last."""
+
+    needs: Needs
+    wishes: Wishes
+    now: float
+    holder: str | None = None
+
+
+class Waiting(NamedTuple):
+    """A busy instance that is worth waiting for: `gain_s` sooner than any free one, were it free; a slot there costs `step_s`."""
+
+    instance: Instance
+    gain_s: float
+    step_s: float
+    why: str  # what speaks against the free one
+
+
+class Forecast:
+    """Of one case, for some candidates."""
+
+    def __init__(self, case: Case, candidates: Collection[Instance]) -> None:
+        self.case = case
+        self._tokens = TOKENS if case.wishes.tokens is None else min(case.wishes.tokens, TOKENS)
+        answers = {instance: self._observed_s(instance) for instance in candidates}
+        known = [answer for answer in answers.values() if answer is not None]
+        typical = min(known, default=FIRST_TOKEN_S + TOKEN_S * self._tokens)
+        self._answers = {instance: typical if answer is None else answer for instance, answer in answers.items()}
+        self._loads: dict[Instance, float] | None = None
+        self._holder = self._holding(candidates)
+
+    def seconds(self, instance: Instance) -> float:
+        return sum(seconds for _, seconds in self.parts(instance))
+
+    def parts(self, instance: Instance) -> tuple[tuple[str, float], ...]:
+        """What the seconds are made of."""
+        answer_s = self._answers[instance]
+        return (
+            ("answer", answer_s),
+            ("busy", answer_s * instance.load.in_flight / instance.slots),
+            ("load", self.cold_s(instance)),
+            ("conversation", self._reread_s(instance)),
+        )
+
+    def cold_s(self, instance: Instance) -> float:
+        """To load the model, and what it costs others that another model is likely to be unloaded for it; 0 when it is loaded."""
+        model, now = self.case.needs.model, self.case.now
+        return 0.0 if not model or instance.is_warm(model, now) else loading_s(instance, model, now, self._load_s(instance))
+
+    def better(self, free: Instance, busy: Collection[Instance]) -> Waiting | None:
+        """Is it worth waiting for one of `busy`, though `free` is free? Loads under way count as done: a second would take as long."""
+        free_s, free_is_cold = self.seconds(free), self.cold_s(free) > 0
+        best: Waiting | None = None
+        for instance in busy:
+            cold = self.cold_s(instance) > 0 and self.case.needs.model not in instance.load.loading
+            holds = self._holder is instance
+            if cold and not holds:
+                continue
+            limit = instance.settings.max_concurrent or 1
+            gain_s = free_s - self._answers[instance] * (2 - 1 / limit) - self._reread_s(instance)
+            why = "cold" if free_is_cold else "does not know the conversation" if holds else "slow"
+            if why == "slow":
+                gain_s = free_s / MUCH_SLOWER - (free_s - gain_s)
+            step_s = self._whole_s(instance) / limit
+            if gain_s > step_s and (best is None or gain_s - step_s > best.gain_s - best.step_s):
+                best = Waiting(instance, gain_s, step_s, why)
+        return best
+
+    # -- parts ----------------------------------------------------------------------------------------------------------------
+
+    def _observed_s(self, instance: Instance) -> float | None:
+        pace = instance.load.paces.get(self.case.needs.model)
+        if pace is None:
+            return None
+        first_s, token_s = pace.first_token.believed(self.case.now), pace.token.believed(self.case.now)
+        if first_s is None and token_s is None:
+            return None
+        return (FIRST_TOKEN_S if first_s is None else first_s) + (0.0 if token_s is None else token_s) * self._tokens
+
+    def _whole_s(self, instance: Instance) -> float:
+        pace = instance.load.paces.get(self.case.needs.model)
+        observed = pace.whole.believed(self.case.now) if pace is not None else None
+        return self._answers[instance] if observed is None else observed
+
+    def _load_s(self, instance: Instance) -> float:
+        if self._loads is None:
+            self._loads = {
+                each: value for each in self._answers if (value := each.load.load_times_s.get(self.case.needs.model)) is not None
+            }
+        own = self._loads.get(instance)
+        return own if own is not None else max(self._loads.values(), default=LOAD_S)
+
+    def _holding(self, candidates: Collection[Instance]) -> Instance | None:
+        """Who holds the conversation, unless it has too much to do."""
+        if self.case.holder is None:
+            return None
+        holder = next((instance for instance in candidates if instance.settings.id == self.case.holder), None)
+        if holder is None or self.cold_s(holder) > 0:
+            return None
+        idlest = min(instance.load.in_flight for instance in candidates)
+        return None if holder.load.in_flight > max(idlest + OVERLOAD_BY, OVERLOAD * idlest) else holder
+
+    def _reread_s(self, instance: Instance) -> float:
+        holder = self._holder
+        if holder is None or holder is instance:
+            return 0.0
+        pace = holder.load.paces.get(self.case.needs.model)
+        observed = pace.prompt_token.value if pace is not None else None
+        reading_s = self.case.wishes.shared_tokens * (PROMPT_TOKEN_S if observed is None else observed)
+        return max(reading_s, HELD * self._answers[holder])
+
+
+def loading_s(instance: Instance, model: str, now: float, load_s: float | None = None) -> float:
+    """Until `model` is loaded there, and what that costs others; 0 when it is. `load_s`: how long a load takes, if somebody knows."""
+    if not model or instance.is_warm(model, now):
+        return 0.0
+    if load_s is None:
+        observed = instance.load.load_times_s.get(model)
+        load_s = LOAD_S if observed is None else observed
+    since = instance.load.loading.get(model)
+    if since is not None:
+        return max(0.0, load_s - (now - since))
+    return load_s + _eviction_s(instance, model, now)
+
+
+def _eviction_s(instance: Instance, model: str, now: float) -> float:
+    """What it takes to load again, later, what is there now."""
+    others = {name for name in instance.loaded if name != model and instance.is_warm(name, now)} | (instance.load.loading.keys() - {model})
+    loads = [instance.load.load_times_s.get(name) for name in others]
+    return max((LOAD_S if load is None else load for load in loads), default=0.0)
+
+
+@functools.lru_cache(maxsize=8192)
+def rendezvous(url: str, model: str) -> float:
+    """Where a model that is loaded nowhere should go: everybody who computes it agrees on the lowest. Between 0 and 1.
+
+    Highest-random-weight hashing (Thaler and Ravishankar, 1998).
+    """
+    digest = hashlib.blake2b(f"{url}\n{model}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

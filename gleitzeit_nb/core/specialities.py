@@ -1,0 +1,58 @@
+"""What an instance is for, as its `specialization` says, and what a request is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from gleitzeit_nb.core.instances import Instance
+from gleitzeit_nb.core.needs import Needs, Wishes
+
+LARGE_BILLIONS = 30.0  # of parameters: more than fits beside a context on a card with 24 GiB
+
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "vision": ("vision", "image", "multimodal"),
+    "large": ("large", "memory", "big", "70b"),
+    "embedding": ("embed",),
+    "code": ("code", "coding"),
+}
+"""For each speciality the beginnings of the words in a `specialization` (such as "large-models") that speak of it."""
+
+_BILLIONS = re.compile(r"(\d+(?:\.\d+)?)b(?![a-z0-9])")
+_SPLIT = re.compile(r"[^a-z0-9]+")
+
+
+def billions(model: str) -> float | None:
+    """Parameters that the name of a model tells, in billions.
+
+    >>> billions("llama3.2:70b"), billions("mixtral:8x7b"), billions("smollm2:135m")
+    (70.0, 7.0, None)
+    """
+    found = _BILLIONS.findall(model)
+    return max(map(float, found)) if found else None
+
+
+def wanted(needs: Needs, wishes: Wishes) -> frozenset[str]:
+    """What the request is about; empty: nothing in particular."""
+    model = needs.model
+    about = {
+        "vision": wishes.images,
+        "large": (billions(model) or 0.0) >= LARGE_BILLIONS,
+        "embedding": wishes.embeds,
+        "code": "code" in model,
+    }
+    return frozenset(name for name, holds in about.items() if holds)
+
+
+def offered(instance: Instance) -> frozenset[str]:
+    """What its `specialization` says that it is for; a word that is none of ours says nothing."""
+    words = [word for word in _SPLIT.split((instance.settings.specialization or "").lower()) if word]
+    return frozenset(name for name, stems in WORDS.items() if any(word.startswith(stem) for word in words for stem in stems))
+
+
+def mismatch(instance: Instance, about: frozenset[str]) -> int:
+    """0: made for it; 1: for everything; 2: for something else. Lower is better."""
+    special = offered(instance)
+    if not special:
+        return 1 if about else 0
+    return 0 if special & about else 2

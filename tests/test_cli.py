@@ -465,3 +465,25 @@ def test_an_instance_that_is_down_is_a_state_and_no_error(capsys: pytest.Capture
     assert main(["status"]) == 0
     assert "Failed" in capsys.readouterr().out
     assert time.monotonic() - begin < 30
+
+
+# -- receipts -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_receipts_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = {"schema_version": 1, "outcome": "ok", "instance": "gpu", "model": "phi", "timings": {"total_s": 2.0}, "usage": {}}
+    path = tmp_path / "receipts.jsonl"
+    path.write_text(json.dumps(line) + '\n{"torn":\n\n' + json.dumps(line | {"retries": 1}) + "\n")
+    assert main(["receipts", str(path), str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1].split()[:6] == ["gpu", "phi", "4", "0", "0", "2"]
+    assert "2 lines are no receipts" in err
+    assert f"{path}, line 2" in err
+    assert main(["receipts", str(path), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["instance"], row["requests"], row["p95_s"]) == ("gpu", 2, 2.0)
+
+
+def test_a_file_of_receipts_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["receipts", str(tmp_path / "none.jsonl")]) == 2
+    assert "none.jsonl cannot be read" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from typing import Any
 
 from gleitzeit_nb.config.access_sections import AccessFields, TlsSection
 from gleitzeit_nb.config.instance_sections import InstanceSection
-from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, QueueSection, TimeoutSection
+from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, QueueSection, ReceiptSection, TimeoutSection
 from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFields, ModeSection
 from gleitzeit_nb.config.section import Section
 from gleitzeit_nb.core.access import AccessSettings, Secret, TlsSettings
@@ -34,6 +34,7 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
             "load_balancing": balancing,
             "queue": _by_keys(QueueSection, pool.admission),
             "timeouts": _by_keys(TimeoutSection, pool.timeouts),
+            "receipts": _by_keys(ReceiptSection, pool.receipts),
         },
         "python": {
             "default_mode": sandbox.default_mode,

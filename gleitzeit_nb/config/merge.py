@@ -47,7 +47,8 @@ def pool_settings_of(layers: Sequence[Checked], environ: Mapping[str, str]) -> t
         section, path = lister.root.section("ollama")
         instances = _instances(section.instances, lister.layer, (*path, "instances"), environ, defaults)
     base = PoolSettings()
-    parts = {name: replace(getattr(base, name), **merged.get(name, {})) for name in ("balancing", "breaker", "admission", "timeouts")}
+    grouped = ("balancing", "breaker", "admission", "timeouts", "receipts")
+    parts = {name: replace(getattr(base, name), **merged.get(name, {})) for name in grouped}
     parts |= {name: merged[name] for name in SINGLE if name in merged}
     return PoolSettings(instances=instances, access=access, **parts), lister is not None
 

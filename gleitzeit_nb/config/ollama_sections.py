@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import PureWindowsPath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from gleitzeit_nb.config.access_sections import AccessFields
 from gleitzeit_nb.config.instance_sections import InstanceSection, each_once
-from gleitzeit_nb.config.section import UNSET, Count, Duration, Name, Names, Section, as_list, keyed, or_empty
+from gleitzeit_nb.config.section import UNSET, Count, Duration, Name, Names, Section, Size, as_list, keyed, or_empty
 from gleitzeit_nb.core.aliases import Alias, aliases_of
 from gleitzeit_nb.core.keep_alive import KeepAlive, seconds
 from gleitzeit_nb.core.models import canonical
@@ -64,6 +65,20 @@ class TimeoutSection(Section):
     between_tokens_s: Duration = keyed("between_tokens")
 
 
+def _own_place(value: str) -> str:
+    """A file beside whatever the working directory is would lie somewhere else in every notebook."""
+    if not value.startswith(("/", "~")) and not PureWindowsPath(value).is_absolute():
+        raise ValueError("should be an absolute path, or one that begins with ~")
+    return value
+
+
+class ReceiptSection(Section):
+    file: Annotated[Name, AfterValidator(_own_place)] | None = UNSET
+    prompts: bool = UNSET
+    max_bytes: Size = keyed("max_size")
+    keep: int = Field(default=UNSET, ge=0, le=1000)
+
+
 class OllamaSection(AccessFields):
     type: Literal["ollama", "ollama_pool"] = UNSET
     instances: Annotated[list[InstanceSection], BeforeValidator(as_list), AfterValidator(each_once)] = UNSET
@@ -77,6 +92,7 @@ class OllamaSection(AccessFields):
     preload: Names = UNSET
     aliases: Annotated[dict[str, Alias], PlainValidator(aliases_of)] = UNSET
     share_slots: bool = UNSET
+    receipts: Annotated[ReceiptSection, BeforeValidator(or_empty)] = UNSET
 
     def partial(self) -> dict[str, Any]:
         """What was written, in the parts of core's PoolSettings; the outer of two places for a setting beats the inner."""
@@ -87,6 +103,6 @@ class OllamaSection(AccessFields):
         if "health_check_interval_s" in written:
             balancing["health_check_interval_s"] = written["health_check_interval_s"]
         parts: dict[str, Any] = {"balancing": balancing, "breaker": breaker}
-        parts |= {name: written[name].written() for name in ("admission", "timeouts") if name in written}
+        parts |= {name: written[name].written() for name in ("admission", "timeouts", "receipts") if name in written}
         parts |= {name: written[name] for name in ("instances", *SINGLE) if name in written}
         return {name: part for name, part in parts.items() if part != {}}

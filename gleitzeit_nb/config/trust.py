@@ -47,6 +47,8 @@ def _keys(layer: Checked) -> Iterator[str]:
     for key in AccessFields.model_fields:
         if key in section.model_fields_set:
             yield f"{_place(layer, section, path, key)}: {key} for the whole pool, where it would count for servers of yours"
+    if "receipts" in section.model_fields_set:
+        yield f"{layer.layer.place((*path, 'receipts'))}: receipts of your requests go where you say, and nowhere else"
     for index, instance in enumerate(section.instances or []):
         here: Key = (*path, "instances", index)
         for key, reason in _approaches(instance):

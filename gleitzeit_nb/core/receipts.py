@@ -21,6 +21,17 @@ Source = Literal["/api/ps", "tag", "unknown"]
 
 
 @dataclass(frozen=True)
+class ReceiptSettings:
+    """`file`: where each receipt is appended as a line of JSON; None: they are kept in memory only. `prompts`: with what was asked and
+    answered. A file that would pass `max_bytes` is moved aside, and `keep` of those are kept."""
+
+    file: str | None = None
+    prompts: bool = False
+    max_bytes: int = 64 << 20
+    keep: int = 3
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One instance at the last pick. `standing`: the verdict in one word; `text`: in words for people."""
 

@@ -10,6 +10,7 @@ from gleitzeit_nb.core.aliases import Aliases
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.keep_alive import KeepAlive
+from gleitzeit_nb.core.receipts import ReceiptSettings
 from gleitzeit_nb.core.strategies import BalancingSettings
 from gleitzeit_nb.core.timeouts import TimeoutSettings
 
@@ -34,3 +35,4 @@ class PoolSettings:
     preload: tuple[str, ...] = ()
     aliases: Aliases = field(default_factory=dict)
     share_slots: bool = True
+    receipts: ReceiptSettings = ReceiptSettings()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.receipts import Gpu, Outcome, Receipt, Timings, candidates_of, gpu_of
 from gleitzeit_nb.core.requests import Usage
+from gleitzeit_nb.llm.receipt_file import ReceiptFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ class Receipts:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._last: deque[Receipt] = deque(maxlen=kept)
+        self._file: ReceiptFile | None = None
 
     def __repr__(self) -> str:
         return f"<Receipts {len(self._last)} kept>"
@@ -45,7 +47,24 @@ class Receipts:
     def _ended(self, journey: Journey, outcome: Outcome, error: str) -> Receipt:
         receipt = journey.receipt = _receipt_of(journey, outcome, error)
         self._last.append(receipt)
+        settings = journey.parts.settings.receipts
+        if settings.file:
+            if self._file is None or self._file.settings != settings:
+                self._file = ReceiptFile(settings)
+            self._file.write({**receipt.to_dict(), **(_exchange(journey) if settings.prompts else {})})
         return receipt
+
+
+def _exchange(journey: Journey) -> dict[str, Any]:
+    """What was asked and answered. Images are told by their number: they are large, and a file of receipts is no place for them."""
+    request, answer = journey.request, journey.asked.answer if journey.asked is not None else None
+    messages = [{**each, "images": len(each["images"])} if each.get("images") else dict(each) for each in request.messages]
+    asked = {"messages": messages, "prompt": request.prompt, "system": request.system, "inputs": list(request.inputs)}
+    options = {"options": dict(request.options), "format": request.format, "images": len(request.images)}
+    return {
+        "request": {name: value for name, value in (asked | options).items() if value},
+        "answer": {"text": answer.text, "thinking": answer.thinking, "tool_calls": answer.tool_calls} if answer is not None else None,
+    }
 
 
 def _receipt_of(journey: Journey, outcome: Outcome, error: str) -> Receipt:

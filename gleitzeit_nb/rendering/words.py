@@ -73,12 +73,16 @@ def traffic(snapshot: Snapshot) -> str:
 
 def latency(view: InstanceView) -> str:
     """The median of the recent answers."""
-    seconds = view.latency_s
-    if seconds is None:
+    return seconds(view.latency_s)
+
+
+def seconds(count: float | None) -> str:
+    """A duration, as exact as it matters."""
+    if count is None:
         return UNKNOWN
-    if seconds < 0.9995:
-        return f"{max(seconds, 0) * 1000:.0f}{_THIN}ms"
-    return f"{seconds:.1f}{_THIN}s" if seconds < 9.95 else whole_seconds(seconds)
+    if count < 0.9995:
+        return f"{max(count, 0) * 1000:.0f}{_THIN}ms"
+    return f"{count:.1f}{_THIN}s" if count < 9.95 else whole_seconds(count)
 
 
 def whole_seconds(seconds: float) -> str:

@@ -13,7 +13,14 @@ from gleitzeit_nb.config.access_sections import TlsSection
 from gleitzeit_nb.config.environment import CACHE_VARIABLE, CONFIG_VARIABLE, DISCOVERY_VARIABLES, VARIABLES
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.model import ProvidersSection, RootSection
-from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, OllamaSection, QueueSection, TimeoutSection
+from gleitzeit_nb.config.ollama_sections import (
+    BalancingSection,
+    BreakerSection,
+    OllamaSection,
+    QueueSection,
+    ReceiptSection,
+    TimeoutSection,
+)
 from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, ModeSection, PythonSection
 from gleitzeit_nb.config.section import Section
 
@@ -27,6 +34,7 @@ SECTIONS: list[type[Section]] = [
     BreakerSection,
     QueueSection,
     TimeoutSection,
+    ReceiptSection,
     PythonSection,
     ModeSection,
     ContainerPoolSection,

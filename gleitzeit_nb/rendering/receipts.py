@@ -1,0 +1,77 @@
+"""Receipts as tables of text: the last ones, and what a file of them comes to. Pure; every name is cleaned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gleitzeit_nb.core.models import display
+from gleitzeit_nb.core.receipt_summary import Summary
+from gleitzeit_nb.core.receipts import Receipt
+from gleitzeit_nb.rendering import words
+from gleitzeit_nb.rendering.text import columns
+
+Row = tuple[str, ...]
+_LAST: Row = ("Time", "Request", "Model", "Digest", "Instance", "Outcome", "Tokens", "tok/s", "Queue", "First", "Total", "GPU", "Tries")
+_SUMMARY: Row = (
+    *("Instance", "Model", "Requests", "Failed", "Cancelled", "Retries"),
+    *("p50", "p95", "First p50", "Queue p95", "Tokens", "tok/s"),
+)
+DIGEST_CHARS = 12  # as Ollama's own listing shows them
+
+
+def receipts_text(receipts: Sequence[Receipt]) -> str:
+    """One line for each, in the order given."""
+    if not receipts:
+        return "No request has ended yet."
+    rows = [_LAST]
+    rows += [_row(each) for each in receipts]
+    return columns(rows).replace("\u00a0", " ")
+
+
+def _row(receipt: Receipt) -> tuple[str, ...]:
+    timings, usage = receipt.timings, receipt.usage
+    return (
+        words.clock_time(receipt.at),
+        receipt.label or receipt.kind,
+        display(receipt.model) or words.UNKNOWN,
+        receipt.digest[:DIGEST_CHARS] or words.UNKNOWN,
+        receipt.instance or words.UNKNOWN,
+        receipt.outcome if receipt.outcome != "failed" else receipt.error,
+        words.UNKNOWN if usage.completion_tokens is None else str(usage.completion_tokens),
+        rate(receipt.tokens_per_s),
+        words.seconds(timings.queue_s),
+        words.seconds(timings.first_token_s),
+        words.seconds(timings.total_s),
+        gpu(receipt),
+        " ".join(f"{each.instance}:{each.outcome}" for each in receipt.tries) or words.UNKNOWN,
+    )
+
+
+def gpu(receipt: Receipt) -> str:
+    """What `/api/ps` proved; else what the configuration claims, marked as a claim."""
+    share = receipt.gpu.share
+    if share is not None:
+        return words.placement(share)
+    return "tag" if receipt.gpu.known_by == "tag" else words.UNKNOWN
+
+
+def summary_text(summaries: Sequence[Summary]) -> str:
+    if not summaries:
+        return "No receipt is in there."
+    rows = [_SUMMARY]
+    rows += [
+        (
+            each.instance or words.UNKNOWN,
+            display(each.model) or words.UNKNOWN,
+            *map(str, (each.requests, each.failed, each.cancelled, each.retries)),
+            *map(words.seconds, (each.p50_s, each.p95_s, each.first_token_p50_s, each.queue_p95_s)),
+            str(each.tokens),
+            rate(each.tokens_per_s),
+        )
+        for each in summaries
+    ]
+    return columns(rows).replace("\u00a0", " ")
+
+
+def rate(tokens_per_s: float | None) -> str:
+    return words.UNKNOWN if tokens_per_s is None else f"{tokens_per_s:.1f}"

@@ -5,7 +5,7 @@ RUN    := $(VENV)/bin/python
 SETUP  := $(PYTHON) tests/provision_venv.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check bench labextension clean
+.PHONY: help demo lab test check bench soak labextension clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,6 +34,10 @@ check:  ## lint, formatting, types (Python and TypeScript), import direction
 bench:  ## ratios against a control of the same run
 	@$(SETUP) dev
 	@$(RUN) -m bench.run
+
+soak:  ## ten minutes of a pool on servers that fail in every way; ends with nothing left
+	@$(SETUP) dev
+	@$(RUN) -W error -m tests.soak --seconds 600
 
 labextension:  ## build the side panel and link it into this environment's JupyterLab
 	@$(SETUP) demo labextension

@@ -160,3 +160,13 @@ async def test_wrong_options_are_the_callers_fault(embedded: EmbeddedInstance) -
         with pytest.raises(RequestRejectedError, match="num_predict"):
             await pool.chat(MODEL, "Hi", options={"num_predict": "many"})
         assert pool.instance_views()[0].state == "healthy"
+
+
+async def test_a_map_answers_all_beside_another_request(server: Server) -> None:
+    mapping = server.pool.map([f"Say {number}." for number in range(8)], model=MODEL, options=SHORT)
+    items = [await anext(mapping)]
+    reply = await server.pool.chat(MODEL, "Say hello.", options=SHORT)
+    items += [item async for item in mapping]
+    assert reply.text
+    assert sorted(item.index for item in items) == list(range(8))
+    assert all(item.result().text and item.result().usage.completion_tokens for item in items)

@@ -105,8 +105,7 @@ def test_the_side_panel_is_named_for_jupyter_labextension_develop() -> None:
 
 
 def test_the_strategies_names_are_an_enumeration_of_the_table() -> None:
-    names = {strategy.value for strategy in LoadBalancingStrategy}
-    assert set(STRATEGIES) <= names
+    assert [strategy.value for strategy in LoadBalancingStrategy] == list(STRATEGIES)
     assert [f"{strategy}" for strategy in LoadBalancingStrategy] == [strategy.value for strategy in LoadBalancingStrategy]
 
 

@@ -9,6 +9,7 @@ from gleitzeit_nb.core.models import display
 from gleitzeit_nb.jupyter.gleitzeit_magic import COMMANDS
 from gleitzeit_nb.jupyter.llm_magic import SUBCOMMANDS, llm_parser
 from gleitzeit_nb.jupyter.llm_options import THINK_WORDS
+from gleitzeit_nb.jupyter.receipts_magic import receipts_parser
 from gleitzeit_nb.jupyter.sandbox_magic import sandbox_parser
 from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS as COMMANDS_ON_MODELS
 from gleitzeit_nb.jupyter.upkeep_magic import upkeep_parser
@@ -59,6 +60,8 @@ def _of_look(front: Front, line: str) -> list[str]:
     words = line.split()
     if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
         return list(SUBCOMMANDS)
+    if words[1] == "receipts":
+        return [name for action in receipts_parser()._actions for name in action.option_strings]
     if words[1] not in COMMANDS_ON_MODELS:
         return []
     before = words[-1] if line.endswith(" ") else words[-2]

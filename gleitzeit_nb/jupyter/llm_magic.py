@@ -18,6 +18,7 @@ from gleitzeit_nb.jupyter.answering import answer_into, given_up
 from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, documented, identifier, joined, key_value, positive
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
+from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
 from gleitzeit_nb.jupyter.tool_rounds import converse, toolbox_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
-SUBCOMMANDS = ("models", "ps", *COMMANDS, "help")
+SUBCOMMANDS = ("models", "ps", "receipts", *COMMANDS, "help")
 
 
 def llm_parser() -> MagicParser:
@@ -111,14 +112,21 @@ class LLMMagics(Magics):
     @line_magic("llm")  # type: ignore[arg-type]
     @fails_briefly
     @documented(llm_parser)  # `%%llm?` shows this one
-    def look(self, line: str) -> None:
+    def look(self, line: str) -> ReceiptTable | None:
         """`%llm models`: what each instance has. `%llm ps`: what is loaded. `%llm help`: all commands. `%%llm` on a cell: ask."""
         words = line.split()
         command = words[0] if words else "help"
         if command in ("help", "-h", "--help"):
-            commands = {"models": "what each instance has", "ps": "what is loaded", **COMMANDS}
+            commands = {
+                "models": "what each instance has",
+                "ps": "what is loaded",
+                "receipts": "what became of the last requests",
+                **COMMANDS,
+            }
             listed = "\n".join(f"%llm {name:<8} {text}" for name, text in commands.items())
             print(f"{listed}\n\n{llm_parser().format_help()}")  # noqa: T201
+        elif command == "receipts":
+            return look_at_receipts(self.front, line.partition(command)[2])
         elif command in COMMANDS:
             keep_up(self.front, command, line.partition(command)[2])
         elif command in SUBCOMMANDS and len(words) == 1:
@@ -133,6 +141,7 @@ class LLMMagics(Magics):
             near = difflib.get_close_matches(command, SUBCOMMANDS, n=1) if len(words) == 1 else []
             hint = f"did you mean %llm {near[0]}?" if near else f"known are {', '.join(SUBCOMMANDS)}."
             raise UsageError(f"%llm: there is no subcommand {command[:40]!r}; {hint}\nTo ask a model, begin the cell with %%llm.")
+        return None
 
     # -- the request --------------------------------------------------------------------------------------------------------
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gleitzeit_nb.core.models import display
+from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.receipt_summary import Summary
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.rendering import words
 from gleitzeit_nb.rendering.text import columns
 
 Row = tuple[str, ...]
-_LAST: Row = ("Time", "Request", "Model", "Digest", "Instance", "Outcome", "Tokens", "tok/s", "Queue", "First", "Total", "GPU", "Tries")
+HEAD: Row = ("Time", "Request", "Model", "Digest", "Instance", "Outcome", "Tokens", "tok/s", "Queue", "First", "Total", "GPU", "Tries")
 _SUMMARY: Row = (
     *("Instance", "Model", "Requests", "Failed", "Cancelled", "Retries"),
     *("p50", "p95", "First p50", "Queue p95", "Tokens", "tok/s"),
@@ -19,18 +20,19 @@ _SUMMARY: Row = (
 DIGEST_CHARS = 12  # as Ollama's own listing shows them
 
 
-def receipts_text(receipts: Sequence[Receipt]) -> str:
+def text_of(receipts: Sequence[Receipt]) -> str:
     """One line for each, in the order given."""
     if not receipts:
         return "No request has ended yet."
-    rows = [_LAST]
-    rows += [_row(each) for each in receipts]
+    rows = [HEAD]
+    rows += [row_of(each) for each in receipts]
     return columns(rows).replace("\u00a0", " ")
 
 
-def _row(receipt: Receipt) -> tuple[str, ...]:
+def row_of(receipt: Receipt) -> Row:
+    """The words under `HEAD`, of one receipt, each cleaned."""
     timings, usage = receipt.timings, receipt.usage
-    return (
+    row = (
         words.clock_time(receipt.at),
         receipt.label or receipt.kind,
         display(receipt.model) or words.UNKNOWN,
@@ -45,6 +47,7 @@ def _row(receipt: Receipt) -> tuple[str, ...]:
         gpu(receipt),
         " ".join(f"{each.instance}:{each.outcome}" for each in receipt.tries) or words.UNKNOWN,
     )
+    return tuple(one_line(word) for word in row)
 
 
 def gpu(receipt: Receipt) -> str:

@@ -3,50 +3,12 @@
 from __future__ import annotations
 
 from gleitzeit_nb.core.receipt_summary import summarise
-from gleitzeit_nb.core.receipts import Gpu, Receipt, Timings
-from gleitzeit_nb.core.requests import Attempt, Usage
-from gleitzeit_nb.rendering.receipts import receipts_text, summary_text
-
-ANSWERED = Receipt(
-    request_id="r1",
-    at=0.0,
-    kind="chat",
-    label="[3] %%llm",
-    outcome="ok",
-    error="",
-    model="phi:latest",
-    digest="0123456789abcdef" * 4,
-    instance="gpu",
-    strategy="least_loaded",
-    cold=False,
-    candidates=(),
-    tries=(Attempt("desk", "refused", "", 0.1), Attempt("gpu", "ok", "", 1.0)),
-    timings=Timings(0.012, 1.25, 0.2),
-    usage=Usage(completion_tokens=20, completion_s=0.5),
-    gpu=Gpu(0.5, "/api/ps"),
-)
-LOST = Receipt(
-    request_id="r2",
-    at=0.0,
-    kind="chat",
-    label="",
-    outcome="failed",
-    error="NoInstanceError",
-    model="evil\x1b[2J",
-    digest="",
-    instance="",
-    strategy="least_loaded",
-    cold=None,
-    candidates=(),
-    tries=(),
-    timings=Timings(0.0, 0.0),
-    usage=Usage(),
-    gpu=Gpu(None, "tag"),
-)
+from gleitzeit_nb.rendering.receipts import summary_text, text_of
+from tests.support.receipts import ANSWERED, LOST
 
 
 def test_a_receipt_is_a_line_with_all_that_matters() -> None:
-    head, answered, lost = receipts_text([ANSWERED, LOST]).splitlines()
+    head, answered, lost = text_of([ANSWERED, LOST]).splitlines()
     assert head.split() == "Time Request Model Digest Instance Outcome Tokens tok/s Queue First Total GPU Tries".split()
     assert answered.split(maxsplit=1)[1].split() == (
         "[3] %%llm phi 0123456789ab gpu ok 20 40.0 12 ms 200 ms 1.2 s GPU 50 % desk:refused gpu:ok".split()
@@ -57,7 +19,7 @@ def test_a_receipt_is_a_line_with_all_that_matters() -> None:
 
 
 def test_no_name_acts_on_a_terminal() -> None:
-    assert "\x1b" not in receipts_text([LOST]) + summary_text(summarise([LOST.to_dict()]))
+    assert "\x1b" not in text_of([LOST]) + summary_text(summarise([LOST.to_dict()]))
 
 
 def test_a_summary_is_a_line_for_each_instance_and_model() -> None:
@@ -68,5 +30,5 @@ def test_a_summary_is_a_line_for_each_instance_and_model() -> None:
 
 
 def test_nothing_is_told_as_nothing() -> None:
-    assert receipts_text([]) == "No request has ended yet."
+    assert text_of([]) == "No request has ended yet."
     assert summary_text([]) == "No receipt is in there."

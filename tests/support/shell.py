@@ -14,6 +14,7 @@ from IPython.utils.capture import capture_output
 
 from gleitzeit_nb.config import Config
 from gleitzeit_nb.core.execution import ExecutionResult, Timings
+from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route, Usage
 from gleitzeit_nb.jupyter import extension
 from gleitzeit_nb.jupyter.front import Front
@@ -40,6 +41,7 @@ class FakePool:
     requests: list[LLMRequest] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     draining: list[tuple[str, str]] = field(default_factory=list)
+    kept: Sequence[Receipt] = ()
 
     async def stream_request(self, request: LLMRequest) -> AsyncIterator[Chunk]:
         self.requests.append(request)
@@ -66,6 +68,9 @@ class FakePool:
     async def complete_request(self, request: LLMRequest) -> Reply:
         replies = [chunk.reply async for chunk in self.stream_request(request) if chunk.reply is not None]
         return replies[-1]
+
+    def receipts(self, count: int | None = None, *, failed: bool = False) -> tuple[Receipt, ...]:
+        return tuple(each for each in self.kept if not failed or each.outcome != "ok")[:count]
 
     def describe(self, request_id: str) -> str:
         return self.waits

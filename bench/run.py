@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 
 from bench.calls import call_promises
+from bench.faults import fault_promises
 from bench.haproxy import haproxy_promises
 from bench.imports import import_promises
 from bench.promises import Promise
@@ -21,6 +22,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "import": import_promises,
     "calls": call_promises,
     "scaling": scaling_promises,
+    "faults": fault_promises,
     "haproxy": haproxy_promises,
     "sandbox": sandbox_promises,
 }

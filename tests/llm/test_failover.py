@@ -31,6 +31,8 @@ from tests.support.fake_ollama import BROKEN, BUSY, FakeOllama, Fault, Kind, sta
 BEFORE_A_TOKEN = [
     Fault(Kind.DISCONNECT),
     Fault(Kind.CUT),
+    Fault(Kind.CLOSE),
+    Fault(Kind.SHORT),
     Fault(Kind.END_EARLY),
     Fault(Kind.ERROR_LINE),
     Fault(Kind.BROKEN_LINE),
@@ -45,6 +47,9 @@ BEFORE_A_TOKEN = [
     status(401, "unauthorized"),
     status(302, None, Location="http://elsewhere.invalid/"),
 ]
+
+
+MIDWAY = [Kind.CUT, Kind.CLOSE, Kind.SHORT, Kind.STALL, Kind.END_EARLY, Kind.ERROR_LINE, Kind.BROKEN_LINE]
 
 
 @pytest.mark.parametrize("fault", BEFORE_A_TOKEN, ids=lambda fault: f"{fault.kind.value} {fault.status}")
@@ -77,7 +82,7 @@ async def test_failovers_are_there_to_be_shown() -> None:
         assert abs(view.at - time.time()) < 60
 
 
-@pytest.mark.parametrize("kind", [Kind.CUT, Kind.STALL, Kind.END_EARLY, Kind.ERROR_LINE, Kind.BROKEN_LINE], ids=lambda kind: kind.value)
+@pytest.mark.parametrize("kind", MIDWAY, ids=lambda kind: kind.value)
 async def test_after_the_first_token_the_part_is_kept_and_nothing_is_asked_again(kind: Kind) -> None:
     async with FakeOllama("bad") as bad, FakeOllama("good") as good, pool_of(bad, good, timeouts=HASTY) as pool:
         bad.fault = Fault(kind, after=2)
@@ -95,7 +100,7 @@ async def test_after_the_first_token_the_part_is_kept_and_nothing_is_asked_again
     assert good.asked == []
 
 
-@pytest.mark.parametrize("kind", [Kind.CUT, Kind.STALL, Kind.END_EARLY, Kind.ERROR_LINE, Kind.BROKEN_LINE], ids=lambda kind: kind.value)
+@pytest.mark.parametrize("kind", MIDWAY, ids=lambda kind: kind.value)
 async def test_on_request_an_answer_that_broke_off_is_asked_for_again_from_the_start(kind: Kind) -> None:
     async with FakeOllama("bad") as bad, FakeOllama("good") as good, pool_of(bad, good, timeouts=HASTY) as pool:
         bad.fault = Fault(kind, after=2)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -76,6 +78,10 @@ async def test_an_unknown_name(prefer_aiohttp: bool) -> None:
         (Fault(Kind.DISCONNECT), Cause.DISCONNECTED),
         (Fault(Kind.CUT), Cause.DISCONNECTED),
         (Fault(Kind.CUT, after=2), Cause.TRUNCATED),
+        (Fault(Kind.CLOSE), Cause.DISCONNECTED),
+        (Fault(Kind.CLOSE, after=2), Cause.TRUNCATED),
+        (Fault(Kind.SHORT), Cause.DISCONNECTED),
+        (Fault(Kind.SHORT, after=2), Cause.TRUNCATED),
         (Fault(Kind.ERROR_LINE), Cause.ERROR_LINE),
         (Fault(Kind.ERROR_LINE, after=2), Cause.ERROR_LINE),
         (Fault(Kind.BROKEN_LINE, after=1), Cause.BAD_BODY),
@@ -86,6 +92,9 @@ async def test_an_unknown_name(prefer_aiohttp: bool) -> None:
         (status(429, "too many"), Cause.BUSY),
         (status(503, None), Cause.SERVER_ERROR),
         (status(502, None), Cause.SERVER_ERROR),
+        (status(408, "timeout"), Cause.FIRST_BYTE_TIMEOUT),
+        (status(499, "request canceled"), Cause.DISCONNECTED),
+        (status(501, "no embeddings"), Cause.BAD_REQUEST),
         (status(500, 'option "num_ctx" must be of type integer'), Cause.BAD_REQUEST),
         (status(500, 'invalid format: "x"; expected "json" or a valid JSON Schema object'), Cause.BAD_REQUEST),
         (status(400, "invalid input type"), Cause.BAD_REQUEST),
@@ -117,6 +126,23 @@ async def test_silence_has_a_limit_per_phase(server: Any, fault: Fault, cause: C
     server.fault = fault
     first_s, between_s = (0.2, 30.0) if cause is Cause.FIRST_BYTE_TIMEOUT else (30.0, 0.2)
     assert (await fault_of(server, first_s=first_s, between_s=between_s)).cause is cause
+
+
+@pytest.mark.parametrize("prefer_aiohttp", [True, False], ids=["aiohttp", "httpx"])
+async def test_a_connection_that_nobody_accepts(prefer_aiohttp: bool) -> None:
+    with socket.socket() as deaf, contextlib.ExitStack() as waiting:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):  # its backlog is full: further attempts hear nothing
+            attempt = waiting.enter_context(socket.socket())
+            attempt.setblocking(False)
+            attempt.connect_ex(deaf.getsockname())
+        transport = OllamaTransport(InstanceSettings("x", f"http://127.0.0.1:{deaf.getsockname()[1]}"), prefer_aiohttp=prefer_aiohttp)
+        with pytest.raises(InstanceFault) as caught:
+            [line async for line in transport.stream("/api/chat", CHAT, connect_s=0.3, first_s=30.0, between_s=5.0)]
+        await transport.aclose()
+    assert caught.value.cause is Cause.CONNECT_TIMEOUT
+    assert (caught.value.traits.away, caught.value.traits.fatal) == (True, False)
 
 
 async def test_a_clean_end_without_done_is_left_to_the_reader(server: Any) -> None:

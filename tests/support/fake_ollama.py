@@ -36,6 +36,8 @@ class Kind(Enum):
     DISCONNECT = "close before headers"
     STALL = "stall"
     CUT = "cut"
+    CLOSE = "close in the middle of a chunk"
+    SHORT = "less than Content-Length says"
     END_EARLY = "clean end without done"
     ERROR_LINE = "error line"
     BROKEN_LINE = "a line that is not JSON"
@@ -291,12 +293,21 @@ class FakeOllama:
             text = "".join(token for token in self.tokens(request.body) if isinstance(token, str))
             await connection.send_json(200, self._line(request.path, name, text, done=True) | {"done_reason": "stop"})
             return
+        if fault is not None and fault.kind is Kind.SHORT:
+            await self._too_short(name, request, connection, fault.after)
         await connection.start(200, "application/x-ndjson")
         await self._stream(name, request, connection, fault)
 
     async def _bare(self, path: str, name: str, reason: str, connection: Connection) -> None:
         """A request without content only loads or unloads; one object, also when streaming."""
         await connection.send_json(200, self._line(path, name, "", done=True) | {"done_reason": reason})
+
+    async def _too_short(self, name: str, request: Request, connection: Connection, tokens: int) -> None:
+        """Some lines under a Content-Length that promises more, and then the end of the connection."""
+        lines = [self._line(request.path, name, token, done=False) for token in list(self.tokens(request.body))[:tokens]]
+        body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        await connection.send(200, body, "application/x-ndjson", {"Content-Length": str(len(body) + 100)})
+        raise Gone
 
     async def _stream(self, name: str, request: Request, connection: Connection, fault: Fault | None) -> None:
         tokens = list(self.tokens(request.body))
@@ -319,6 +330,9 @@ class FakeOllama:
         elif fault.kind is Kind.CUT:
             connection.cut()
             raise Cut
+        elif fault.kind is Kind.CLOSE:
+            await connection.break_chunk()
+            raise Gone
         elif fault.kind is Kind.ERROR_LINE:
             await connection.line({"error": "an error was encountered while running the model: CUDA error"})
             await connection.finish()

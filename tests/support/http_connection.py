@@ -104,6 +104,11 @@ class Connection:
         self._writer.write(b"0\r\n\r\n")
         await self._writer.drain()
 
+    async def break_chunk(self) -> None:
+        """The beginning of a chunk; what closes the connection now does so in its middle."""
+        self._writer.write(b'40\r\n{"model": "')
+        await self._writer.drain()
+
     def cut(self) -> None:
         reset(self._writer)
 

@@ -27,6 +27,7 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
             "default_model": pool.default_model,
             "keep_alive": _times(pool.keep_alive),
             "preload": list(pool.preload),
+            "require_tags": list(pool.require_tags),
             "aliases": {display(name): _alias(alias) for name, alias in pool.aliases.items()},
             "share_slots": pool.share_slots,
             **_access(pool.access),

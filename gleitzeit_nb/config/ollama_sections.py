@@ -34,7 +34,7 @@ def _keep_alive(value: object) -> KeepAlive:
     return KeepAlive(default_s, {canonical(name): each for name, each in times.items()})
 
 
-SINGLE = ("aliases", "default_model", "keep_alive", "preload", "share_slots")
+SINGLE = ("aliases", "default_model", "keep_alive", "preload", "require_tags", "share_slots")
 """Settings of the pool that are one value, without a section of their own."""
 
 
@@ -90,6 +90,7 @@ class OllamaSection(AccessFields):
     default_model: Name | None = keyed("default_model", "model")
     keep_alive: Annotated[KeepAlive, PlainValidator(_keep_alive)] = UNSET
     preload: Names = UNSET
+    require_tags: Names = UNSET
     aliases: Annotated[dict[str, Alias], PlainValidator(aliases_of)] = UNSET
     share_slots: bool = UNSET
     receipts: Annotated[ReceiptSection, BeforeValidator(or_empty)] = UNSET

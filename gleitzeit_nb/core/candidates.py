@@ -9,6 +9,7 @@ from collections.abc import Collection
 from enum import Enum
 from typing import NamedTuple
 
+from gleitzeit_nb.core.abilities import ContextFit
 from gleitzeit_nb.core.instances import Instance, InstanceState
 from gleitzeit_nb.core.models import display
 from gleitzeit_nb.core.needs import Needs
@@ -44,6 +45,11 @@ class Standing(Enum):
     NO_MODEL = (Hope.NEVER, "has not the model {a}")
     NO_TAG = (Hope.NEVER, "no tag {a}")
     NO_GPU = (Hope.NEVER, "no GPU is known")
+    NO_POOL_TAG = (Hope.NEVER, "no tag {a}, which the pool requires of everybody")
+    NOT_PRIVATE = (Hope.NEVER, "not on this machine")
+    NO_ABILITY = (Hope.NEVER, "its {a} has not the ability: {b}")
+    NO_CONTEXT = (Hope.NEVER, "its {a} holds fewer than {b} tokens")
+    SMALL_CONTEXT = (Hope.NEVER, "has {a} loaded with a smaller context than {b}; --force-ctx would load it anew")
     TRIED = (Hope.NEVER, "has failed this request already")
 
     def __init__(self, hope: Hope, words: str) -> None:
@@ -70,7 +76,7 @@ class Verdict(NamedTuple):
 
 def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool = True, regard_breakers: bool = True) -> Verdict:
     """Can this instance take the request? What can never change is looked at first."""
-    obstacle = _never(needs, instance)
+    obstacle = _never(needs, instance) or _unable(needs, instance, now)
     if obstacle is not None:
         return obstacle
     if regard_breakers and not instance.admits(needs.model, now):
@@ -123,6 +129,10 @@ def _never(needs: Needs, instance: Instance) -> Verdict | None:
     """The obstacle that no waiting removes, if there is one."""
     if needs.instance is not None and instance.id != needs.instance:
         return Verdict(instance, Standing.OTHER)
+    if instance.missing_tags:
+        return Verdict(instance, Standing.NO_POOL_TAG, ", ".join(instance.missing_tags))
+    if needs.private and not instance.is_private:
+        return Verdict(instance, Standing.NOT_PRIVATE)
     if instance.draining:
         return Verdict(instance, Standing.DRAINING)
     if needs.model and instance.has_model(needs.model) is False:
@@ -135,6 +145,21 @@ def _never(needs: Needs, instance: Instance) -> Verdict | None:
     if instance.id in needs.excluded:
         return Verdict(instance, Standing.TRIED)
     return None
+
+
+def _unable(needs: Needs, instance: Instance, now: float) -> Verdict | None:
+    """What the model cannot do there, as far as that is known."""
+    abilities = instance.abilities.get(needs.model)
+    if abilities is not None:
+        lacking = abilities.lacks(needs.capabilities)
+        if lacking:
+            return Verdict(instance, Standing.NO_ABILITY, display(needs.model), ", ".join(sorted(lacking)))
+    if needs.min_context is None:
+        return None
+    fit = instance.context_fit(needs.model, needs.min_context, now, may_reload=needs.may_reload)
+    if fit is ContextFit.NEVER:
+        return Verdict(instance, Standing.NO_CONTEXT, display(needs.model), needs.min_context)
+    return Verdict(instance, Standing.SMALL_CONTEXT, display(needs.model), needs.min_context) if fit is ContextFit.SMALLER else None
 
 
 def is_model_missing(needs: Needs, verdicts: Collection[Verdict]) -> bool:

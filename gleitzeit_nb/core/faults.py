@@ -24,6 +24,7 @@ class Cause(str, Enum):
     BAD_BODY = "bad_body"
     MODEL_MISSING = "model_missing"
     BAD_REQUEST = "bad_request"
+    INCAPABLE = "incapable"
     UNAUTHORISED = "unauthorised"
     SERVER_ERROR = "server_error"
 
@@ -67,6 +68,7 @@ TRAITS: Mapping[Cause, Traits] = {
     Cause.BAD_BODY: Traits(Blame.INSTANCE, True, "did not answer as an Ollama server does"),
     Cause.MODEL_MISSING: Traits(Blame.NOBODY, True, "does not have the model", answered=True),
     Cause.BAD_REQUEST: Traits(Blame.NOBODY, False, "refused the request", answered=True),
+    Cause.INCAPABLE: Traits(Blame.NOBODY, True, "refused the request", answered=True),  # another instance's model of that name may do it
     Cause.UNAUTHORISED: Traits(Blame.NOBODY, True, "did not accept the credentials", answered=True),
     Cause.SERVER_ERROR: Traits(Blame.MODEL, True, "failed", answered=True),
 }

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gleitzeit_nb.core.abilities import Abilities, ContextFit, context_fit
 from gleitzeit_nb.core.access import AccessSettings
+from gleitzeit_nb.core.addresses import is_loopback
 from gleitzeit_nb.core.breaker import Breaker, BreakerSettings
 from gleitzeit_nb.core.load import Load
 from gleitzeit_nb.core.models import LoadedModel, canonical
@@ -58,6 +60,9 @@ class Instance:
     digests: dict[str, str] = field(default_factory=dict)  # canonical name -> digest, as `/api/tags` tells them
     sizes_bytes: dict[str, int] = field(default_factory=dict)  # canonical name -> size, as `/api/tags` tells them
     loaded: dict[str, LoadedModel] = field(default_factory=dict)  # by canonical name
+    abilities: dict[str, Abilities] = field(default_factory=dict)  # by canonical name; absent: nobody has asked
+    missing_tags: tuple[str, ...] = ()  # of those that the pool requires of everybody
+    is_private: bool = field(init=False)  # what is sent there stays on this machine
     pause: Pause = field(default_factory=Pause)  # it said that it is busy
     share: SlotShare | None = None  # None: nobody else is told of its slots
     elsewhere_until: float = 0.0  # other pools have its slots; when to look again
@@ -71,6 +76,7 @@ class Instance:
 
     def __post_init__(self) -> None:
         self.breaker = Breaker(self.breaker_settings)
+        self.is_private = is_loopback(self.settings.url) and self.settings.proxy is None
         self._declared = frozenset(map(canonical, self.settings.models))
         if self.models is not None:
             self.learn_models(self.models)
@@ -138,6 +144,16 @@ class Instance:
         """Which model the name stands for there: what is loaded, else what its list says. "": not known."""
         entry = self.loaded.get(model)
         return (entry.digest if entry is not None else "") or self.digests.get(model, "")
+
+    def learn_refusal(self, model: str, capability: str) -> None:
+        """It has just said that its model cannot do that."""
+        known = self.abilities.get(model, Abilities(self.digest_of(model)))
+        self.abilities[model] = known.refusing(capability)
+
+    def context_fit(self, model: str, wanted: int, now: float, *, may_reload: bool) -> ContextFit:
+        entry = self.loaded.get(model) if self.is_warm(model, now) else None
+        loaded = entry.context_length if entry is not None else None
+        return context_fit(wanted, loaded, self.abilities.get(model), may_reload=may_reload)
 
     def is_warm(self, model: str, now: float) -> bool:
         entry = self.loaded.get(model)

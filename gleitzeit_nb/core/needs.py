@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gleitzeit_nb.core.abilities import wanted_by
 from gleitzeit_nb.core.models import canonical
 from gleitzeit_nb.core.requests import LLMRequest, Message
+from gleitzeit_nb.core.runner_options import context_of
 
 BEGINNING = 256  # characters of a text by which a conversation is told from others
 CHARS_PER_TOKEN = 4.0  # of ordinary English text; only used to compare instances with each other
@@ -20,8 +22,17 @@ class Needs:
     tags: frozenset[str] = frozenset()
     instance: str | None = None
     require_gpu: bool = False
+    private: bool = False
+    capabilities: frozenset[str] = frozenset()
+    min_context: int | None = None
+    may_reload: bool = False  # the model may be loaded anew for it
     excluded: frozenset[str] = frozenset()  # have failed this request already
     patient: bool = False  # it has tried everybody and comes back: it waits for an ejection to end
+
+    @property
+    def ask_abilities(self) -> bool:
+        """Whether it takes more than what every model for text, or for embeddings, can do."""
+        return self.min_context is not None or bool(self.capabilities - {"completion", "embedding"})
 
     @classmethod
     def of(cls, request: LLMRequest, model: str, excluded: Iterable[str] = (), *, patient: bool = False) -> Needs:
@@ -31,6 +42,10 @@ class Needs:
             tags=frozenset(request.tags),
             instance=request.instance,
             require_gpu=request.require_gpu,
+            private=request.private,
+            capabilities=wanted_by(request),
+            min_context=request.min_context,
+            may_reload=request.force_ctx,
             excluded=frozenset(excluded),
             patient=patient,
         )
@@ -47,6 +62,7 @@ class Wishes:
     strategy: str = "auto"
     preference: str | None = None
     max_latency_s: float | None = None
+    context: int | None = None  # in tokens; rather where the model is loaded with as much
     tokens: int | None = None  # the most that it wants; None: as many as usual, 0: none (an embedding)
     conversation: int | None = None
     shared_tokens: float = 0.0
@@ -61,6 +77,7 @@ class Wishes:
             strategy=strategy,
             preference=request.instance_preference,
             max_latency_s=None if request.max_latency_ms is None else request.max_latency_ms / 1000,
+            context=max(filter(None, (request.min_context, context_of(request.options))), default=None),
             tokens=0 if embeds else _limit(request.options.get("num_predict")),
             conversation=conversation,
             shared_tokens=shared_chars / CHARS_PER_TOKEN,

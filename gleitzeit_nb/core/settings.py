@@ -31,6 +31,7 @@ class PoolSettings:
     admission: AdmissionSettings = AdmissionSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     default_model: str | None = None
+    require_tags: tuple[str, ...] = ()  # of every instance that is asked, whatever a request says
     keep_alive: KeepAlive = KeepAlive()
     preload: tuple[str, ...] = ()
     aliases: Aliases = field(default_factory=dict)

@@ -236,7 +236,7 @@ def pick(
         return Pick(None, tuple(verdicts))
     busy = [verdict.instance for verdict in verdicts if verdict.standing in _OCCUPIED]
     ranking = strategy.ranking(case, [*free, *busy])
-    chosen = _choose(free, wishes, ranking, rng)
+    chosen = _choose(free, case, ranking, rng)
     waiting = ranking.better(chosen, busy) if busy and chosen.id != wishes.preference else None
     if waiting is not None and waiting.step_s * (ahead + 1) + waited_s < waiting.gain_s:
         return Pick(None, tuple(_waits(verdict, waiting) for verdict in verdicts), waiting)
@@ -253,8 +253,8 @@ def advise(needs: Needs, wishes: Wishes, instances: Collection[Instance], now: f
     busy = [verdict.instance for verdict in found.verdicts if verdict.standing in _OCCUPIED]
     if not busy:
         return found
-    ranking = strategy_named(wishes.strategy).ranking(Case(needs, wishes, now), busy)
-    return found._replace(instance=_choose(busy, wishes, ranking, rng))
+    case = Case(needs, wishes, now)
+    return found._replace(instance=_choose(busy, case, strategy_named(wishes.strategy).ranking(case, busy), rng))
 
 
 _OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.SLOW_START})
@@ -299,20 +299,21 @@ def _regardless_of_health(verdict: Verdict, needs: Needs, now: float) -> Verdict
     return judge(needs, verdict.instance, now, regard_health=False)
 
 
-def _choose(free: Sequence[Instance], wishes: Wishes, ranking: Ranking, rng: Random) -> Instance:
+def _choose(free: Sequence[Instance], case: Case, ranking: Ranking, rng: Random) -> Instance:
     if len(free) == 1:
         return free[0]
-    scored = [(_preference(instance, wishes), ranking.score(instance)) for instance in free]
+    scored = [(_preference(instance, case), ranking.score(instance)) for instance in free]
     best = min(scored)
     ties = [instance for instance, each in zip(free, scored, strict=True) if each == best]
     return ties[0] if len(ties) == 1 else rng.choice(ties)
 
 
-def _preference(instance: Instance, wishes: Wishes) -> tuple[bool, bool]:
-    """What the request would rather have, before any strategy speaks: False sorts first."""
-    latency = instance.load.latency.value
+def _preference(instance: Instance, case: Case) -> tuple[bool, int, bool]:
+    """What the request would rather have, before any strategy speaks: False and the lowest sort first."""
+    needs, wishes, latency = case.needs, case.wishes, instance.load.latency.value
     slow = wishes.max_latency_s is not None and latency is not None and latency > wishes.max_latency_s
-    return wishes.preference is not None and instance.id != wishes.preference, slow
+    fit = 0 if wishes.context is None else instance.context_fit(needs.model, wishes.context, case.now, may_reload=needs.may_reload)
+    return wishes.preference is not None and instance.id != wishes.preference, int(fit), slow
 
 
 def _picked(verdict: Verdict) -> Verdict:

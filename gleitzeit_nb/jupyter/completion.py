@@ -71,7 +71,7 @@ def _of_look(front: Front, line: str) -> list[str]:
 
 def _values(front: Front, option: str) -> list[str] | None:
     """What can stand behind `option`; None when it takes nothing that is known."""
-    if option in ("-m", "--model"):
+    if option in ("-m", "--model", "--fallback"):
         return [*_known(front, _models), *_aliases(front)]
     if option in ("--instance", "--prefer"):
         return _known(front, lambda snapshot: [view.id for view in snapshot.instances])

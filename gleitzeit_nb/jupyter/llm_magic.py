@@ -15,7 +15,8 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from gleitzeit_nb.core.requests import Kind, LLMRequest, RequestOptions
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.answering import answer_into, given_up
-from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, documented, identifier, joined, key_value, positive
+from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, key_value, positive
+from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, constraint_keywords
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
 from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts
@@ -38,9 +39,7 @@ def llm_parser() -> MagicParser:
     parser = MagicParser("%%llm", "Ask the pool; the cell's text is the prompt. {expression} in it is replaced by its value.")
     add = parser.add_argument
     add("-m", "--model", help="the model; default: the configured one, else the only or first warm one")
-    add("-t", "--tags", type=comma_list, action="append", metavar="A,B", help="only instances that have all of these tags")
-    add("--instance", metavar="ID", help="only this instance")
-    add("--prefer", metavar="ID", help="rather this instance; another when it cannot")
+    add_constraint_options(parser)
     add("--system", metavar="TEXT", help="the system prompt")
     add("--option", type=key_value, action="append", metavar="K=V", help="a model option such as temperature=0; may be repeated")
     add("--format", metavar="json|NAME", help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model")
@@ -154,10 +153,8 @@ class LLMMagics(Magics):
     def _request(self, args: argparse.Namespace, kind: Kind, prompt: str = "", inputs: tuple[str, ...] = ()) -> LLMRequest:
         settings = self.front.settings
         options: RequestOptions = {
-            "tags": joined(args.tags),
+            **constraint_keywords(args),
             "strategy": settings.strategy or None,
-            "instance": args.instance,
-            "instance_preference": args.prefer,
             "options": dict(args.option or ()),
             "format": None if args.format is None else self._format(args.format),
             "deadline": args.deadline,

@@ -19,6 +19,7 @@ from gleitzeit_nb.llm.ollama import open_transport
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.receipts import Receipts
 from gleitzeit_nb.llm.shared_slots import sharer
+from gleitzeit_nb.llm.showings import Showings
 from gleitzeit_nb.protocols import TransportFactory
 
 
@@ -33,7 +34,7 @@ def assembled(
 ) -> Parts:
     """Without any member yet."""
     journal = Journal(events)
-    members = Membership(settings.breaker, factory or open_transport, journal, sharer(settings.share_slots, clock))
+    members = Membership(settings.breaker, factory or open_transport, journal, sharer(settings.share_slots, clock), settings.require_tags)
     queue = AdmissionQueue(settings.admission)
     dispatcher = Dispatcher(queue, members, journal, clock=clock, rng=rng)
 
@@ -51,7 +52,7 @@ def assembled(
         clock=clock,
         rng=rng,
     )
-    parts = Parts(settings, members, dispatcher, health, journal, receipts, clock, rng)
+    parts = Parts(settings, members, dispatcher, health, journal, Showings(members, clock), receipts, clock, rng)
     return parts
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from gleitzeit_nb.core.abilities import refused_in
 from gleitzeit_nb.core.faults import TRAITS, Cause, Traits
 from gleitzeit_nb.llm.handshakes import origins, proxy_refusal, tls_failure
 
@@ -57,7 +58,7 @@ STATUSES: Mapping[int, Cause] = {
     408: Cause.FIRST_BYTE_TIMEOUT,
     429: Cause.BUSY,
     499: Cause.DISCONNECTED,
-    501: Cause.BAD_REQUEST,  # the model cannot do it, such as embeddings with a model for text; nor could it elsewhere
+    501: Cause.BAD_REQUEST,  # not implemented: nor would it be elsewhere
 }
 
 _STATUS_WORDS = dict.fromkeys((301, 302, 303, 307, 308), ", a redirect, which is never followed") | {
@@ -133,6 +134,8 @@ def fault_of_status(status: int, error: str | None, *, path: str, retry_after: s
 
 
 def _cause_of_status(status: int, error: str | None, path: str) -> Cause:
+    if status in (400, 501) and error and refused_in(error):
+        return Cause.INCAPABLE
     if status in STATUSES:
         return STATUSES[status]
     if status < 400:

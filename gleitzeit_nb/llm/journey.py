@@ -149,12 +149,15 @@ class Journey:
         return True
 
     async def _queued(self) -> Grant | Hopeless:
+        needs = self._needs()
+        if needs.ask_abilities:
+            await self.parts.showings.learn(needs.model)
         self.turn = turn = Turn()
         entered = self.parts.clock()
         limits = [limit for limit in (self.left_s, self.parts.settings.admission.queue_timeout_s) if limit is not None]
         try:
             await self.parts.dispatcher.acquire(
-                self._needs(), self._wishes, self._key, turn, timeout_s=min(limits, default=None), returning=bool(self.attempts)
+                needs, self._wishes, self._key, turn, timeout_s=min(limits, default=None), returning=bool(self.attempts)
             )
         finally:
             self.turn = None

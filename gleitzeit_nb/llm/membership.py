@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gleitzeit_nb.core.breaker import BreakerSettings
@@ -34,7 +34,9 @@ class Membership:
         factory: TransportFactory,
         journal: Journal,
         share_of: Callable[[InstanceSettings], SharedSlots | None],
+        require_tags: Sequence[str] = (),
     ) -> None:
+        self._require_tags = require_tags
         self._breaker = breaker
         self._share_of = share_of
         self._factory = factory
@@ -98,7 +100,9 @@ class Membership:
         if settings.id in self._members:
             raise ConfigError(f"the pool has an instance {settings.id!r} already: remove it first, or choose another id")
         share = self._share_of(settings)
-        member = Member(Instance(settings, self._breaker, share=share), self._factory(settings), share)
+        missing = tuple(tag for tag in self._require_tags if tag not in settings.tags)
+        instance = Instance(settings, self._breaker, share=share, missing_tags=missing)
+        member = Member(instance, self._factory(settings), share)
         self._members[settings.id] = member
         self._update()
         self._journal.changed(settings.id, "added")

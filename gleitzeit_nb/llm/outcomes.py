@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from gleitzeit_nb.core.abilities import wanted_by
 from gleitzeit_nb.core.admission import Hopeless
 from gleitzeit_nb.core.candidates import Standing, Verdict
 from gleitzeit_nb.core.faults import Cause
@@ -62,6 +63,10 @@ def all_failed(model: str, attempts: Sequence[Attempt], verdicts: Sequence[Verdi
         return RequestRejectedError(
             f"{last.instance} {last.detail}. Check its api_key in the configuration", instance=last.instance, status=401
         )
+    if all(attempt.outcome == Cause.INCAPABLE.value for attempt in attempts):
+        last = attempts[-1]
+        text = f"{last.instance} {last.detail}. Ask a model that can: `ollama show {_name(model)}` lists what this one does"
+        return RequestRejectedError(text, instance=last.instance, status=400)
     lacking = any(verdict.standing is Standing.NO_MODEL for verdict in verdicts)
     return AllInstancesFailedError(
         f"nobody answered with {_name(model)}{_hint(model, verdicts) if lacking else ''}. What was tried:", _rows(attempts, verdicts)
@@ -151,6 +156,9 @@ def _hint(model: str, verdicts: Iterable[Verdict], aliases: Iterable[str] = ()) 
 def _wanted(request: LLMRequest) -> str:
     wishes = [f"tags {', '.join(request.tags)}"] if request.tags else []
     wishes += ["a GPU"] if request.require_gpu else []
+    wishes += ["an instance on this machine"] if request.private else []
+    wishes += [f"a context of {request.min_context}"] if request.min_context else []
+    wishes += sorted(wanted_by(request) - {"completion", "embedding"})
     wishes += [f"the instance {shortened(request.instance, 80)!r}"] if request.instance else []
     return f"asked for {' and '.join(wishes)}" if wishes else "this is why each was passed over"
 

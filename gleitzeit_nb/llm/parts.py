@@ -14,6 +14,7 @@ from gleitzeit_nb.llm.health import HealthMonitor
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.membership import Membership
 from gleitzeit_nb.llm.receipts import Receipts
+from gleitzeit_nb.llm.showings import Showings
 
 if TYPE_CHECKING:
     from gleitzeit_nb.llm.journey import Journey
@@ -28,6 +29,7 @@ class Parts:
     dispatcher: Dispatcher
     health: HealthMonitor
     journal: Journal
+    showings: Showings
     receipts: Receipts
     clock: Callable[[], float]
     rng: Random

@@ -121,7 +121,7 @@ class OllamaPoolManager:
         self._parts = None
         parts.closed = True
         parts.dispatcher.close()
-        await parts.health.close()
+        await asyncio.gather(parts.health.close(), parts.showings.close())
         await parts.members.close()
 
     def _open(self) -> Parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gleitzeit_nb.core.abilities import refused_in
 from gleitzeit_nb.core.backoff import returning_s
 from gleitzeit_nb.core.faults import TRAITS, Blame, Cause
 from gleitzeit_nb.core.leases import Lease, Outcome
@@ -36,6 +37,8 @@ class Recovery:
         if fault.cause is Cause.MODEL_MISSING:
             instance.forget_model(lease.model)
             self.parts.health.expire_models(self.parts.members.holding(instance))
+        if fault.cause is Cause.INCAPABLE:
+            instance.learn_refusal(lease.model, refused_in(fault.detail) or "")
         outcome = Outcome.IGNORED if fault.traits.blame is Blame.NOBODY else Outcome.DROPPED
         self.parts.dispatcher.end(lease, outcome, fault.cause)
         self.tries += 1

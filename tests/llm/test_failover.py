@@ -181,8 +181,8 @@ async def test_failover_can_be_switched_off() -> None:
 
 async def test_a_refused_request_is_asked_once() -> None:
     async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b) as pool:
-        a.fault = b.fault = status(400, '"llama3.2" does not support tools')
-        with pytest.raises(RequestRejectedError, match="does not support tools") as caught:
+        a.fault = b.fault = status(400, "top_logprobs must be between 0 and 20")
+        with pytest.raises(RequestRejectedError, match="must be between 0 and 20") as caught:
             await pool.chat("llama3.2", "hi")
         assert caught.value.status == 400
         assert [view.state for view in pool.instance_views()] == ["healthy", "healthy"]

@@ -11,6 +11,7 @@ from tests.support.http_connection import Connection, Request
 
 RUNNER = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict")
 DEFAULT_CONTEXT = 4096
+ALL = ["completion", "tools", "insert", "vision", "thinking"]
 SIZE_BYTES = 2_000_000
 
 
@@ -32,6 +33,7 @@ class Shelf:
     loaded: dict[str, Any] = field(default_factory=dict)  # name -> the runner options that count; a test may put anything for the defaults
     loads: int = 0
     pulling: int = 0
+    silent: bool = False  # an old or strange server: `/api/show` is not there
 
     def named(self, wanted: str, among: Iterable[str] | None = None) -> str | None:
         wanted = wanted.lower() if ":" in wanted else f"{wanted.lower()}:latest"
@@ -68,7 +70,7 @@ class Shelf:
     async def manage(self, request: Request, connection: Connection) -> bool:
         """False: the path is none of these."""
         name = str(request.body.get("model") or request.body.get("name") or "")
-        if request.path == "/api/show":
+        if request.path == "/api/show" and not self.silent:
             await self._show(name, connection)
         elif request.path == "/api/pull":
             self.pulling += 1
@@ -88,7 +90,7 @@ class Shelf:
             await connection.send_json(404, {"error": f"model '{wanted}' not found"})
             return
         info = {"general.architecture": "llama", "llama.context_length": self.trained.get(name, 131072)}
-        capabilities = self.capabilities.get(name, ["completion"])
+        capabilities = self.capabilities.get(name, ALL)
         await connection.send_json(200, {"details": self.entry(name)["details"], "model_info": info, "capabilities": capabilities})
 
     async def _pull(self, wanted: str, connection: Connection) -> None:

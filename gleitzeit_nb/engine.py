@@ -141,7 +141,7 @@ class Engine:
     async def _change_pool(self, before: Config) -> None:
         old = {each.id: each for each in (before.pool.instances if before.explicit_instances else self._discovered)}
         new = {each.id: each for each in await self._instances()}
-        all_anew = before.pool.share_slots != self.config.pool.share_slots
+        all_anew = any(getattr(before.pool, name) != getattr(self.config.pool, name) for name in ("share_slots", "replay"))
         kept = set() if all_anew else {name for name, each in new.items() if old.get(name) == each}
         settings = replace(self.config.pool, instances=tuple(new.values()))
         await self.pool.reconfigure(
@@ -152,7 +152,7 @@ class Engine:
 
     async def _instances(self) -> tuple[InstanceSettings, ...]:
         """What is configured; else what answers at Ollama's usual address; else the embedded model, if it was fetched before."""
-        if self.config.explicit_instances:
+        if self.config.explicit_instances or self.config.pool.replay is not None:
             return self.config.pool.instances
         from gleitzeit_nb.llm.discovery import discover
 

@@ -16,6 +16,7 @@
     │   ├── AllInstancesFailedError  everybody who could answer was tried: a table of the tries
     │   │   └── RetryBudgetError     … or might have been, had not too many tries of the whole pool failed
     │   ├── RequestRejectedError     an instance refused the request itself (4xx): asking another is pointless
+    │   ├── ReplayMissError          the recording that answers in place of all instances has no answer to this
     │   ├── SchemaMismatchError      the answer does not fit the schema it was asked for, also after one repair; carries the text
     │   ├── StreamInterruptedError   the answer was cut after its first token; carries the partial text
     │   │   (public name: StreamInterrupted)
@@ -131,6 +132,10 @@ class RequestRejectedError(PoolError):
         super().__init__(message)
         self.instance = instance
         self.status = status
+
+
+class ReplayMissError(PoolError):
+    """The recording that GLEITZEIT_REPLAY names does not hold the answer; says where it was asked, and how to record anew."""
 
 
 class SchemaMismatchError(PoolError):

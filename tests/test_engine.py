@@ -149,6 +149,18 @@ async def test_an_id_that_was_given_by_hand_is_not_taken_and_nothing_changes(nor
         assert [view.url for view in engine.snapshot().instances] == [south.url]
 
 
+async def test_a_recording_takes_the_place_of_all_instances_and_gives_it_back(north: FakeOllama, tmp_path: Path) -> None:
+    file = str(tmp_path / "answers.jsonl")
+    async with Engine(configured(north, record=file)) as engine:
+        said = (await engine.pool.chat("llama3.2", "one two")).text
+        await engine.apply(configured(north, replay=file))
+        reply = await engine.pool.chat("llama3.2", "one two")
+        assert (reply.text, reply.source, len(engine.snapshot().instances)) == (said, "recording", 0)
+        await engine.apply(configured(north))
+        assert (await engine.pool.chat("llama3.2", "one two")).source == "instance"
+    assert len(north.asked) == 2
+
+
 async def test_a_pool_can_be_closed_and_opened_again(north: FakeOllama) -> None:
     engine = Engine(configured(north))
     for _ in range(2):

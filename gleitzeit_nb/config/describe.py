@@ -6,7 +6,7 @@ from typing import Any
 
 from gleitzeit_nb.config.access_sections import AccessFields, TlsSection
 from gleitzeit_nb.config.instance_sections import InstanceSection
-from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, QueueSection, ReceiptSection, TimeoutSection
+from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, CacheSection, QueueSection, ReceiptSection, TimeoutSection
 from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFields, ModeSection
 from gleitzeit_nb.config.section import Section
 from gleitzeit_nb.core.access import AccessSettings, Secret, TlsSettings
@@ -29,6 +29,9 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
             "preload": list(pool.preload),
             "require_tags": list(pool.require_tags),
             "aliases": {display(name): _alias(alias) for name, alias in pool.aliases.items()},
+            "cache": _by_keys(CacheSection, pool.cache),
+            "record": pool.record,
+            "replay": pool.replay,
             "share_slots": pool.share_slots,
             **_access(pool.access),
             "instances": [describe_instance(instance) for instance in pool.instances],

@@ -65,6 +65,8 @@ VARIABLES: dict[str, tuple[Key, Callable[[str], Any]]] = {
     "GLEITZEIT_OLLAMA_STRATEGY": (("ollama", "load_balancing", "strategy"), _text),
     "GLEITZEIT_OLLAMA_FAILOVER": (("ollama", "load_balancing", "failover"), _switch),
     "GLEITZEIT_OLLAMA_HEALTH_CHECK_INTERVAL": (("ollama", "load_balancing", "health_check_interval"), _text),
+    "GLEITZEIT_RECORD": (("ollama", "record"), _text),
+    "GLEITZEIT_REPLAY": (("ollama", "replay"), _text),
     "GLEITZEIT_MODEL": (("ollama", "default_model"), _text),
     "GLEITZEIT_PYTHON_MODE": (("python", "default_mode"), _text),
     "GLEITZEIT_DOCKER_IMAGE": ((*_SANDBOX, "image"), _text),

@@ -13,6 +13,7 @@ from gleitzeit_nb.config.credentials import warn_literal
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.layers import Key, Layer
 from gleitzeit_nb.config.ollama_sections import SINGLE
+from gleitzeit_nb.config.recordings import check_recordings
 from gleitzeit_nb.config.values import parse_address
 from gleitzeit_nb.core.access import AccessSettings
 from gleitzeit_nb.core.execution import AUTO_MODE, ContainerPoolSettings, Limits, ModeSettings, SandboxSettings, default_modes
@@ -47,10 +48,12 @@ def pool_settings_of(layers: Sequence[Checked], environ: Mapping[str, str]) -> t
         section, path = lister.root.section("ollama")
         instances = _instances(section.instances, lister.layer, (*path, "instances"), environ, defaults)
     base = PoolSettings()
-    grouped = ("balancing", "breaker", "admission", "timeouts", "receipts")
+    grouped = ("balancing", "breaker", "admission", "cache", "timeouts", "receipts")
     parts = {name: replace(getattr(base, name), **merged.get(name, {})) for name in grouped}
     parts |= {name: merged[name] for name in SINGLE if name in merged}
-    return PoolSettings(instances=instances, access=access, **parts), lister is not None
+    settings = PoolSettings(instances=instances, access=access, **parts)
+    check_recordings(settings, layers)
+    return settings, lister is not None
 
 
 def _instances(

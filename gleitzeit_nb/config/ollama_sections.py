@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from gleitzeit_nb.config.access_sections import AccessFields
 from gleitzeit_nb.config.instance_sections import InstanceSection, each_once
-from gleitzeit_nb.config.section import UNSET, Count, Duration, Name, Names, Section, Size, as_list, keyed, or_empty
+from gleitzeit_nb.config.section import UNSET, Count, Duration, FileName, Name, Names, Section, Size, as_list, keyed, or_empty
 from gleitzeit_nb.core.aliases import Alias, aliases_of
 from gleitzeit_nb.core.keep_alive import KeepAlive, seconds
 from gleitzeit_nb.core.models import canonical
@@ -34,7 +34,7 @@ def _keep_alive(value: object) -> KeepAlive:
     return KeepAlive(default_s, {canonical(name): each for name, each in times.items()})
 
 
-SINGLE = ("aliases", "default_model", "keep_alive", "preload", "require_tags", "share_slots")
+SINGLE = ("aliases", "default_model", "keep_alive", "preload", "record", "replay", "require_tags", "share_slots")
 """Settings of the pool that are one value, without a section of their own."""
 
 
@@ -79,6 +79,11 @@ class ReceiptSection(Section):
     keep: int = Field(default=UNSET, ge=0, le=1000)
 
 
+class CacheSection(Section):
+    enabled: bool = UNSET
+    max_bytes: Size = keyed("max_size")
+
+
 class OllamaSection(AccessFields):
     type: Literal["ollama", "ollama_pool"] = UNSET
     instances: Annotated[list[InstanceSection], BeforeValidator(as_list), AfterValidator(each_once)] = UNSET
@@ -92,6 +97,9 @@ class OllamaSection(AccessFields):
     preload: Names = UNSET
     require_tags: Names = UNSET
     aliases: Annotated[dict[str, Alias], PlainValidator(aliases_of)] = UNSET
+    cache: Annotated[CacheSection, BeforeValidator(or_empty)] = UNSET
+    record: FileName = UNSET
+    replay: FileName = UNSET
     share_slots: bool = UNSET
     receipts: Annotated[ReceiptSection, BeforeValidator(or_empty)] = UNSET
 
@@ -104,6 +112,6 @@ class OllamaSection(AccessFields):
         if "health_check_interval_s" in written:
             balancing["health_check_interval_s"] = written["health_check_interval_s"]
         parts: dict[str, Any] = {"balancing": balancing, "breaker": breaker}
-        parts |= {name: written[name].written() for name in ("admission", "timeouts", "receipts") if name in written}
+        parts |= {name: written[name].written() for name in ("admission", "cache", "timeouts", "receipts") if name in written}
         parts |= {name: written[name] for name in ("instances", *SINGLE) if name in written}
         return {name: part for name, part in parts.items() if part != {}}

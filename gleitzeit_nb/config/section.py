@@ -6,6 +6,7 @@ No default stands here. Only what was written is kept (`model_fields_set`), and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator
@@ -36,11 +37,24 @@ def or_empty(value: object) -> object:
     return {} if value is None else value
 
 
+def file_name(value: object) -> str | None:
+    """An absolute path; a relative one counts from the working directory. Raises ValueError."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("should be the path of a file")
+    try:
+        return str(Path(value.strip()).expanduser().absolute())
+    except RuntimeError:
+        raise ValueError("should be a path without ~: no home directory is known") from None
+
+
 Duration = Annotated[float, PlainValidator(parsed(parse_duration, f"{DURATION_EXPECTED}, more than 0"))]
 Size = Annotated[int, PlainValidator(parsed(parse_size, SIZE_EXPECTED))]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+FileName = Annotated[str | None, PlainValidator(file_name)]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
 
 

@@ -26,6 +26,11 @@ _REASONS = {
     "headers": "sets headers, which may be keys",
     "proxy": "sends its requests through a proxy",
 }
+_ANSWERS = {
+    "cache": "says what is kept on this machine",
+    "record": "writes a file",
+    "replay": "answers from a file, in place of your servers",
+}
 _RANK = {"local": 0, "restricted": 1, "docker": 3}
 _AUTO_RANK = 2  # docker where there is a daemon, else restricted
 
@@ -49,6 +54,9 @@ def _keys(layer: Checked) -> Iterator[str]:
             yield f"{_place(layer, section, path, key)}: {key} for the whole pool, where it would count for servers of yours"
     if "receipts" in section.model_fields_set:
         yield f"{layer.layer.place((*path, 'receipts'))}: receipts of your requests go where you say, and nowhere else"
+    for key, reason in _ANSWERS.items():
+        if key in section.model_fields_set:
+            yield f"{layer.layer.place((*path, key))}: {key} {reason}"
     for index, instance in enumerate(section.instances or []):
         here: Key = (*path, "instances", index)
         for key, reason in _approaches(instance):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.core.receipts import Receipt
 
 Kind = Literal["chat", "generate", "embed"]
+Source = Literal["instance", "cache", "recording"]  # of a reply; `instance` and the counts are those of the first time
 Role = Literal["system", "user", "assistant", "tool"]
 MOST_ALTERNATIVES = 20  # Ollama's limit for top_logprobs
 Message = Mapping[str, Any]  # {"role", "content", "images"?, "tool_calls"?, …} as in Ollama's chat API
@@ -58,6 +59,7 @@ class RequestOptions(TypedDict, total=False):
     images: Any  # one or a list: paths, bytes, PIL images, figures, arrays, base64; added to the last user message
     suffix: str | None  # of a generate request: what follows the gap that is to be filled
     raw: bool  # of a generate request: without the model's template
+    cache: bool | None  # take the answer from this machine's cache, and keep it there; None: as configured
     logprobs: bool | int | None  # a number: with so many alternatives for each token
 
 
@@ -94,6 +96,7 @@ class LLMRequest:
     tools: tuple[Mapping[str, Any], ...] = ()
     suffix: str | None = None
     raw: bool = False
+    cache: bool | None = None
     logprobs: int | None = None  # alternatives per token; None: no logprobs
     alias: str = ""  # the name that the user gave, where it stood for others
     label: str = ""  # what the dashboard calls it, such as "[12] %%llm"
@@ -154,6 +157,7 @@ def build_request(
         tools=tuple(given.get("tools") or ()),
         suffix=given.get("suffix"),
         raw=bool(given.get("raw", False)),
+        cache=given.get("cache"),
         logprobs=_alternatives(given.get("logprobs")),
         label=label,
         images=images if kind == "generate" else (),
@@ -312,6 +316,7 @@ class Reply:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     embeddings: tuple[tuple[float, ...], ...] = ()
     receipt: Receipt | None = field(default=None, repr=False)
+    source: Source = "instance"
     alias: str = ""  # the name that was asked for, where it stood for `model`
     parsed: Any = None  # the object that a `schema` made of the text
     repairs: int = 0  # how often the answer was asked for again because it did not fit the schema

@@ -16,6 +16,7 @@ from gleitzeit_nb.core.requests import Kind, LLMRequest, RequestOptions
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.answering import answer_into, given_up
 from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, key_value, positive
+from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_text
 from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, constraint_keywords
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
-SUBCOMMANDS = ("models", "ps", "receipts", *COMMANDS, "help")
+SUBCOMMANDS = ("models", "ps", "receipts", *COMMANDS, "cache", "help")
 
 
 def llm_parser() -> MagicParser:
@@ -86,7 +87,7 @@ class LLMMagics(Magics):
         box = toolbox_of(args, self.front)
         request = self._request(args, kind, expanded(cell.strip()))
         if box is not None:
-            request = replace(request, tools=box.schemas)
+            request = replace(request, tools=box.schemas, cache=False if box.allowed else request.cache)
         from gleitzeit_nb.jupyter.display import answer_view
 
         stream = self.front.streams and not args.no_stream
@@ -121,6 +122,7 @@ class LLMMagics(Magics):
                 "ps": "what is loaded",
                 "receipts": "what became of the last requests",
                 **COMMANDS,
+                "cache": CACHE_HELP,
             }
             listed = "\n".join(f"%llm {name:<8} {text}" for name, text in commands.items())
             print(f"{listed}\n\n{llm_parser().format_help()}")  # noqa: T201
@@ -128,6 +130,8 @@ class LLMMagics(Magics):
             return look_at_receipts(self.front, line.partition(command)[2])
         elif command in COMMANDS:
             keep_up(self.front, command, line.partition(command)[2])
+        elif command == "cache":
+            print(cache_text(self.front, words[1:]))  # noqa: T201
         elif command in SUBCOMMANDS and len(words) == 1:
             from gleitzeit_nb.jupyter.listings import aliases_text, loaded_text, models_text
 
@@ -158,6 +162,7 @@ class LLMMagics(Magics):
             "options": dict(args.option or ()),
             "format": None if args.format is None else self._format(args.format),
             "deadline": args.deadline,
+            "cache": settings.cache if args.cache is None else args.cache,
             "restart_on_cut": args.restart_on_cut,
         }
         if kind != "embed":

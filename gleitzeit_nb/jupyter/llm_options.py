@@ -41,6 +41,7 @@ def add_api_options(parser: MagicParser) -> None:
     add("--generate", action="store_true", help="complete the cell's text instead of answering it as a chat")
     add("--suffix", metavar="TEXT", help="with --generate: fill the gap between the cell's text and this one")
     add("--no-template", action="store_true", help="with --generate: without the model's template")
+    add("--cache", action=argparse.BooleanOptionalAction, help="take the answer from this machine's cache, and keep it there")
     add("--embed", action="store_true", help="a vector for each line, or for each text of the list variable that the cell names")
 
 

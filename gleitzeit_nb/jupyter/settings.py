@@ -14,4 +14,7 @@ class GleitzeitNB(Configurable):
     stream = Bool(
         None, allow_none=True, help="Show answers as they arrive. None: as configured (GLEITZEIT_NB_STREAM=0 switches it off)."
     ).tag(config=True)
+    cache = Bool(None, allow_none=True, help="Take answers from this machine's cache, and keep them there. None: as configured.").tag(
+        config=True
+    )
     debug = Bool(False, help="Show the whole trace of expected errors.").tag(config=True)

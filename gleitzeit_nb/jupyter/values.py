@@ -11,6 +11,8 @@ from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.requests import Reply
 
+_SOURCES = {"cache": "cached", "recording": "replayed"}
+
 if TYPE_CHECKING:
     from gleitzeit_nb.llm.tools import ToolRun
 
@@ -104,7 +106,7 @@ class LLMReply(_OneLine):
         parts = [one_line(reply.instance, 60), one_line(f"{reply.alias} → {reply.model}" if reply.alias else reply.model, 60)]
         parts += [] if self.tokens is None else [f"{self.tokens} tokens"]
         parts += [] if rate is None else [f"{rate:.1f} tok/s"]
-        parts += [f"{reply.elapsed_s:.1f} s", self._retries()]
+        parts += [f"{reply.elapsed_s:.1f} s", self._retries()] if reply.source == "instance" else [_SOURCES[reply.source]]
         parts += [f"tool calls: {len(self.tool_runs)} run, {len(self.tool_calls)} not run"] if self.tool_runs or self.tool_calls else []
         parts += ["repaired once"] if reply.repairs else []
         parts += [] if reply.done_reason in ("", "stop") else [f"ended by {one_line(reply.done_reason, 30)}"]
@@ -128,6 +130,7 @@ class LLMReply(_OneLine):
             "gleitzeit_nb": {
                 "instance": reply.instance,
                 "model": reply.model,
+                "source": reply.source,
                 "tokens": self.tokens,
                 "elapsed_s": round(reply.elapsed_s, 3),
                 "route": [{"instance": each.instance, "outcome": each.outcome} for each in reply.route.attempts],

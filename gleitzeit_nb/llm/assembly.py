@@ -15,6 +15,7 @@ from gleitzeit_nb.llm.dispatch import Dispatcher
 from gleitzeit_nb.llm.health import HealthMonitor
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.membership import Member, Membership
+from gleitzeit_nb.llm.memory import Memory
 from gleitzeit_nb.llm.ollama import open_transport
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.receipts import Receipts
@@ -52,7 +53,8 @@ def assembled(
         clock=clock,
         rng=rng,
     )
-    parts = Parts(settings, members, dispatcher, health, journal, Showings(members, clock), receipts, clock, rng)
+    memory = Memory.of(settings)
+    parts = Parts(settings, members, dispatcher, health, journal, Showings(members, clock), receipts, clock, rng, memory)
     return parts
 
 
@@ -63,10 +65,17 @@ def changed(parts: Parts, settings: PoolSettings, gone: Iterable[str], fresh: Se
         if each.id in parts.members and each.id not in leaving:
             raise ConfigError(f"the pool has an instance {each.id!r} that was added by hand: remove it first, or choose another id")
     strategy_named(settings.balancing.strategy)
+    _remember(parts, settings)
     _retune(parts, settings)
     for name in leaving:
         parts.health.forget(parts.members.remove(name))
-    return [parts.members.add(each) for each in fresh]
+    return [parts.members.add(each) for each in fresh] if parts.memory.recording is None else []
+
+
+def _remember(parts: Parts, settings: PoolSettings) -> None:
+    before = parts.settings
+    if (before.cache, before.record, before.replay) != (settings.cache, settings.record, settings.replay):
+        parts.memory = Memory.of(settings)
 
 
 def _retune(parts: Parts, settings: PoolSettings) -> None:

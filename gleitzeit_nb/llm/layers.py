@@ -1,12 +1,19 @@
-"""What lies around a journey: the steps of a request that are not about instances."""
+"""What lies around a journey: the steps of a request that are not about instances.
+
+shaped (a schema: read, repair once) → recorded or replayed → by its models' own names → cached → the journey
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
 
 from gleitzeit_nb.core.requests import Chunk, LLMRequest
 from gleitzeit_nb.llm.aliases import without_aliases
+from gleitzeit_nb.llm.defaults import default_model
 from gleitzeit_nb.llm.journey import Journey
+from gleitzeit_nb.llm.memory import cached
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.schema import shaped
 
@@ -15,8 +22,31 @@ def answers(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
     """The pieces of the answer; the last one carries the reply. Most requests have nothing around their journey."""
 
     def ask(each: LLMRequest) -> AsyncGenerator[Chunk, None]:
-        return Journey(parts, without_aliases(parts, each)).run()
+        return _remembered(parts, each)
 
     if request.schema is not None:
         return shaped(request, request.schema, ask, parts.clock)
     return ask(request)
+
+
+def _remembered(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
+    """A recording knows requests as they were asked: what an alias stands for may change."""
+    memory = parts.memory
+    if memory.recording is not None:
+        return memory.recording.chunks(request)
+    chunks = _cached(parts, request) if memory.keeps(request) else _journey(parts, without_aliases(parts, request))
+    return chunks if memory.recorder is None else memory.recorder.recorded(request, chunks)
+
+
+async def _cached(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
+    request = without_aliases(parts, request)
+    if not request.model:
+        request = replace(request, model=await default_model(parts.settings, parts.members, parts.health, request))
+    instances = parts.members.instances
+    async with aclosing(cached(parts.memory.cache, request, instances, lambda each: _journey(parts, each))) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+def _journey(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
+    return Journey(parts, request).run()

@@ -13,6 +13,7 @@ from gleitzeit_nb.llm.dispatch import Dispatcher
 from gleitzeit_nb.llm.health import HealthMonitor
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.membership import Membership
+from gleitzeit_nb.llm.memory import Memory
 from gleitzeit_nb.llm.receipts import Receipts
 from gleitzeit_nb.llm.showings import Showings
 
@@ -33,6 +34,7 @@ class Parts:
     receipts: Receipts
     clock: Callable[[], float]
     rng: Random
+    memory: Memory
     budget: RetryBudget = field(default_factory=RetryBudget)
     active: dict[Journey, None] = field(default_factory=dict)  # in order of arrival
     closed: bool = False

@@ -100,11 +100,12 @@ class OllamaPoolManager:
         made = (self.settings, self.events, self._receipts, self._factory)
         self._parts = parts = assembled(*made, clock=self._clock, rng=self._rng)
         try:
-            for each in self.settings.instances:
-                parts.members.add(each)
-            await parts.health.look(parts.members)
             self._upkeep = Upkeep(parts, self.complete_request)
-            self._upkeep.preload(self.settings.preload)
+            if parts.memory.recording is None:  # which answers in place of all instances
+                for each in self.settings.instances:
+                    parts.members.add(each)
+                await parts.health.look(parts.members)
+                self._upkeep.preload(self.settings.preload)
         except BaseException:
             await self.close()
             raise

@@ -16,6 +16,7 @@ from gleitzeit_nb.config.model import ProvidersSection, RootSection
 from gleitzeit_nb.config.ollama_sections import (
     BalancingSection,
     BreakerSection,
+    CacheSection,
     OllamaSection,
     QueueSection,
     ReceiptSection,
@@ -32,6 +33,7 @@ SECTIONS: list[type[Section]] = [
     TlsSection,
     BalancingSection,
     BreakerSection,
+    CacheSection,
     QueueSection,
     TimeoutSection,
     ReceiptSection,

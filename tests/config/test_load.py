@@ -13,6 +13,7 @@ from gleitzeit_nb.config import Config, ConfigWarning, instance_settings, pool_s
 from gleitzeit_nb.config.environment import cache_directory, config_directory, misspelt, state_directory
 from gleitzeit_nb.core.access import Secret
 from gleitzeit_nb.core.execution import Limits, SandboxSettings
+from gleitzeit_nb.core.remembering import CacheSettings
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.errors import ConfigError
 
@@ -410,3 +411,20 @@ def test_aliases_of_all_layers_count_and_are_described_as_written(loaded: Loaded
     own_file("ollama:\n  aliases:\n    fast: [a, b]\n    big: {gpu: c}\n")
     config = loaded(ollama_config={"aliases": {"fast": "d"}})
     assert config.describe()["ollama"]["aliases"] == {"fast": ["d"], "big": {"gpu": "c"}}
+
+
+def test_recordings_are_named_by_the_environment(loaded: Loaded, tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    assert loaded(env={"GLEITZEIT_RECORD": str(file)}).pool.record == str(file)
+    assert loaded(env={"GLEITZEIT_RECORD": "run.jsonl"}).pool.record == str(Path("run.jsonl").absolute())
+    with pytest.raises(ConfigError, match=r"^GLEITZEIT_REPLAY: there is no recording"):
+        loaded(env={"GLEITZEIT_REPLAY": str(file)})
+    file.touch()
+    assert loaded(env={"GLEITZEIT_REPLAY": str(file)}).pool.replay == str(file)
+    with pytest.raises(ConfigError, match=r"^GLEITZEIT_REPLAY: .* \(GLEITZEIT_RECORD\) while"):
+        loaded(env={"GLEITZEIT_REPLAY": str(file), "GLEITZEIT_RECORD": str(file)})
+
+
+def test_the_cache_is_off_and_bounded_unless_the_configuration_says_otherwise(loaded: Loaded) -> None:
+    assert loaded().pool.cache == CacheSettings(enabled=False, max_bytes=256 << 20)
+    assert loaded(ollama_config={"cache": {"enabled": True, "max_size": "1g"}}).pool.cache == CacheSettings(enabled=True, max_bytes=1 << 30)

@@ -12,7 +12,7 @@ import pytest
 from gleitzeit_nb.config import Config
 from gleitzeit_nb.config.access_sections import AccessFields, TlsSection
 from gleitzeit_nb.config.instance_sections import InstanceSection
-from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, QueueSection, ReceiptSection, TimeoutSection
+from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, CacheSection, QueueSection, ReceiptSection, TimeoutSection
 from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFields
 from gleitzeit_nb.core.access import AccessSettings, TlsSettings
 from gleitzeit_nb.core.admission import AdmissionSettings
@@ -20,6 +20,7 @@ from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.execution import ContainerPoolSettings, Limits
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.receipts import ReceiptSettings
+from gleitzeit_nb.core.remembering import CacheSettings
 from gleitzeit_nb.core.strategies import BalancingSettings
 from gleitzeit_nb.core.timeouts import TimeoutSettings
 from gleitzeit_nb.errors import ConfigError
@@ -51,6 +52,8 @@ WEAKER = {
     "user info": ("ollama:\n  instances:\n  - id: a\n    url: http://me:pw@evil", 4, "user info"),
     "a file for receipts": ("ollama:\n  receipts:\n    file: ~/.bashrc\n    prompts: true", 2, "receipts of your requests"),
     "a docker daemon": ("python:\n  docker_host: tcp://evil", 2, "docker_host"),
+    "answers kept": ("ollama:\n  cache: {enabled: true}", 2, "kept on this machine"),
+    "answers recorded": ("ollama:\n  record: ./x.jsonl", 2, "writes a file"),
     "volume roots": ("python:\n  volume_roots: [/]", 2, "volume_roots"),
 }
 
@@ -151,6 +154,7 @@ def test_the_message_says_where_trusted_settings_belong(loaded: Loaded, a_file: 
         (BalancingSection, BalancingSettings),
         (QueueSection, AdmissionSettings),
         (ReceiptSection, ReceiptSettings),
+        (CacheSection, CacheSettings),
         (TimeoutSection, TimeoutSettings),
         (LimitFields, Limits),
         (ContainerPoolSection, ContainerPoolSettings),

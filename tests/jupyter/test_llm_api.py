@@ -16,6 +16,7 @@ from gleitzeit_nb.core.requests import Chunk
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.listings import aliases_text
 from gleitzeit_nb.jupyter.vectors import LLMVectors
+from gleitzeit_nb.llm.cache import AnswerCache
 from gleitzeit_nb.llm.images import png_of
 from tests.support.hostile import Hostile, answers
 from tests.support.shell import Cell, Shell, reply_of
@@ -348,3 +349,45 @@ def test_aliases_are_listed_as_text() -> None:
     aliases = aliases_of({"fast": ["a", "b\x1b[2J"], "big": {"gpu-1": "c"}})
     assert aliases_text(aliases) == "\nbig → c on gpu-1\nfast → a, b␛[2J"
     assert aliases_text({}) == ""
+
+
+# -- the cache --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "words", "cache"),
+    [("None", "", None), ("None", "--cache", True), ("True", "", True), ("True", "--no-cache", False), ("False", "--cache", True)],
+)
+def test_a_cell_or_the_traitlet_says_whether_to_cache(shell: Shell, setting: str, words: str, cache: bool | None) -> None:
+    shell.run(f"%config GleitzeitNB.cache = {setting}")
+    shell.run(f"%%llm {words}\nhi")
+    assert last(shell).cache is cache
+    shell.run(f"%%llm --embed {words}\nhi")
+    assert last(shell).cache is cache
+
+
+def test_what_may_run_functions_is_never_cached(shell: Shell) -> None:
+    shell.run(FUNCTIONS)
+    shell.run("%%llm --cache --tools look\nhi")
+    assert last(shell).cache is True
+    shell.run("%%llm --cache --tools look --allow-tools look\nhi")
+    assert last(shell).cache is False
+
+
+@pytest.mark.parametrize(("source", "word"), [("cache", "cached"), ("recording", "replayed")])
+def test_the_footer_says_where_an_answer_was_kept(shell: Shell, source: Any, word: str) -> None:
+    shell.engine.pool.reply = lambda text: replace(reply_of(text), source=source)
+    cell = shell.run("%%llm\nhi")
+    assert cell.shown_value["text/plain"] == f"north · smollm2:135m · 12 tokens · 30.0 tok/s · {word}"
+    assert cell.displays[-1]["metadata"]["gleitzeit_nb"]["source"] == source
+
+
+def test_the_cache_is_measured_and_forgotten(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLEITZEIT_CACHE_DIR", str(tmp_path))
+    AnswerCache(1 << 20).put("ab" * 32, reply_of("hello"))
+    shown = shell.run("%llm cache").stdout
+    assert shown.startswith("1 answer, ")
+    assert f"of at most 268 MB in {tmp_path}/answers\nUsed by: only cells with --cache." in shown
+    assert shell.run("%llm cache clear").stdout.endswith(": forgotten.\n")
+    assert shell.run("%llm cache").stdout.startswith("0 answers, 0 B")
+    assert "takes nothing, or `clear`" in str(shell.run("%llm cache now").error)

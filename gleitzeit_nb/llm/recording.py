@@ -1,0 +1,135 @@
+"""Answers written down in one run of a notebook, and given again in another, without any server.
+
+A recording is a file of JSON lines. Each holds an answer, the fingerprint of its request, and, for people, where it was asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+from gleitzeit_nb.core.models import display
+from gleitzeit_nb.core.plain import one_line
+from gleitzeit_nb.core.remembering import KeptReply, excerpt, fingerprint, plain_reply
+from gleitzeit_nb.core.requests import Chunk, LLMRequest, Reply
+from gleitzeit_nb.errors import ConfigError, ReplayMissError
+from gleitzeit_nb.llm.cache import reply_of
+
+logger = logging.getLogger("gleitzeit_nb.llm")
+
+VERSION = 1
+
+
+class Recorder:
+    """Appends to `path`. Raises ConfigError when that cannot be written, now or later: a recording with gaps is worse than none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._run = secrets.token_hex(6)  # of a request that was asked in several runs, the last counts
+        self._append(b"")
+
+    def __repr__(self) -> str:
+        return f"<Recorder {self.path}>"
+
+    async def recorded(self, request: LLMRequest, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if chunk.reply is not None and chunk.reply.done_reason not in ("load", "unload"):
+                    await asyncio.to_thread(self._append, self._line(request, chunk.reply))
+                yield chunk
+
+    def _line(self, request: LLMRequest, reply: Reply) -> bytes:
+        line = {
+            "version": VERSION,
+            "run": self._run,
+            "key": fingerprint(request, request.model),
+            "cell": request.label,
+            "model": request.model,
+            "asked": excerpt(request),
+            "reply": plain_reply(reply),
+        }
+        return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+    def _append(self, data: bytes) -> None:
+        """In one write, so that kernels may share a file."""
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "ab", buffering=0) as file:
+                file.write(data)
+        except OSError as exc:
+            raise ConfigError(f"the recording {str(self.path)!r} (GLEITZEIT_RECORD) cannot be written: {exc.strerror or exc}") from exc
+
+
+class Recording:
+    """The answers in a file. What is asked again gets its answers in their order, and then the last one again."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigError when it cannot be read."""
+        self.path = path
+        self._kept: dict[str, list[KeptReply]] = {}
+        self._given: dict[str, int] = {}
+        self._asked: dict[str, str] = {}  # excerpt -> the model that it was asked of
+        self._read()
+
+    def __repr__(self) -> str:
+        return f"<Recording {self.path}, {sum(map(len, self._kept.values()))} answers>"
+
+    async def chunks(self, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
+        """Raises ReplayMissError."""
+        key = fingerprint(request, request.model)
+        kept = self._kept.get(key)
+        if kept is None:
+            raise self._miss(request)
+        turn = self._given.get(key, 0)
+        self._given[key] = turn + 1
+        reply = reply_of(kept[min(turn, len(kept) - 1)], source="recording")
+        if reply.text or reply.thinking:
+            yield Chunk(text=reply.text, thinking=reply.thinking)
+        yield Chunk(reply=reply)
+
+    def _read(self) -> None:
+        runs: dict[str, str] = {}
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except OSError as exc:
+            raise ConfigError(f"the recording {str(self.path)!r} (GLEITZEIT_REPLAY) cannot be read: {exc.strerror or exc}") from exc
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                data = json.loads(line)
+                key, run, reply = str(data["key"]), str(data["run"]), KeptReply.read(data["reply"])
+                if data["version"] != VERSION:
+                    raise ValueError(f"its version {data['version']!r} is not {VERSION}")
+            except (ValueError, TypeError, KeyError, RecursionError) as exc:
+                if number == len(lines):  # without a line's end: the kernel was killed while it wrote
+                    logger.warning("the last line of the recording %s is not whole and is passed over", self.path)
+                    continue
+                raise ConfigError(f"{self.path}, line {number}: no recorded answer ({one_line(str(exc), 80)}). Record anew") from exc
+            if runs.get(key) != run:
+                runs[key], self._kept[key] = run, []
+            self._kept[key].append(reply)
+            self._asked[str(data.get("asked", ""))] = str(data.get("model", ""))
+
+    def _miss(self, request: LLMRequest) -> ReplayMissError:
+        asked = excerpt(request)
+        where = f"{request.label}: " if request.label else ""
+        why = "nothing like it was asked there"
+        if asked in self._asked:
+            model = self._asked[asked]
+            same = model == request.model
+            why = "the same was asked with other messages or options" if same else f"the same was asked of the model {_name(model)}"
+        return ReplayMissError(
+            f"{where}the recording {str(self.path)!r} has no answer to {asked!r} from {_name(request.model)}: {why}.\n"
+            f"Record anew: run the notebook once with GLEITZEIT_RECORD={self.path} and a server, without GLEITZEIT_REPLAY"
+        )
+
+
+def _name(model: str) -> str:
+    return one_line(display(model), 80) if model else "the default model"

@@ -373,4 +373,6 @@ def _changes_at(verdict: Verdict, needs: Needs, now: float) -> float | None:
         return verdict.instance.elsewhere_until
     if verdict.standing is Standing.SLOW_START:
         return verdict.instance.eases_at(needs.model, now)
+    if verdict.standing is Standing.LIMITED and verdict.instance.rate is not None:
+        return verdict.instance.rate.ready_at(now)
     return verdict.instance.pause.until if verdict.standing is Standing.PAUSED else None

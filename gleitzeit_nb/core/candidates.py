@@ -36,6 +36,7 @@ class Standing(Enum):
     ELSEWHERE = (Hope.LATER, "busy in another kernel")
     SLOW_START = (Hope.LATER, "has just come back, takes {a} at a time for now")
     PAUSED = (Hope.LATER, "said that it is busy, asked again in {a:.1f} s")
+    LIMITED = (Hope.LATER, "its rate limit is used up, asked again in {a:.1f} s")
     PROBING = (Hope.LATER, "half open, one probe is on its way")
     UNHEALTHY = (Hope.LATER, "unhealthy: {a}")
     UNKNOWN = (Hope.LATER, "has not answered yet")
@@ -90,6 +91,9 @@ def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool =
         return Verdict(instance, Standing.UNKNOWN)
     if now < instance.pause.until:
         return Verdict(instance, Standing.PAUSED, instance.pause.until - now)
+    ready_at = None if instance.rate is None else instance.rate.ready_at(now)
+    if ready_at is not None:
+        return Verdict(instance, Standing.LIMITED, ready_at - now)
     load, slots = instance.load, instance.slots
     if load.in_flight >= slots:
         return Verdict(instance, Standing.BUSY, load.in_flight, slots)

@@ -8,8 +8,10 @@ from enum import Enum
 
 from gleitzeit_nb.core.abilities import Abilities, ContextFit, context_fit
 from gleitzeit_nb.core.access import AccessSettings
+from gleitzeit_nb.core.adaptive import AdaptiveLimit
 from gleitzeit_nb.core.addresses import is_loopback
 from gleitzeit_nb.core.breaker import Breaker, BreakerSettings
+from gleitzeit_nb.core.limits import RateLimits
 from gleitzeit_nb.core.load import Load
 from gleitzeit_nb.core.models import LoadedModel, canonical
 from gleitzeit_nb.core.pauses import Pause
@@ -34,7 +36,7 @@ class InstanceSettings(AccessSettings):
 
     `max_concurrent` is the instance's total; None means one request per loaded model, at least 1.
     `models` are what the user says it has; empty means: ask `/api/tags`.
-    Lower `priority` is preferred.
+    Lower `priority` is preferred. `adaptive`: fewer than `max_concurrent` at once while the server lets requests wait.
     """
 
     id: str
@@ -45,6 +47,9 @@ class InstanceSettings(AccessSettings):
     priority: int = 1
     weight: float = 1.0
     specialization: str | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    adaptive: bool = False
 
 
 @dataclass(eq=False)
@@ -62,6 +67,8 @@ class Instance:
     loaded: dict[str, LoadedModel] = field(default_factory=dict)  # by canonical name
     abilities: dict[str, Abilities] = field(default_factory=dict)  # by canonical name; absent: nobody has asked
     missing_tags: tuple[str, ...] = ()  # of those that the pool requires of everybody
+    rate: RateLimits | None = field(init=False)
+    adaptive: AdaptiveLimit | None = field(init=False)
     is_private: bool = field(init=False)  # what is sent there stays on this machine
     pause: Pause = field(default_factory=Pause)  # it said that it is busy
     share: SlotShare | None = None  # None: nobody else is told of its slots
@@ -76,6 +83,9 @@ class Instance:
 
     def __post_init__(self) -> None:
         self.breaker = Breaker(self.breaker_settings)
+        settings = self.settings
+        self.rate = RateLimits.of(settings.requests_per_minute, settings.tokens_per_minute)
+        self.adaptive = AdaptiveLimit(settings.max_concurrent) if settings.adaptive and settings.max_concurrent else None
         self.is_private = is_loopback(self.settings.url) and self.settings.proxy is None
         self._declared = frozenset(map(canonical, self.settings.models))
         if self.models is not None:
@@ -93,6 +103,7 @@ class Instance:
     def slots(self) -> int:
         """The most requests at once: as configured, else one per loaded model, at least one; never more than other pools allow it."""
         own = self.settings.max_concurrent or max(1, len(self.loaded))
+        own = own if self.adaptive is None else min(own, self.adaptive.slots)
         shared = self.share.limit if self.share is not None else None
         return own if shared is None else min(own, shared)
 

@@ -9,8 +9,11 @@ from random import Random
 from gleitzeit_nb.core.breaker import Breaker, Move, Result
 from gleitzeit_nb.core.faults import TRAITS, Blame, Cause, Traits
 from gleitzeit_nb.core.instances import Instance
+from gleitzeit_nb.core.requests import Usage
 from gleitzeit_nb.core.runner_options import Plan, after_answer
 from gleitzeit_nb.core.sharing import GiveBack, look_again_at
+
+OVERLOADED = frozenset({Cause.BUSY, Cause.FIRST_BYTE_TIMEOUT, Cause.STALLED})
 
 
 class Outcome(Enum):
@@ -34,6 +37,8 @@ class Lease:
     ended: bool = False
     tokens: int = 0  # that have come
     knows_prompt: bool = False  # the instance has read the beginning of the conversation before
+    usage: Usage | None = None  # what the server says that it took
+    _charged: float = 0.0  # tokens, to the instance's rate limit
     _first_at: float | None = None  # when the first line came
     _give_back: GiveBack | None = None  # of a slot that other pools know of
     _probe: bool = False
@@ -78,6 +83,7 @@ class Lease:
             return False
         self.ended = True
         load = self.instance.load
+        self._tell_limits(outcome, cause, now)
         load.end(self.model)
         if self._give_back is not None:
             self._give_back()
@@ -92,6 +98,18 @@ class Lease:
             load.dropped()
         self._tell_breakers(outcome, traits, now, rng)
         return True
+
+    def _tell_limits(self, outcome: Outcome, cause: Cause | None, now: float) -> None:
+        rate, adaptive, usage = self.instance.rate, self.instance.adaptive, self.usage
+        if rate is not None:
+            rate.settle(self._charged, self.tokens if usage is None else usage.tokens or self.tokens, now)
+        if adaptive is None:
+            return
+        if cause in OVERLOADED:
+            adaptive.hindered(self.began_at, now)
+        elif outcome is Outcome.SUCCESS and not self.cold:
+            waited_s = usage.waited_s if usage is not None else None
+            adaptive.answered(self.began_at, now, waited_s, in_flight=self.instance.load.in_flight)
 
     def _keep_pace(self, now: float) -> None:
         pace = self.instance.load.pace(self.model)
@@ -127,6 +145,7 @@ def reserve(instance: Instance, model: str, now: float, *, panic: bool = False) 
         moves.append(of_model)
     lease.moves = [each for each in moves if each is not None]
     instance.load.begin(model)
+    lease._charged = instance.rate.begin(now) if instance.rate is not None else 0.0
     if lease.cold:
         instance.load.loading.setdefault(model, now)
     return lease

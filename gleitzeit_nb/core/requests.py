@@ -261,6 +261,19 @@ class Usage:
     completion_s: float | None = None
 
     @property
+    def tokens(self) -> int:
+        """Read and written, as far as the server said."""
+        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+
+    @property
+    def waited_s(self) -> float | None:
+        """What the server's own parts leave of the whole: the wait for one of its slots. None: it did not name the parts."""
+        parts = (self.load_s, self.prompt_s, self.completion_s)
+        if self.total_s is None or self.completion_s is None:
+            return None
+        return max(0.0, self.total_s - sum(part for part in parts if part is not None))
+
+    @property
     def tokens_per_s(self) -> float | None:
         if not self.completion_tokens or not self.completion_s:
             return None

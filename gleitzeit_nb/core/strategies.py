@@ -258,7 +258,7 @@ def advise(needs: Needs, wishes: Wishes, instances: Collection[Instance], now: f
 
 
 _OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.SLOW_START})
-_HOPEFUL = _OCCUPIED | {Standing.FREE, Standing.PAUSED, Standing.PROBING}
+_HOPEFUL = _OCCUPIED | {Standing.FREE, Standing.PAUSED, Standing.LIMITED, Standing.PROBING}
 
 
 def _all(needs: Needs, instances: Collection[Instance], now: float) -> list[Verdict]:

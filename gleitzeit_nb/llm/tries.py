@@ -70,6 +70,7 @@ class Try:
 
     async def leave(self) -> None:
         """Close the connection, then give the slot back, whatever happens on the way. The end after a fault was booked before."""
+        self.lease.usage = self.answer.usage if self.answer.complete else None
         answered = self.answer.complete and self.answer.done_reason != "load"  # how long a load took says nothing of answers
         outcome = Outcome.SUCCESS if answered else Outcome.IGNORED
         try:

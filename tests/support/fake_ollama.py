@@ -6,9 +6,11 @@ Real sockets on loopback, so that what is tested is what runs. The same tests ru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import ssl
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -105,6 +107,7 @@ class FakeOllama:
         self.tls = tls
         self.fault: Fault | None = None
         self.faults: list[Fault | None] = []
+        self.slots: asyncio.Semaphore | None = None  # what it answers at once; others wait inside, as in Ollama
         self.gate = asyncio.Event()
         self.gate.set()
         self.requests: list[Request] = []
@@ -310,6 +313,11 @@ class FakeOllama:
         raise Gone
 
     async def _stream(self, name: str, request: Request, connection: Connection, fault: Fault | None) -> None:
+        arrived_at = time.monotonic()
+        async with self.slots or contextlib.nullcontext():
+            await self._say(name, request, connection, fault, time.monotonic() - arrived_at)
+
+    async def _say(self, name: str, request: Request, connection: Connection, fault: Fault | None, waited_s: float) -> None:
         tokens = list(self.tokens(request.body))
         for count, token in enumerate(tokens):
             if fault is not None and fault.after == count and await self._fail_inside(fault, connection):
@@ -318,7 +326,12 @@ class FakeOllama:
             await connection.line(self._line(request.path, name, token, done=False) | self._logprobs(request.body, token))
         if fault is not None and fault.after >= len(tokens) and await self._fail_inside(fault, connection):
             return
-        end = {"done_reason": self.done_reason, "total_duration": 5_000_000, "load_duration": 1_000_000, "prompt_eval_count": 7}
+        end = {
+            "done_reason": self.done_reason,
+            "total_duration": 5_000_000 + int(waited_s * 1e9),
+            "load_duration": 1_000_000,
+            "prompt_eval_count": 7,
+        }
         end |= {"prompt_eval_duration": 1_000_000, "eval_count": len(tokens), "eval_duration": 2_000_000}
         await connection.line(self._line(request.path, name, "", done=True) | end)
         await connection.finish()

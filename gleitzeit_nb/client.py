@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gleitzeit_nb.config import Config, load
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.requests import Chunk, Message, Reply, RequestOptions
-from gleitzeit_nb.engine import Engine
+from gleitzeit_nb.engine import Engine, running_loop
 from gleitzeit_nb.errors import AlreadyOpenError, EngineClosedError, WrongLoopError
 from gleitzeit_nb.runtime import Runtime, current_runtime, get_runtime
 from gleitzeit_nb.snapshot import Snapshot
@@ -220,7 +220,7 @@ class GleitzeitClient:
 
     def _refuse_other_loop(self) -> None:
         """A shared engine is reached from every loop; one of one's own lives on the loop that opened it."""
-        if self._runtime is None and asyncio.get_running_loop() is not self._loop:
+        if self._runtime is None and running_loop() is not self._loop:
             raise WrongLoopError(
                 "the client was opened on another event loop: open one inside each asyncio.run(…), or use ask(), which works everywhere"
             )

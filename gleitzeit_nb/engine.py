@@ -184,7 +184,7 @@ class Engine:
         loop = self._loop
         if loop is None:
             raise EngineClosedError("the engine is not running: await engine.start() first")
-        if _running_loop() is loop:
+        if running_loop() is loop:
             return self._take()
         future = asyncio.run_coroutine_threadsafe(self._take_soon(), loop)
         try:
@@ -262,7 +262,8 @@ class Engine:
         self._ticker = None
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """That of the calling thread, if one runs there."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

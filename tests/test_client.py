@@ -144,6 +144,8 @@ async def test_a_client_on_another_loop_says_so_and_stays_open(server: FakeOllam
                     await use
 
         await asyncio.to_thread(asyncio.run, elsewhere())
+        with pytest.raises(WrongLoopError):
+            await asyncio.to_thread(client.map, ["x"])
         assert (await client.chat("still open")).text
 
 

@@ -7,6 +7,9 @@ they run. What an example merely presupposes (an open pool, `import asyncio`) is
 2. Hosts          each different address becomes that of a fake server, in order of appearance.
 3. Placeholders   `[...]` and `{...}` become the values named in the test; a `...` that stands for further entries is dropped.
 4. Constants      `true` and `false` of JSON become Python's.
+
+Not here, because they are no matter of the pool: files of tasks (their `name`, `protocol`, dependencies and `${…}`; the parameters of
+their tasks are in test_task_parameters.py), the draft's modes of Python execution, its images, and all diagrams.
 """
 
 from __future__ import annotations

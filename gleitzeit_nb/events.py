@@ -46,6 +46,30 @@ class InstanceChanged(Event):
 
 
 @dataclass(frozen=True)
+class ModelLoaded(Event):
+    """`waited_s`: from the grant to the first token of the request for which it was loaded; None: a probe found it loaded."""
+
+    instance: str
+    model: str
+    waited_s: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelUnloaded(Event):
+    """A probe found that it is not loaded any more."""
+
+    instance: str
+    model: str
+
+
+@dataclass(frozen=True)
+class QueueFull(Event):
+    """A request was turned away. Told once, and again when there was room in between."""
+
+    waiting: int
+
+
+@dataclass(frozen=True)
 class ContainerMade(Event):
     mode: str
     container: str

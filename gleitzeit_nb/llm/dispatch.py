@@ -52,6 +52,7 @@ class Dispatcher:
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = math.inf  # when it fires
         self._closed = False
+        self._full = False  # and that was told
 
     async def acquire(
         self, needs: Needs, wishes: Wishes, key: Key, turn: Turn, *, timeout_s: float | None, returning: bool = False
@@ -69,7 +70,11 @@ class Dispatcher:
         if not returning and self.queue.overflows():
             self.queue.leave(waiter)
             most = self.queue.settings.max_queue
+            if not self._full:
+                self._full = True
+                self._journal.queue_full(most)
             raise QueueFullError(f"{most} requests wait for an instance already. Ask again later, or raise max_queue")
+        self._full = False
         await self._wait(turn, timeout_s)
 
     async def _wait(self, turn: Turn, timeout_s: float | None) -> None:

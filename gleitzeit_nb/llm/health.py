@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -15,6 +15,7 @@ from gleitzeit_nb.core.breaker import BreakerState
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.health import Probe, after_probe
 from gleitzeit_nb.core.instances import Instance, InstanceState
+from gleitzeit_nb.core.models import LoadedModel
 from gleitzeit_nb.core.runner_options import after_look
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.inventory import digests_of, loaded_of, names_of, sizes_of
@@ -202,7 +203,15 @@ class HealthMonitor:
         loaded = {name: after_look(entry, instance.loaded.get(name)) for name, entry in listed.items()}
         # What an answer proved to be loaded after the probe began is newer than the probe.
         loaded.update({name: entry for name, entry in instance.loaded.items() if entry.seen_at > started and name not in loaded})
+        if watch.probed_at:  # what the first look finds has not changed
+            self._tell_of_loads(instance, loaded)
         instance.loaded = loaded
+
+    def _tell_of_loads(self, instance: Instance, loaded: Mapping[str, LoadedModel]) -> None:
+        for name in loaded.keys() - instance.loaded.keys():
+            self._journal.model_loaded(instance, name)
+        for name in instance.loaded.keys() - loaded.keys():
+            self._journal.model_unloaded(instance, name)
 
     async def _learn_models(self, watch: Watch, started: float) -> None:
         instance = watch.member.instance

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from gleitzeit_nb.core.breaker import Move
 from gleitzeit_nb.core.candidates import Verdict
 from gleitzeit_nb.core.instances import Instance, InstanceState
-from gleitzeit_nb.events import BreakerMoved, EventBus, Failover, InstanceChanged
+from gleitzeit_nb.events import BreakerMoved, EventBus, Failover, InstanceChanged, ModelLoaded, ModelUnloaded, QueueFull
 from gleitzeit_nb.llm.faults import shortened
 
 logger = logging.getLogger("gleitzeit_nb.pool")
@@ -54,3 +54,15 @@ class Journal:
     def changed(self, instance_id: str, change: str, reason: str = "") -> None:
         logger.info("instance %s: %s%s", instance_id, change, f" ({reason!r})" if reason else "")
         self.events.emit(InstanceChanged(time.time(), instance_id, change, reason))
+
+    def model_loaded(self, instance: Instance, model: str, waited_s: float | None = None) -> None:
+        logger.info("%s has loaded %r", instance.id, shortened(model, NAME_CHARS))
+        self.events.emit(ModelLoaded(time.time(), instance.id, shortened(model, NAME_CHARS), waited_s))
+
+    def model_unloaded(self, instance: Instance, model: str) -> None:
+        logger.info("%s has unloaded %r", instance.id, shortened(model, NAME_CHARS))
+        self.events.emit(ModelUnloaded(time.time(), instance.id, shortened(model, NAME_CHARS)))
+
+    def queue_full(self, waiting: int) -> None:
+        logger.warning("requests are turned away: %d wait already", waiting)
+        self.events.emit(QueueFull(time.time(), waiting))

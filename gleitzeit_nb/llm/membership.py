@@ -91,10 +91,14 @@ class Membership:
         raise EngineClosedError("the pool was closed while the request waited for an instance")
 
     def obey(self, breaker: BreakerSettings, share_of: Callable[[InstanceSettings], SharedSlots | None]) -> None:
-        """Other settings: for the breakers from now on, for the sharing of slots with the next instance that is added."""
+        """Other settings. What is being answered keeps the slot that it has; whether others know of it counts from the next request on."""
         self._breaker, self._share_of = breaker, share_of
-        for instance in self.instances:
-            instance.obey(breaker)
+        for member in self:
+            member.instance.obey(breaker)
+            share = share_of(member.instance.settings)
+            if (share is None) != (member.share is None):
+                _leave_share(member)
+                member.share = member.instance.share = share
 
     def add(self, settings: InstanceSettings) -> Member:
         if settings.id in self._members:

@@ -30,6 +30,7 @@ def first_token(parts: Parts, lease: Lease, now: float) -> None:
     """The model answers. What a load has made of it, its instance tells soon."""
     lease.first_token(now)
     if lease.cold:
+        parts.journal.model_loaded(lease.instance, lease.model, now - lease.began_at)
         parts.health.look_soon(parts.members.holding(lease.instance))
 
 

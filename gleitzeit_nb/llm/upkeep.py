@@ -194,7 +194,8 @@ class Upkeep:
 
         async def unload(member: Member) -> None:
             await member.transport.post("/api/generate", {"model": model, "keep_alive": UNLOAD_NOW, "stream": False}, timeout_s=UNLOAD_S)
-            member.instance.loaded.pop(name, None)
+            if member.instance.loaded.pop(name, None) is not None:
+                self._parts.journal.model_unloaded(member.instance, name)
             self._parts.health.look_soon(member)
 
         return await self._each(members, unload, f"{shortened(model, 80)} was unloaded")

@@ -31,7 +31,6 @@ from gleitzeit_nb.core.strategies import MANY, Pick, pick, strategy_named
 from gleitzeit_nb.core.turns import Turns
 
 STEP_S = 10.0  # one step of priority is worth this much waiting: ageing, without ever re-sorting the queue
-PATIENCE_S = 0.9  # how long a request waits while every instance that could answer is ejected
 MOST_REFUSALS = 16  # lines that may let a freed instance be before the rest of them is put off
 PUT_OFF_S = 0.25
 FEW = 4  # busy instances of a large pool that a freed one is compared with
@@ -363,7 +362,7 @@ class AdmissionQueue:
 
 
 def _patience_ends(waiter: Waiter) -> float:
-    return (waiter.stranded_at or 0.0) + PATIENCE_S
+    return (waiter.stranded_at or 0.0) + waiter.patience_s
 
 
 def _changes_at(verdict: Verdict, needs: Needs, now: float) -> float | None:

@@ -166,10 +166,15 @@ class Breaker:
         return None
 
     def reached(self, now: float) -> Move | None:
-        """A health probe got through. Only what opened for being unreachable is believed to be better."""
-        if self.state is not BreakerState.OPEN or not self.unreachable:
+        """A health probe got through. Only what opened for being unreachable is believed to be better.
+
+        The first ends the ejection; while no request tries it, further ones count as the probes that close it.
+        """
+        if not self.unreachable or self.state is BreakerState.CLOSED or self._probing:
             return None
-        return self._step(Step.DUE, "it can be reached again")
+        if self.state is BreakerState.OPEN:
+            return self._step(Step.DUE, "it can be reached again")
+        return self._pass(now, "it can be reached again, and nobody asks it")
 
     def missed(self) -> None:
         """A health probe does not get through either: to be reached again will be news."""
@@ -196,10 +201,13 @@ class Breaker:
             return None
         if result is not Result.SUCCESS:
             return self._open(Step.FAIL, reason, now, rng, unreachable)
+        return self._pass(now, "the probe succeeded")
+
+    def _pass(self, now: float, reason: str) -> Move | None:
         self._passed += 1
         if self._passed < self.settings.half_open_requests:
             return None
-        move = self._step(Step.PASS, "the probe succeeded")
+        move = self._step(Step.PASS, reason)
         self._ejections = 0
         self._panicked = False
         self.closed_at = now

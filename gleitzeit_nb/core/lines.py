@@ -15,6 +15,7 @@ from gleitzeit_nb.core.needs import Needs, Wishes
 Key = tuple[float, int]
 Thing = TypeVar("Thing", bound=Hashable)
 
+PATIENCE_S = 0.9  # how long a request waits, in all its stays, while every instance that could answer is ejected
 SLACK = 64  # entries of things that are gone, before a roll is tidied
 
 
@@ -27,6 +28,7 @@ class Waiter:
     wishes: Wishes = Wishes()
     ticket: Any = None
     stranded_at: float | None = None  # since when nobody but ejected instances could answer
+    patience_s: float = PATIENCE_S  # how long it waits for them
     passing_since: float | None = None  # since when it has let free instances be, for the sake of a better one
 
 

@@ -14,7 +14,7 @@ from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.health import after_request
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Lease, Outcome
-from gleitzeit_nb.core.lines import Key, Waiter
+from gleitzeit_nb.core.lines import PATIENCE_S, Key, Waiter
 from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.errors import EngineClosedError, QueueFullError
 from gleitzeit_nb.llm.journal import Journal
@@ -25,11 +25,12 @@ TIMER_SLACK_S = 0.001  # a loop may fire a timer a clock tick early
 
 @dataclass(eq=False)
 class Turn:
-    """One stay in the queue. `outcome` None after waiting: time ran out."""
+    """One stay in the queue. `outcome` None after waiting: time ran out. `patience_s`: left for waiting for ejected instances."""
 
     waiter: Waiter | None = None
     outcome: Grant | Hopeless | None = None
     future: asyncio.Future[None] | None = None
+    patience_s: float = PATIENCE_S
 
 
 class Dispatcher:
@@ -62,6 +63,7 @@ class Dispatcher:
         Whoever finds a Grant there holds its lease.
         """
         turn.waiter = waiter = self.queue.enter(needs, key, turn, wishes)
+        waiter.patience_s = turn.patience_s
         if not self._closed:
             now = self._clock()
             self._obey(self.queue.arrived(waiter, self._members.instances, now, self._rng), now)

@@ -155,7 +155,7 @@ class HealthMonitor:
 
     def _period_s(self, watch: Watch) -> float:
         instance = watch.member.instance
-        if instance.state is InstanceState.UNHEALTHY or instance.missed_probes or instance.breaker.state is BreakerState.OPEN:
+        if instance.state is InstanceState.UNHEALTHY or instance.missed_probes or instance.breaker.state is not BreakerState.CLOSED:
             period_s = AWAY_EVERY_S
         elif instance.load.in_flight:
             period_s = BUSY_EVERY_S

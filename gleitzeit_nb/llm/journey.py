@@ -11,6 +11,7 @@ from gleitzeit_nb.core.admission import Grant, Hopeless
 from gleitzeit_nb.core.candidates import Verdict, is_model_missing
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.leases import Outcome
+from gleitzeit_nb.core.lines import PATIENCE_S
 from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route
@@ -49,6 +50,7 @@ class Journey:
     recovery: Recovery = field(init=False)
     cut: StreamInterruptedError | None = None  # an answer that had begun broke off, and is asked for again
     _voided: bool = False  # … and the caller knows that what came of it is void
+    _patience_s: float = PATIENCE_S  # for instances that are ejected; each wait for them takes some of it
     _left: tuple[str, str] | None = None  # (instance, why it was left): a failover that has no target yet
     _listed_anew: bool = False
 
@@ -152,7 +154,7 @@ class Journey:
         needs = self._needs()
         if needs.ask_abilities:
             await self.parts.showings.learn(needs.model)
-        self.turn = turn = Turn()
+        self.turn = turn = Turn(patience_s=self._patience_s)
         entered = self.parts.clock()
         limits = [limit for limit in (self.left_s, self.parts.settings.admission.queue_timeout_s) if limit is not None]
         try:
@@ -160,8 +162,10 @@ class Journey:
                 needs, self._wishes, self._key, turn, timeout_s=min(limits, default=None), returning=bool(self.attempts)
             )
         finally:
-            self.turn = None
-            self.queue_s += self.parts.clock() - entered
+            self.turn, now = None, self.parts.clock()
+            self.queue_s += now - entered
+            if turn.waiter is not None and turn.waiter.stranded_at is not None:
+                self._patience_s = max(0.0, self._patience_s - (now - turn.waiter.stranded_at))
         if turn.outcome is None:
             raise self._waited_too_long()
         return turn.outcome

@@ -9,13 +9,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from gleitzeit_nb.core.admission import PATIENCE_S, AdmissionQueue, AdmissionSettings, Assignment, Grant
+from gleitzeit_nb.core.admission import AdmissionQueue, AdmissionSettings, Assignment, Grant
 from gleitzeit_nb.core.breaker import BreakerSettings, BreakerState
 from gleitzeit_nb.core.candidates import judge
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.leases import Lease, Outcome, reserve
-from gleitzeit_nb.core.lines import Waiter
+from gleitzeit_nb.core.lines import PATIENCE_S, Waiter
 from gleitzeit_nb.core.needs import Needs, Wishes
 
 M = "llama3.2:latest"

@@ -209,6 +209,12 @@ def test_being_reached_helps_only_what_was_unreachable() -> None:
     assert failing.state is BreakerState.OPEN
     assert away.reached(0.01) is not None
     assert away.state is BreakerState.HALF_OPEN
+    probe, _ = away.begin(0.02)
+    assert away.reached(0.02) is None  # a request finds out
+    away.end(probe, Result.IGNORED, "", 0.02, RNG)
+    assert [away.reached(0.03), away.state] == [None, BreakerState.HALF_OPEN]  # two are wanted to close it
+    assert away.reached(0.04) is not None
+    assert (away.state, away.cap(0.04)) == (BreakerState.CLOSED, 1)
     failing.missed()  # a health probe failed as well, so the next good one is news
     assert failing.reached(0.02) is not None
     assert Breaker(SETTINGS).reached(0.0) is None

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.config import DEFAULT_OLLAMA_URL
-from gleitzeit_nb.core.requests import Kind, Reply
+from gleitzeit_nb.core.requests import LLMRequest, Reply
 from gleitzeit_nb.llm.params import kind_of, request_of
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 
@@ -62,7 +62,7 @@ class OllamaPoolProvider:
         self._asked += 1
         request_id = f"{self.provider_id}-{self._asked}"
         request = request_of(request_id, kind, params, label=f"{request_id} {kind}")
-        return _answer_of(kind, await self.pool.complete_request(request))
+        return _answer_of(request, await self.pool.complete_request(request))
 
 
 class OllamaProvider(OllamaPoolProvider):
@@ -72,7 +72,7 @@ class OllamaProvider(OllamaPoolProvider):
         super().__init__(provider_id, [{"id": "ollama", "url": ollama_url}])
 
 
-def _answer_of(kind: Kind, reply: Reply) -> dict[str, Any]:
+def _answer_of(request: LLMRequest, reply: Reply) -> dict[str, Any]:
     usage = reply.usage
     answer: dict[str, Any] = {
         "response": reply.text,
@@ -88,12 +88,18 @@ def _answer_of(kind: Kind, reply: Reply) -> dict[str, Any]:
         "elapsed": reply.elapsed_s,
         "retries": reply.route.retries,
     }
-    if kind == "chat":
+    if request.kind == "chat":
         answer["message"] = {"role": "assistant", "content": reply.text}
-    if kind == "embed":
+    if request.kind == "embed":
         answer["embeddings"] = [list(vector) for vector in reply.embeddings]
     if reply.thinking:
         answer["thinking"] = reply.thinking
     if reply.tool_calls:
         answer["tool_calls"] = [dict(call) for call in reply.tool_calls]
+    if request.schema is not None:
+        answer["parsed"] = reply.parsed
+    if reply.logprobs:
+        answer["logprobs"] = [dict(each) for each in reply.logprobs]
+    if reply.notices:
+        answer["notices"] = list(reply.notices)
     return answer

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from gleitzeit_nb.core.settings import PoolSettings
@@ -60,6 +63,17 @@ async def test_a_strategy_may_be_a_member_of_the_enumeration_wherever_a_name_may
             assert await provider.pool.get_instance(strategy=by_turns) == a.url
     with pytest.raises(ConfigError, match="strategy"):
         OllamaPoolManager([], {"strategy": "round_robbin"})
+
+
+async def test_what_else_an_answer_holds_is_in_the_dictionary() -> None:
+    def said(body: Mapping[str, Any]) -> list[str]:
+        return ['{"n": 3}']
+
+    async with FakeOllama("a", tokens=said) as a, OllamaPoolProvider(instances=[{"id": "a", "url": a.url}]) as provider:
+        schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+        result = await provider.execute("llm/chat", {"prompt": "x", "schema": schema})
+        assert result["parsed"] == {"n": 3}
+        assert "parsed" not in await provider.execute("llm/chat", {"prompt": "x"})
 
 
 async def test_an_instance_can_be_looked_at_now() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gleitzeit_nb import __version__
 from gleitzeit_nb.config import Config, days_left, is_loopback, misspelt_variables
+from gleitzeit_nb.core.digests import Conflict
 from gleitzeit_nb.core.execution import ModeSettings
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.models import canonical
@@ -34,13 +35,14 @@ class Finding:
     text: str
 
 
-async def examine(config: Config, instances: Sequence[InstanceView], sandbox: Sandbox) -> list[Finding]:
+async def examine(config: Config, instances: Sequence[InstanceView], sandbox: Sandbox, digests: Sequence[Conflict] = ()) -> list[Finding]:
     """Look at everything that a pool and a sandbox need. Starts a guest to see whether it holds; changes nothing."""
     modes = sandbox.settings.modes.values()
     embedded, checked, daemon, kernel = await asyncio.gather(
         asyncio.to_thread(_embedded), asyncio.gather(*(_mode(sandbox, mode) for mode in modes)), _docker(), _kernel()
     )
-    pool = [*_instances(config, instances), _shared_slots(config)]
+    differing = [Finding("warn", "digests", each.text) for each in digests]
+    pool = [*_instances(config, instances), *differing, _shared_slots(config)]
     return [_python(), *_configuration(config), *pool, embedded, *checked, *daemon, *kernel]
 
 
@@ -72,7 +74,7 @@ def _instances(config: Config, instances: Sequence[InstanceView]) -> Iterator[Fi
     wanted = config.pool.default_model
     known = {canonical(model) for each in instances for model in each.models}
     if wanted and known and canonical(wanted) not in known:
-        yield Finding("warn", "default model", f"{wanted} is on no instance that answers\nFetch it there: ollama pull {wanted}")
+        yield Finding("warn", "default model", f"{wanted} is on no instance that answers\nFetch it: gleitzeit-nb pull {wanted}")
 
 
 def _instance(view: InstanceView) -> Finding:

@@ -198,7 +198,7 @@ class Engine:
         """What is there and what is missing, each with what to do. Takes a second or two: it starts a guest to see whether it holds."""
         from gleitzeit_nb.doctor import examine
 
-        return await examine(self.config, self.pool.instance_views(), self.sandbox)
+        return await examine(self.config, self.pool.instance_views(), self.sandbox, self.pool.digest_conflicts())
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call `watcher` on the engine's loop with each changed snapshot, at most 4 times a second. Returns the way to end it."""

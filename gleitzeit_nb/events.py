@@ -70,6 +70,14 @@ class QueueFull(Event):
 
 
 @dataclass(frozen=True)
+class DigestsDiffer(Event):
+    """The same tag is another model on another instance. `holders`: each digest with the instances that have it."""
+
+    model: str
+    holders: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
 class ContainerMade(Event):
     mode: str
     container: str

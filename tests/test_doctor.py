@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gleitzeit_nb.config import ConfigWarning, load
+from gleitzeit_nb.core.digests import Conflict
 from gleitzeit_nb.doctor import Finding, examine
 from gleitzeit_nb.engine import Engine
 from gleitzeit_nb.sandbox import Sandbox
@@ -113,3 +114,12 @@ async def test_whether_kernels_share_their_slots_is_told(tmp_path: Path, monkeyp
     (tmp_path / "gleitzeit").chmod(0o755)
     found = (await findings())["shared slots"]
     assert (found.level, "mode 0755" in found.text, "chmod 700" in found.text) == ("warn", True, True)
+
+
+async def test_a_name_that_is_another_model_elsewhere_is_a_warning(tmp_path: Path) -> None:
+    conflict = Conflict("phi:3b", (("a" * 64, ("north",)), ("b" * 64, ("south",))))
+    async with Sandbox() as sandbox:
+        findings = await examine(load(environ={}, home=tmp_path), (), sandbox, (conflict,))
+    (found,) = [each for each in findings if each.name == "digests"]
+    assert found.level == "warn"
+    assert "phi:3b is not the same model everywhere" in found.text

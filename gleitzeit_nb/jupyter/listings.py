@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gleitzeit_nb.core.models import display
+from gleitzeit_nb.core.digests import SHOWN_CHARS, conflicts
+from gleitzeit_nb.core.models import canonical, display
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.rendering.text import CELL_CHARS, columns
 
@@ -20,12 +21,15 @@ def aliases_text(aliases: Aliases) -> str:
 
 
 def models_text(listing: ModelListing) -> str:
-    rows = [("Instance", "Model", "Size", "Parameters", "Quantization", "Warm")]
+    others = conflicts((row.instance, {canonical(row.name): row.digest}) for row in listing.rows if row.digest)
+    odd = {each.model for each in others}
+    rows = [("Instance", "Model", "Size", "Parameters", "Quantization", "Warm", "Digest")]
     for row in sorted(listing.rows, key=lambda each: (each.instance, not each.warm, each.name)):
         facts = (size_text(row.size_bytes), row.parameters or "–", row.quantization or "–", "warm" if row.warm else "")
-        rows.append((row.instance, row.name, *facts))
-    table = columns(rows) if len(rows) > 1 else "No instance has a model. Pull one with `ollama pull NAME`."
-    return table + _unreachable(listing.unreachable)
+        digest = row.digest[:SHOWN_CHARS] or "–"
+        rows.append((row.instance, row.name, *facts, f"{digest} ≠" if canonical(row.name) in odd else digest))
+    table = columns(rows) if len(rows) > 1 else "No instance has a model. Fetch one with %llm pull NAME."
+    return table + "".join(f"\n≠ {one_line(each.text)}" for each in others) + _unreachable(listing.unreachable)
 
 
 def loaded_text(listing: LoadedListing) -> str:

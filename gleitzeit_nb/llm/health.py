@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from gleitzeit_nb.core.breaker import BreakerState
+from gleitzeit_nb.core.digests import conflicts
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.health import Probe, after_probe
 from gleitzeit_nb.core.instances import Instance, InstanceState
@@ -217,7 +218,9 @@ class HealthMonitor:
         instance = watch.member.instance
         listing = await watch.member.transport.get("/api/tags", timeout_s=PROBE_TIMEOUT_S)
         instance.learn_models(names_of(listing))
-        instance.digests = digests_of(listing)
+        before, instance.digests = instance.digests, digests_of(listing)
+        if instance.digests != before:
+            self._journal.digests_compared(conflicts((each.id, each.digests) for each in self._members.instances))
         instance.sizes_bytes = sizes_of(listing)
         watch.listed_at = started
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 from gleitzeit_nb.core.breaker import Move
 from gleitzeit_nb.core.candidates import Verdict
+from gleitzeit_nb.core.digests import Conflict
 from gleitzeit_nb.core.instances import Instance, InstanceState
-from gleitzeit_nb.events import BreakerMoved, EventBus, Failover, InstanceChanged, ModelLoaded, ModelUnloaded, QueueFull
+from gleitzeit_nb.events import BreakerMoved, DigestsDiffer, EventBus, Failover, InstanceChanged, ModelLoaded, ModelUnloaded, QueueFull
 from gleitzeit_nb.llm.faults import shortened
 
 logger = logging.getLogger("gleitzeit_nb.pool")
@@ -22,6 +23,7 @@ class Journal:
 
     def __init__(self, events: EventBus) -> None:
         self.events = events
+        self._conflicts: frozenset[Conflict] = frozenset()
 
     def picked(self, request_id: str, model: str, instance: Instance, verdicts: Iterable[Verdict]) -> None:
         if logger.isEnabledFor(logging.DEBUG):
@@ -50,6 +52,14 @@ class Journal:
         before, instance.state, instance.reason = instance.state, state, reason
         if state is not before:
             self.changed(instance.id, state.value, reason)
+
+    def digests_compared(self, found: Iterable[Conflict]) -> None:
+        """Tell of those that were not told of yet."""
+        now = frozenset(found)
+        for conflict in sorted(now - self._conflicts, key=lambda each: each.model):
+            logger.warning("%s", shortened(conflict.text))
+            self.events.emit(DigestsDiffer(time.time(), shortened(conflict.model, NAME_CHARS), conflict.holders))
+        self._conflicts = now
 
     def changed(self, instance_id: str, change: str, reason: str = "") -> None:
         logger.info("instance %s: %s%s", instance_id, change, f" ({reason!r})" if reason else "")

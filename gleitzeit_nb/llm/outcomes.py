@@ -150,7 +150,7 @@ def _hint(model: str, verdicts: Iterable[Verdict], aliases: Iterable[str] = ()) 
     if near:
         return f" (did you mean {' or '.join(near)}?)"
     there = ", ".join(sorted(set(map(display, known)))[:5]) or "none"
-    return f" (fetch it on an instance: ollama pull {_name(model)}; or name one that is there: {there})"
+    return f" (fetch it: gleitzeit-nb pull {_name(model)}, or %llm pull; or name one that is there: {there})"
 
 
 def _wanted(request: LLMRequest) -> str:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.config import instance_settings, pool_settings
+from gleitzeit_nb.core.digests import Conflict, conflicts
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Message, Reply, RequestOptions, build_request
@@ -363,6 +364,10 @@ class OllamaPoolManager:
         """What became of the last requests, newest first. `failed`: only of those that ended without an answer."""
         found = (each for each in self._receipts if not (failed and each.outcome == "ok"))
         return tuple(itertools.islice(found, count))
+
+    def digest_conflicts(self) -> tuple[Conflict, ...]:
+        """Names that stand for another model on another instance, as far as their lists were read."""
+        return conflicts((instance.id, instance.digests) for instance in self._instances)
 
     @property
     def queue_depth(self) -> int:

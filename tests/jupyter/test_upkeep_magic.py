@@ -145,3 +145,15 @@ def test_an_option_that_was_not_followed_is_told_below_the_answer(shell: Shell) 
     shown = shell.run("%%llm\nhi").shown_value
     assert shown["text/plain"].splitlines()[1].startswith("num_ctx=8192 was not sent")
     assert "--force-ctx" in shown["text/html"]
+
+
+def test_constraints_reach_the_request(shell: Shell) -> None:
+    shell.run("%%llm --gpu --private --min-context 16k --max-latency 500 --fallback phi:3b,qwen --fallback llava --force-ctx\nhi")
+    asked = shell.engine.pool.requests[-1]
+    assert (asked.require_gpu, asked.private, asked.min_context, asked.max_latency_ms) == (True, True, 16384, 500.0)
+    assert (asked.fallback_models, asked.force_ctx) == (("phi:3b", "qwen", "llava"), True)
+    shell.run("%%llm\nhi")
+    asked = shell.engine.pool.requests[-1]
+    assert (asked.require_gpu, asked.private, asked.min_context, asked.fallback_models) == (False, False, None, ())
+    error = shell.run("%%llm --min-context lots\nhi").error
+    assert "not a number of tokens, such as 8192 or 8k" in str(error)

@@ -33,6 +33,7 @@ from gleitzeit_nb.core.turns import Turns
 STEP_S = 10.0  # one step of priority is worth this much waiting: ageing, without ever re-sorting the queue
 MOST_REFUSALS = 16  # lines that may let a freed instance be before the rest of them is put off
 PUT_OFF_S = 0.25
+DOUBTFUL = (InstanceState.UNHEALTHY, InstanceState.UNKNOWN)
 FEW = 4  # busy instances of a large pool that a freed one is compared with
 
 
@@ -188,8 +189,7 @@ class AdmissionQueue:
         """A slot of `instance` may be free, or there is news of it."""
         if not self._waiting:
             return Assignment()
-        usable = instance.state not in (InstanceState.UNHEALTHY, InstanceState.UNKNOWN)
-        if not usable or instance not in self._books or not self._known(instances) or self._outlooks[instance] != outlook(instance, now):
+        if instance.state in DOUBTFUL or not self._books_hold(instance, instances, now):
             return self.assign(instances, now, rng)
         step = _Step(instances, now, rng)
         self._offer(instance, step)
@@ -236,12 +236,15 @@ class AdmissionQueue:
         return False
 
     def _compared(self, instance: Instance, line: Line, step: _Step) -> Collection[Instance]:
-        """With whom a freed instance is compared: strategies that never wait for a busy one need nobody else."""
-        waiter = line.waiters[0]
-        if not strategy_named(waiter.wishes.strategy).waits:
-            return (instance,)
-        if len(step.instances) <= MANY:
+        """With whom a freed instance is compared. Strategies that never wait for a busy one need nobody else.
+
+        One that may not be up is used only when there is nobody else to hope for, which takes a look at all.
+        """
+        waits = strategy_named(line.waiters[0].wishes.strategy).waits
+        if instance.state in DOUBTFUL or (waits and len(step.instances) <= MANY):
             return step.instances
+        if not waits:
+            return (instance,)
         model = line.needs.model
         warm = [each for each in step.instances if each is not instance and model in each.loaded]
         return [instance, *(step.rng.sample(warm, FEW) if len(warm) > FEW else warm)]
@@ -356,6 +359,9 @@ class AdmissionQueue:
         for instance, book in self._books.items():
             if may_ever(line.needs, instance):
                 book.add(line, len(self._lines))
+
+    def _books_hold(self, instance: Instance, instances: Collection[Instance], now: float) -> bool:
+        return instance in self._books and self._known(instances) and self._outlooks[instance] == outlook(instance, now)
 
     def _known(self, instances: Collection[Instance]) -> bool:
         return instances is self._instances or tuple(instances) == tuple(self._instances)

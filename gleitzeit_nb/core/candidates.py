@@ -109,11 +109,11 @@ def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool =
 
 def may_ever(needs: Needs, instance: Instance) -> bool:
     """Can it take the request now or later, as things stand?"""
-    return _never(needs, instance) is None
+    return _never(needs, instance) is None  # what a model is able to do is learned as it is asked for
 
 
 def outlook(instance: Instance, now: float) -> tuple[object, ...]:
-    """Everything that can change of what `_never` reads of an instance, and what makes later of now and never of later.
+    """Everything that can change of what `_never` and `_unable` read of an instance, and what makes later of now and never of later.
 
     While it is the same, only slots can have become free.
     """
@@ -124,6 +124,8 @@ def outlook(instance: Instance, now: float) -> tuple[object, ...]:
         (instance.pause.until, instance.pause.count),
         instance.elsewhere_until if now < instance.elsewhere_until else 0.0,
         instance.known_models,
+        instance.missing_tags,
+        tuple(instance.abilities.items()),
         tuple((breaker.state, breaker.retry_at) for breaker in breakers),
         tuple((entry.name, entry.gpu_share, entry.context_length) for entry in instance.loaded.values()),
     )

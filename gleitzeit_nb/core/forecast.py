@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import heapq
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -54,10 +55,12 @@ class Forecast:
         typical = min(known, default=FIRST_TOKEN_S + TOKEN_S * self._tokens)
         self._answers = {instance: typical if answer is None else answer for instance, answer in answers.items()}
         self._loads: dict[Instance, float] | None = None
+        self._cold: dict[Instance, float] = {}
         self._holder = self._holding(candidates)
 
     def seconds(self, instance: Instance) -> float:
-        return sum(seconds for _, seconds in self.parts(instance))
+        answer_s = self._answers[instance]
+        return answer_s + answer_s * instance.load.in_flight / instance.slots + self.cold_s(instance) + self._reread_s(instance)
 
     def parts(self, instance: Instance) -> tuple[tuple[str, float], ...]:
         """What the seconds are made of."""
@@ -71,8 +74,12 @@ class Forecast:
 
     def cold_s(self, instance: Instance) -> float:
         """To load the model, and what it costs others that another model is likely to be unloaded for it; 0 when it is loaded."""
-        model, now = self.case.needs.model, self.case.now
-        return 0.0 if not model or instance.is_warm(model, now) else loading_s(instance, model, now, self._load_s(instance))
+        found = self._cold.get(instance)
+        if found is None:
+            model, now = self.case.needs.model, self.case.now
+            warm = not model or instance.is_warm(model, now)
+            found = self._cold[instance] = 0.0 if warm else loading_s(instance, model, now, self._load_s(instance))
+        return found
 
     def better(self, free: Instance, busy: Collection[Instance]) -> Waiting | None:
         """Is it worth waiting for one of `busy`, though `free` is free? Loads under way count as done: a second would take as long."""
@@ -165,3 +172,9 @@ def rendezvous(url: str, model: str) -> float:
     """
     digest = hashlib.blake2b(f"{url}\n{model}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
+
+
+@functools.lru_cache(maxsize=256)
+def homes(urls: tuple[str, ...], model: str) -> tuple[int, ...]:
+    """Which two of the addresses come first by `rendezvous`."""
+    return tuple(heapq.nsmallest(2, range(len(urls)), key=lambda index: rendezvous(urls[index], model)))

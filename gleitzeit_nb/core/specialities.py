@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 
@@ -44,15 +45,16 @@ def wanted(needs: Needs, wishes: Wishes) -> frozenset[str]:
     return frozenset(name for name, holds in about.items() if holds)
 
 
-def offered(instance: Instance) -> frozenset[str]:
-    """What its `specialization` says that it is for; a word that is none of ours says nothing."""
-    words = [word for word in _SPLIT.split((instance.settings.specialization or "").lower()) if word]
+@functools.lru_cache(maxsize=1024)
+def offered(specialization: str | None) -> frozenset[str]:
+    """What it says that an instance is for; a word that is none of ours says nothing."""
+    words = [word for word in _SPLIT.split((specialization or "").lower()) if word]
     return frozenset(name for name, stems in WORDS.items() if any(word.startswith(stem) for word in words for stem in stems))
 
 
 def mismatch(instance: Instance, about: frozenset[str]) -> int:
     """0: made for it; 1: for everything; 2: for something else. Lower is better."""
-    special = offered(instance)
+    special = offered(instance.settings.specialization)
     if not special:
         return 1 if about else 0
     return 0 if special & about else 2

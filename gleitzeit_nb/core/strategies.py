@@ -7,7 +7,6 @@ Nothing is changed here: whoever takes the pick reserves it in the same synchron
 from __future__ import annotations
 
 import difflib
-import heapq
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -15,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from gleitzeit_nb.core.candidates import Standing, Verdict, judge
-from gleitzeit_nb.core.forecast import Case, Forecast, Waiting, rendezvous
+from gleitzeit_nb.core.forecast import Case, Forecast, Waiting, homes, rendezvous
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.panic import panicked
@@ -222,11 +221,8 @@ def pick(
     """
     strategy = strategy_named(wishes.strategy)
     case = Case(needs, wishes, now, pins.holder(wishes.conversation, now) if pins is not None else None)
-    if len(instances) > MANY and strategy.draws and not exact:
-        verdicts = _drawn(case, instances, rng)
-        if not any(verdict.standing is Standing.FREE for verdict in verdicts):
-            verdicts = _all(needs, instances, now)
-    else:
+    verdicts = [] if exact or len(instances) <= MANY else _some(case, strategy, instances, rng)
+    if not any(verdict.standing is Standing.FREE for verdict in verdicts):
         verdicts = _all(needs, instances, now)
     free = [verdict.instance for verdict in verdicts if verdict.standing is Standing.FREE]
     if not free:
@@ -268,6 +264,20 @@ def _all(needs: Needs, instances: Collection[Instance], now: float) -> list[Verd
     return verdicts
 
 
+def _some(case: Case, strategy: Strategy, instances: Collection[Instance], rng: Random) -> list[Verdict]:
+    """Enough of many instances to choose as if all had been looked at, or nearly so."""
+    if strategy.draws:
+        return _drawn(case, instances, rng)
+    score = strategy.ranking(case, ()).score
+    ranked = [((_preference(each, case), score(each)), rng.random(), number, each) for number, each in enumerate(instances)]
+    verdicts: list[Verdict] = []
+    for *_, instance in sorted(ranked):
+        verdicts.append(judge(case.needs, instance, case.now))
+        if verdicts[-1].standing is Standing.FREE:
+            break
+    return verdicts
+
+
 def _drawn(case: Case, instances: Collection[Instance], rng: Random) -> list[Verdict]:
     """Two of the free ones that have the model loaded and two of all, by chance; whoever is preferred; the model's first homes.
 
@@ -289,7 +299,7 @@ def _drawn(case: Case, instances: Collection[Instance], rng: Random) -> list[Ver
     named = {name for name in (holder, wishes.preference) if name is not None}
     others = [each for each in everybody if each.settings.id in named] if named else []
     if model and not warm:
-        others += heapq.nsmallest(2, everybody, key=lambda each: rendezvous(each.settings.url, model))
+        others += [everybody[index] for index in homes(tuple([each.settings.url for each in everybody]), model)]
     return [*judged.values(), *(judge(needs, each, now) for each in dict.fromkeys(others) if each not in judged)]
 
 

@@ -12,6 +12,8 @@ trip: enough faults in a row, half of the recent requests, or one refused connec
 due: the ejection is over; or the instance was reached again; or most instances are ejected and this one is tried all the same.
 fail: the probe failed; the next ejection is longer.
 pass: enough probes succeeded. What has just been closed starts slowly: one request at a time, then two, then four …
+
+A closed one that has just failed takes no more at once than faults are missing to open it, until it succeeds.
 """
 
 from __future__ import annotations
@@ -130,7 +132,12 @@ class Breaker:
         return None if self.retry_at is None else max(0.0, self.retry_at - now)
 
     def cap(self, now: float) -> int | None:
-        """The most requests at once while it starts slowly; None: no limit of the breaker's."""
+        """The most requests at once; None: no limit of the breaker's.
+
+        After a fault only as many as faults are missing to open it; while it starts slowly, what that allows.
+        """
+        if self._faults:
+            return max(1, self.settings.failure_threshold - self._faults)
         if self.closed_at is None:
             return None
         steps = self._eased + int((now - self.closed_at) / SLOW_START_STEP_S)
@@ -138,7 +145,7 @@ class Breaker:
 
     def eases_at(self, now: float) -> float | None:
         """When time alone raises the cap; None: there is none."""
-        if self.closed_at is None or self.cap(now) is None:
+        if self.closed_at is None or self._faults or self.cap(now) is None:
             return None
         return self.closed_at + SLOW_START_STEP_S * (int((now - self.closed_at) / SLOW_START_STEP_S) + 1)
 

@@ -34,7 +34,7 @@ class Standing(Enum):
     BUSY = (Hope.LATER, "busy {a}/{b}")
     BUSY_WITH_MODEL = (Hope.LATER, "busy with {a}")
     ELSEWHERE = (Hope.LATER, "busy in another kernel")
-    SLOW_START = (Hope.LATER, "has just come back, takes {a} at a time for now")
+    SLOW_START = (Hope.LATER, "has just failed or come back, takes {a} at a time for now")
     PAUSED = (Hope.LATER, "said that it is busy, asked again in {a:.1f} s")
     LIMITED = (Hope.LATER, "its rate limit is used up, asked again in {a:.1f} s")
     PROBING = (Hope.LATER, "half open, one probe is on its way")

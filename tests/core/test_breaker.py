@@ -175,6 +175,16 @@ def test_what_was_closed_takes_more_by_time_alone() -> None:
     assert breaker.eases_at(now + 100) is None
 
 
+def test_after_a_fault_no_more_are_let_through_than_would_open_it_until_one_succeeds() -> None:
+    breaker = Breaker(SETTINGS)
+    fail(breaker, 0.0)
+    assert (breaker.cap(0.0), breaker.eases_at(0.0)) == (2, None)
+    fail(breaker, 0.0)
+    assert breaker.cap(100.0) == 1
+    fail(breaker, 0.0, Result.SUCCESS)
+    assert breaker.cap(0.0) is None
+
+
 def test_an_ejection_can_be_cut_short_once_and_not_again_before_one_has_run_its_time() -> None:
     breaker = opened()
     with pytest.raises(RuntimeError):

@@ -43,6 +43,7 @@ MOVES_PER_S = 3.0  # how often one is killed, drained or taken away
 AT_ONCE = 60
 THREADS = 2
 DEADLINE_S = 20.0
+COMES_BACK_S = 5.0  # within which an instance must be used again that behaves again
 KEPT = 50  # receipts and events, so that memory is flat soon
 LEAKED_PER_REQUEST = 0.5  # objects; a request that is held on to somewhere leaves dozens
 GROWTH_BYTES = 24 << 20
@@ -227,10 +228,11 @@ class Soak:
     async def _comes_back(self, pool: OllamaPoolManager, name: str) -> None:
         async def answers() -> bool:
             with suppress(PoolError):
-                return (await pool.chat(MODEL, "are you back?", instance=name, deadline=5)).instance == name
+                return (await pool.chat(MODEL, "are you back?", instance=name, deadline=1)).instance == name
             return False
 
-        for _ in range(40):
+        ends = time.monotonic() + COMES_BACK_S
+        while time.monotonic() < ends:
             if await answers():
                 return
             await asyncio.sleep(0.1)

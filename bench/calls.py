@@ -38,7 +38,11 @@ async def call_promises() -> AsyncIterator[Promise]:
 
 
 class Calls:
-    """One pool and two bare clients on one server. The bare ones ask for the answer whole, which is less work for them."""
+    """One pool and two bare clients on one server.
+
+    In the rows for one call, bare httpx asks for the answer whole, which is less work for it. The pool always has it streamed, and in
+    the rows for rates the bare clients do that too: the same bytes for all, of which each line is decoded.
+    """
 
     def __init__(self, pool: OllamaPoolManager, client: httpx.AsyncClient, session: aiohttp.ClientSession, url: str) -> None:
         self._pool = pool
@@ -59,10 +63,10 @@ class Calls:
         )
 
     async def rate_over_httpx(self) -> Promise:
-        return await self._rate(self._httpx, BARE, 3.0)
+        return await self._rate(self._httpx_lines, BARE, 3.0)
 
     async def rate_over_aiohttp(self) -> Promise:
-        return await self._rate(self._aiohttp, "bare aiohttp", 0.25)
+        return await self._rate(self._aiohttp_lines, "bare aiohttp", 0.25)
 
     async def _rate(self, control: Callable[[], Awaitable[None]], against: str, limit: float) -> Promise:
         name = f"calls/s, {IN_FLIGHT} in flight, over {against.rpartition(' ')[2]}"
@@ -78,10 +82,13 @@ class Calls:
         answer = (await self._client.post(self._url, json=body_for(ANSWER, False))).json()
         assert answer["message"]["content"] == TOKEN * 8
 
-    async def _aiohttp(self) -> None:
-        async with self._session.post(self._url, json=body_for(ANSWER, False)) as response:
-            answer = await response.json()
-        assert answer["message"]["content"] == TOKEN * 8
+    async def _httpx_lines(self) -> None:
+        answer = await self._client.post(self._url, json=body_for(ANSWER, True))
+        assert text_of(answer.content) == TOKEN * 8
+
+    async def _aiohttp_lines(self) -> None:
+        async with self._session.post(self._url, json=body_for(ANSWER, True)) as response:
+            assert text_of(await response.read()) == TOKEN * 8
 
     async def _our_stream(self) -> None:
         pieces = [chunk.text async for chunk in self._pool.stream(LONG, PROMPT) if chunk.reply is None]
@@ -95,6 +102,10 @@ class Calls:
                 if not entry["done"]:
                     pieces.append(entry["message"]["content"])
         assert len(pieces) == 64
+
+
+def text_of(body: bytes) -> str:
+    return "".join(json.loads(line)["message"]["content"] for line in body.splitlines())
 
 
 def cpu_of(work: Callable[[], Awaitable[None]], times: int = 20) -> Work:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from gleitzeit_nb.core.execution import ExecutionRequest, ExecutionResult
@@ -29,8 +29,11 @@ class Transport(Protocol):
 
     def stream(
         self, path: str, body: Mapping[str, Any], *, connect_s: float, first_s: float, between_s: float
-    ) -> AsyncIterator[Mapping[str, Any]]:
-        """POST `body`; one decoded JSON object per NDJSON line. Closing the iterator closes the connection."""
+    ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """POST `body`; the decoded JSON objects of its NDJSON lines, as many at a time as have come; never none of them.
+
+        Closing the iterator closes the connection.
+        """
         ...
 
     async def aclose(self) -> None: ...

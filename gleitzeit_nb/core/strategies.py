@@ -7,7 +7,7 @@ Nothing is changed here: whoever takes the pick reserves it in the same synchron
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from types import MappingProxyType
@@ -231,12 +231,18 @@ def pick(
     if not free:
         return Pick(None, tuple(verdicts))
     busy = [verdict.instance for verdict in verdicts if verdict.standing in _OCCUPIED]
+    if len(free) == 1 and not busy:  # no choice, so nothing to rank
+        return _chosen(free[0], verdicts)
     ranking = strategy.ranking(case, [*free, *busy])
     chosen = _choose(free, case, ranking, rng)
     waiting = ranking.better(chosen, busy) if busy and chosen.id != wishes.preference else None
     if waiting is not None and waiting.step_s * (ahead + 1) + waited_s < waiting.gain_s:
         return Pick(None, tuple(_waits(verdict, waiting) for verdict in verdicts), waiting)
-    return Pick(chosen, tuple(_picked(verdict) if verdict.instance is chosen else verdict for verdict in verdicts))
+    return _chosen(chosen, verdicts)
+
+
+def _chosen(instance: Instance, verdicts: Iterable[Verdict]) -> Pick:
+    return Pick(instance, tuple(_picked(verdict) if verdict.instance is instance else verdict for verdict in verdicts))
 
 
 def advise(needs: Needs, wishes: Wishes, instances: Collection[Instance], now: float, rng: Random) -> Pick:

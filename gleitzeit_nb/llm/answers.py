@@ -84,10 +84,12 @@ class Answer:
             self._feed_embeddings(line)
             return None
         message = line.get("message")
-        part = message if isinstance(message, Mapping) else line
+        part = message if isinstance(message, dict) else line
         text, thought = _text(part.get("content", part.get("response"))), _text(part.get("thinking"))
-        self.tool_calls += _mappings(part.get("tool_calls"))
-        self.logprobs += _mappings(line.get("logprobs"))
+        if "tool_calls" in part:
+            self.tool_calls += _mappings(part["tool_calls"])
+        if "logprobs" in line:
+            self.logprobs += _mappings(line["logprobs"])
         if line.get("done") is True:
             self._finish(line)
         if not text and not thought:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,9 +86,8 @@ class Journey:
                     if self.cut is not None and not self._voided:
                         self._voided, self.tokens = True, 0
                         yield Chunk(restart=True)
-                    while (line := await self._next_line(attempt)) is not None:
-                        chunk = attempt.take(line)
-                        if chunk is not None:
+                    while (lines := await self._next_lines(attempt)) is not None:
+                        for chunk in filter(None, map(attempt.take, lines)):
                             self._count()
                             yield chunk
                     attempt.answer.close()
@@ -191,9 +190,9 @@ class Journey:
                 parts.journal.failover(self.request.id, self.model, source, lease.instance.id, reason)
         return ask(parts, self.request, self.model, grant)
 
-    async def _next_line(self, attempt: Try) -> Mapping[str, Any] | None:
+    async def _next_lines(self, attempt: Try) -> Sequence[Mapping[str, Any]] | None:
         try:
-            return await attempt.next_line(self.left_s)
+            return await attempt.next_lines(self.left_s)
         except TimeoutError as exc:
             raise self._out_of_time(attempt) from exc
 
@@ -261,18 +260,20 @@ class Journey:
         self._note(attempt, "ok", "")
         answer, usage = attempt.answer, attempt.answer.usage
         attempt.lease.prompt_read(usage.prompt_tokens or 0, usage.prompt_s or 0.0, self.parts.clock())
+        receipt = self.parts.receipts.answered(self)
+        candidates = tuple((each.instance, each.text) for each in receipt.candidates)
         return Reply(
             text=answer.text,
             model=self.model,
             instance=attempt.lease.instance.id,
             usage=usage,
-            route=Route(self.queue_s, tuple(self.attempts), tuple(verdict.row for verdict in attempt.verdicts), self.strategy),
+            route=Route(self.queue_s, receipt.tries, candidates, self.strategy),
             elapsed_s=self.parts.clock() - self.started_at,
             done_reason=answer.done_reason,
             thinking=answer.thinking,
             tool_calls=tuple(answer.tool_calls),
             embeddings=answer.embeddings,
-            receipt=self.parts.receipts.answered(self),
+            receipt=receipt,
             notices=notices(attempt.lease),
             logprobs=tuple(answer.logprobs),
             alias=self.request.alias,

@@ -28,6 +28,9 @@ MAX_ERROR_BYTES = 64 << 10
 DRAIN_S = 0.25  # after the last line only the end of the body is missing; without it the connection cannot be used again
 
 
+_decode = json.JSONDecoder().decode  # as json.loads, which looks at every line for another encoding than UTF-8
+
+
 def open_transport(instance: InstanceSettings) -> OllamaTransport:
     """The TransportFactory that the pool uses unless it is given another."""
     return OllamaTransport(instance)
@@ -75,10 +78,11 @@ class OllamaTransport:
 
     async def stream(
         self, path: str, body: Mapping[str, Any], *, connect_s: float, first_s: float, between_s: float
-    ) -> AsyncIterator[Mapping[str, Any]]:
-        """POST `body`; one decoded JSON object per NDJSON line. Closing the iterator closes the connection.
+    ) -> AsyncIterator[list[Mapping[str, Any]]]:
+        """POST `body`; the decoded JSON objects of its NDJSON lines, as many at a time as have come. Closing it closes the connection.
 
-        `first_s` counts until the first line is whole. Ends after a line that says `done`, or when the body does.
+        `first_s` counts until the first line is whole. Ends after a line that says `done`, or when the body does. What came before
+        a fault is given out before the fault is raised.
         """
         content = _encoded(body)
         response: httpx.Response | None = None
@@ -92,16 +96,18 @@ class OllamaTransport:
                 whole = await _first_lines(chunks, lines)
             begun = True
             while whole is not None:
-                for line in whole:
-                    decoded = self._decoded(line)
+                decoded, fault = self._decoded_until_fault(whole)
+                if decoded:
                     yield decoded
-                    if decoded.get("done") is True:
+                    if decoded[-1].get("done") is True:
                         await _drain(chunks)
                         return
+                if fault is not None:
+                    raise fault
                 async with Limit(between_s):
                     whole = await _next_lines(chunks, lines)
             if lines.rest:
-                yield self._decoded(lines.rest, whole=False)
+                yield [self._decoded(lines.rest, whole=False)]
         except Exception as exc:
             self._raise_fault(exc, answering=begun)
             raise
@@ -133,10 +139,22 @@ class OllamaTransport:
         error = error_text(body, self._scrubber.clean)
         raise fault_of_status(response.status_code, error, path=path, retry_after=response.headers.get("retry-after"))
 
+    def _decoded_until_fault(self, lines: list[bytes]) -> tuple[list[Mapping[str, Any]], InstanceFault | None]:
+        """The lines up to one that is `done`, or up to one that is at fault, which ends them."""
+        decoded: list[Mapping[str, Any]] = []
+        try:
+            for line in lines:
+                decoded.append(self._decoded(line))
+                if decoded[-1].get("done") is True:
+                    break
+        except InstanceFault as fault:
+            return decoded, fault
+        return decoded, None
+
     def _decoded(self, line: bytes, *, whole: bool = True) -> Mapping[str, Any]:
         """One line as an object. `whole`: its end was seen, so a broken one is not a cut one."""
         try:
-            decoded = json.loads(line)
+            decoded = _decode(line.decode())
         except (ValueError, RecursionError) as exc:
             if not line.strip():
                 raise InstanceFault(Cause.BAD_BODY, "an empty body") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +28,9 @@ class Try:
     lease: Lease
     verdicts: tuple[Verdict, ...]
     answer: Answer
-    lines: AsyncIterator[Mapping[str, Any]]
+    lines: AsyncIterator[Sequence[Mapping[str, Any]]]
     first_line_s: float | None = None  # when the first line came
-    patience: Limit = field(default_factory=Limit)  # around the wait for the next line
+    patience: Limit = field(default_factory=Limit)  # around the wait for the next lines
     lost: bool = False  # a health probe says that waiting is in vain
     noted: bool = False  # it stands among the journey's attempts
 
@@ -39,7 +39,7 @@ class Try:
         """A line has come."""
         return self.first_line_s is not None
 
-    async def next_line(self, left_s: float | None) -> Mapping[str, Any] | None:
+    async def next_lines(self, left_s: float | None) -> Sequence[Mapping[str, Any]] | None:
         """None: there are no more. Raises InstanceFault, or TimeoutError when `left_s` (until the deadline) is over."""
         if left_s is None and self.spoke:
             return await anext(self.lines, None)
@@ -91,7 +91,7 @@ def ask(parts: Parts, request: LLMRequest, model: str, grant: Grant) -> Try:
     return Try(parts, grant.lease, grant.verdicts, Answer(is_embedding=request.kind == "embed"), lines)
 
 
-def _lines(parts: Parts, request: LLMRequest, model: str, lease: Lease) -> AsyncIterator[Mapping[str, Any]]:
+def _lines(parts: Parts, request: LLMRequest, model: str, lease: Lease) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
     timeouts = parts.settings.timeouts
     body = body_for(parts, request, model, lease)
     return parts.members.holding(lease.instance).transport.stream(

@@ -173,9 +173,10 @@ class Upkeep:
         )
         try:
             async with aclosing(lines):  # type: ignore[type-var]  # every transport's stream is a generator
-                async for line in lines:
-                    layers.take(line)
-                    tell(progress())
+                async for some in lines:
+                    for line in some:
+                        layers.take(line)
+                        tell(progress())
             error = "" if layers.status == "success" else "it ended before it was complete"
         except InstanceFault as fault:
             error = str(fault)

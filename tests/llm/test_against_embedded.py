@@ -35,7 +35,7 @@ class Server:
     transport: OllamaTransport
 
     async def read(self, path: str, body: dict[str, Any]) -> list[Any]:
-        return [line async for line in self.transport.stream(path, body, connect_s=5, first_s=120, between_s=60)]
+        return [line async for lines in self.transport.stream(path, body, connect_s=5, first_s=120, between_s=60) for line in lines]
 
     async def refusal(self, path: str, body: dict[str, Any]) -> InstanceFault:
         with pytest.raises(InstanceFault) as caught:

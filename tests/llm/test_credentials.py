@@ -36,7 +36,7 @@ def made(server: FakeOllama, **keys: Any) -> InstanceSettings:
 async def ask(instance: InstanceSettings, on_aiohttp: bool) -> list[Any]:
     transport = OllamaTransport(instance, prefer_aiohttp=on_aiohttp)
     async with contextlib.aclosing(transport):  # type: ignore[type-var]
-        return [line async for line in transport.stream("/api/chat", CHAT, connect_s=2.0, first_s=5.0, between_s=5.0)]
+        return [line async for lines in transport.stream("/api/chat", CHAT, connect_s=2.0, first_s=5.0, between_s=5.0) for line in lines]
 
 
 async def fault_of(instance: InstanceSettings, on_aiohttp: bool) -> InstanceFault:

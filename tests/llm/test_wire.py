@@ -33,7 +33,7 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[FakeOllama]:
 
 async def read(server: Any, *, path: str = "/api/chat", body: dict[str, Any] | None = None, **limits: float) -> list[Any]:
     limits = {"connect_s": 2.0, "first_s": 5.0, "between_s": 5.0, **limits}
-    return [line async for line in server.transport.stream(path, body or CHAT, **limits)]
+    return [line async for lines in server.transport.stream(path, body or CHAT, **limits) for line in lines]
 
 
 async def fault_of(server: Any, **limits: float) -> InstanceFault:
@@ -139,7 +139,7 @@ async def test_a_connection_that_nobody_accepts(prefer_aiohttp: bool) -> None:
             attempt.connect_ex(deaf.getsockname())
         transport = OllamaTransport(InstanceSettings("x", f"http://127.0.0.1:{deaf.getsockname()[1]}"), prefer_aiohttp=prefer_aiohttp)
         with pytest.raises(InstanceFault) as caught:
-            [line async for line in transport.stream("/api/chat", CHAT, connect_s=0.3, first_s=30.0, between_s=5.0)]
+            [line async for lines in transport.stream("/api/chat", CHAT, connect_s=0.3, first_s=30.0, between_s=5.0) for line in lines]
         await transport.aclose()
     assert caught.value.cause is Cause.CONNECT_TIMEOUT
     assert (caught.value.traits.away, caught.value.traits.fatal) == (True, False)
@@ -195,7 +195,7 @@ async def test_a_key_goes_out_as_bearer_and_is_in_no_message() -> None:
         server.fault = status(400, "bad header: Bearer s3cret-key")
         spoken = OllamaTransport(server.settings())
         with pytest.raises(InstanceFault) as caught:
-            [line async for line in spoken.stream("/api/chat", CHAT, connect_s=2.0, first_s=5.0, between_s=5.0)]
+            [line async for lines in spoken.stream("/api/chat", CHAT, connect_s=2.0, first_s=5.0, between_s=5.0) for line in lines]
         await spoken.aclose()
     assert "s3cret-key" not in str(caught.value)
     assert "***" in str(caught.value)

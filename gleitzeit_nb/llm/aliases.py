@@ -9,7 +9,7 @@ from gleitzeit_nb.core.aliases import Alias, resolved
 from gleitzeit_nb.core.candidates import Hope, judge
 from gleitzeit_nb.core.models import canonical
 from gleitzeit_nb.core.needs import Needs
-from gleitzeit_nb.core.requests import LLMRequest
+from gleitzeit_nb.core.requests import LLMRequest, build_request
 from gleitzeit_nb.llm.parts import Parts
 
 _HOPES = (Hope.NOW, Hope.LATER, Hope.EJECTED, Hope.NEVER)
@@ -23,6 +23,15 @@ def without_aliases(parts: Parts, request: LLMRequest) -> LLMRequest:
     if not request.model and canonical(parts.settings.default_model or "") in aliases:
         request = replace(request, model=parts.settings.default_model or "")
     return resolved(request, aliases, lambda alias: _ordered(parts, request, alias))
+
+
+def real_model(parts: Parts, name: str) -> str:
+    """What an alias stands for now: the first of its models that somebody has. Any other name stays."""
+    request = without_aliases(parts, build_request("alias", "chat", name)) if name else None
+    if request is None or not request.alias:
+        return name
+    chain = (request.model, *request.fallback_models)
+    return next((model for model in chain if any(each.has_model(canonical(model)) for each in parts.members.instances)), chain[0])
 
 
 def _ordered(parts: Parts, request: LLMRequest, alias: Alias) -> Sequence[str]:

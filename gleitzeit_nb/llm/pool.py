@@ -22,7 +22,7 @@ from gleitzeit_nb.core.upkeep import Place, PullProgress, Warmed, Where
 from gleitzeit_nb.errors import EngineClosedError, WrongLoopError
 from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.llm import advice, progress, views
-from gleitzeit_nb.llm.aliases import without_aliases
+from gleitzeit_nb.llm.aliases import real_model, without_aliases
 from gleitzeit_nb.llm.asking import request_from
 from gleitzeit_nb.llm.assembly import assembled, changed
 from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
@@ -240,7 +240,7 @@ class OllamaPoolManager:
         """URL of the instance that should answer. Advice: it holds no slot. Tell what became of it by `record_…`. NoInstanceError."""
         parts = self._here()
         parts.health.touch()
-        model = without_aliases(parts, build_request("advice", "chat", model)).model if model else None
+        model = real_model(parts, model or "")
         return advice.url_for(parts, model, strategy, tags or (), require_healthy=require_healthy)
 
     async def record_success(self, url: str, response_time: float | None = None) -> None:
@@ -315,7 +315,7 @@ class OllamaPoolManager:
 
     async def warm(self, model: str, **place: Unpack[Place]) -> tuple[Warmed, ...]:
         """Load it: on `instance`, on those with `tags`, `everywhere` it is; else on one. Who asks for a load under way waits for that."""
-        return await self.upkeep.warm(model, Where.of(**place))
+        return await self.upkeep.warm(real_model(self._here(), model), Where.of(**place))
 
     async def pull(self, model: str, **place: Unpack[Place]) -> AsyncGenerator[PullProgress, None]:
         """Let instances fetch it, and hear how far they are; closing the iterator stops them. Of several, say which."""
@@ -325,7 +325,7 @@ class OllamaPoolManager:
 
     async def unload(self, model: str, **place: Unpack[Place]) -> tuple[str, ...]:
         """Unload it, wherever it is loaded or where `place` says. The instances that did."""
-        return await self.upkeep.unload(model, Where.of(**place))
+        return await self.upkeep.unload(real_model(self._here(), model), Where.of(**place))
 
     async def delete(self, model: str, **place: Unpack[Place]) -> tuple[str, ...]:
         """Delete it from the disks of all that have it, or where `place` says. The instances that did."""

@@ -101,6 +101,12 @@ def filled(server: FakeOllama, spare: FakeOllama, trap: Trap, lab: LabServer, wa
 def _run_others(filled: Filled, server: FakeOllama) -> None:
     """Names, errors, and output of the sandbox."""
     text = "\n".join([*(case.text for case in filled.cases.values()), ANSI])
+    server.tokens = lambda _body: [{"thinking": text}, "hi"]
+    filled.run("thoughts", "%%llm -m llama3.2 --instance hostile --think\nhi")
+    server.tokens = lambda _body: [{"tool_calls": [{"function": {"name": text[:200], "arguments": {NAME: text}}}]}, "hi"]
+    filled.run("tool calls", "def look(): ...")
+    filled.run("tool calls", "%%llm -m llama3.2 --instance hostile --tools look --allow-tools look --max-rounds 1\nhi")
+    filled.run("vectors", "%%llm -m llama3.2 --instance hostile --embed --raw\n" + text)
     server.tokens = lambda _body: ["hi"]
     filled.run("output", CODE.format(text=text))
     filled.run("failing code", FAILING_CODE.format(text=text))
@@ -171,6 +177,22 @@ def test_output_of_the_sandbox_is_shown_as_it_was_printed(filled: Filled) -> Non
         assert f"{name} first-elements <script>" in text
     assert "red ␛]0;owned␇ ␛]8;;javascript:alert(1)" in text
     assert shown(filled.notebook.output(filled.others["failing code"])).count("last-elements") >= 1
+
+
+def test_thoughts_are_collapsed_and_open_as_they_were_written(filled: Filled) -> None:
+    thoughts = filled.notebook.output(filled.others["thoughts"]).locator("details")
+    expect(thoughts).to_have_count(1)
+    assert thoughts.locator("pre").is_hidden()
+    thoughts.locator("summary").click()
+    text = shown(thoughts.locator("pre"))
+    assert "first-elements <script>" in text
+    assert "␛]0;owned␇" in text
+    thoughts.locator("summary").click()
+
+
+def test_calls_and_vectors_show_hostile_words_as_they_are(filled: Filled) -> None:
+    assert "failed: first-elements <script>" in shown(filled.notebook.output(filled.others["tool calls"]))
+    assert "<img src=x onerror=" in shown(filled.notebook.output(filled.others["vectors"]))
 
 
 @pytest.mark.parametrize(

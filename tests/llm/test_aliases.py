@@ -26,6 +26,8 @@ async def test_the_first_model_that_somebody_has_answers() -> None:
             assert (await pool.chat("smollm2:135m", "hi")).alias == ""
             assert [row[0] for row in pool.explain("fast")] == ["a", "b"]
             assert await pool.get_instance("fast") == b.url
+            assert [each.model for each in await pool.warm("fast")] == ["llama3.2:3b"]
+            await b.die()
 
 
 async def test_each_instance_is_asked_by_its_own_spelling() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
+from gleitzeit_nb.llm.foreign import forget_frames
+
 if TYPE_CHECKING:
     import httpx
 
@@ -40,7 +42,11 @@ class Channel:
             url = self._urls[path] = self._parse(self._base + path)
         limits = {"connect": connect_s, "pool": connect_s, "read": None, "write": None}
         request = self._request(method, url, content, limits)
-        return await self._transport.handle_async_request(request)
+        try:
+            return await self._transport.handle_async_request(request)
+        except BaseException as exc:  # noqa: BLE001 - a cancel as well, and each is raised again
+            forget_frames(exc)
+            raise exc.with_traceback(None) from exc.__cause__
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -13,7 +13,7 @@ from typing import Any
 
 from gleitzeit_nb.core.abilities import refused_in
 from gleitzeit_nb.core.faults import TRAITS, Cause, Traits
-from gleitzeit_nb.llm.handshakes import origins, proxy_refusal, tls_failure
+from gleitzeit_nb.llm.foreign import proxy_refusal, tls_failure
 
 SHOWN_CHARS = 300  # of an instance's own words; they are untrusted
 CHAIN = 8  # exceptions looked at, from the one that was raised down to its origin
@@ -119,12 +119,6 @@ def cause_of_exception(exc: BaseException, *, answering: bool) -> Cause | None:
             if cause is not None:
                 return cause if answering else BEFORE_ANSWER.get(cause, cause)
     return Cause.BAD_BODY if type(exc).__module__.partition(".")[0] in FOREIGN_PACKAGES else None
-
-
-def forget_frames(exc: BaseException) -> None:
-    """Leave the foreign error in the chain, without its frames: their locals hold the headers, which some tools print."""
-    for each in origins(exc):
-        each.__traceback__ = None
 
 
 def fault_of_status(status: int, error: str | None, *, path: str, retry_after: str | None = None) -> InstanceFault:

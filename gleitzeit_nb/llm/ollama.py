@@ -15,7 +15,8 @@ from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.llm.channel import Channel, body_of
 from gleitzeit_nb.llm.connection import headers_of, scrubber_of, transport_of
-from gleitzeit_nb.llm.faults import InstanceFault, error_text, fault_of_exception, fault_of_status, forget_frames
+from gleitzeit_nb.llm.faults import InstanceFault, error_text, fault_of_exception, fault_of_status
+from gleitzeit_nb.llm.foreign import forget_frames
 from gleitzeit_nb.llm.limits import Limit
 
 if TYPE_CHECKING:

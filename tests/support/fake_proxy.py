@@ -45,26 +45,46 @@ class FakeProxy:
             self._tasks.discard(task)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        self.heads.append(head)
-        expected = f"Basic {base64.b64encode(self.pair.encode()).decode()}" if self.pair is not None else None
-        if expected is not None and f"proxy-authorization: {expected}".lower() not in head.lower():
+        head = await self._head(reader)
+        if not self._admits(head):
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()
             return
         method, target, _ = head.split(" ", 2)
-        parts = urlsplit(target if method != "CONNECT" else f"//{target}")
+        tunnel = method == "CONNECT"
+        parts = urlsplit(f"//{target}" if tunnel else target)
         there, back = await asyncio.open_connection(parts.hostname, parts.port)
-        if method == "CONNECT":
-            writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-        else:
-            _, rest = head.split("\r\n", 1)
-            kept = "\r\n".join(row for row in rest.split("\r\n") if not row.lower().startswith("proxy-"))
-            back.write(f"{method} {parts.path} HTTP/1.1\r\n{kept}".encode("latin-1"))
         try:
-            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            if tunnel:
+                writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+                await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            else:
+                await asyncio.gather(self._requests(head, reader, back), _copy(there, writer))
         finally:
             back.close()
+
+    async def _requests(self, head: str, reader: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        """One after the other, as they come over one connection; none of them tells the server what was meant for the proxy."""
+        while True:
+            start, *rows = head.removesuffix("\r\n\r\n").split("\r\n")
+            method, target, _ = start.split(" ", 2)
+            kept = [row for row in rows if not row.lower().startswith("proxy-")]
+            back.write("\r\n".join([f"{method} {urlsplit(target).path} HTTP/1.1", *kept, "", ""]).encode("latin-1"))
+            sizes = [int(row.partition(":")[2]) for row in rows if row.lower().startswith("content-length:")]
+            back.write(await reader.readexactly(sum(sizes)))
+            await back.drain()
+            head = await self._head(reader)
+
+    async def _head(self, reader: asyncio.StreamReader) -> str:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        self.heads.append(head)
+        return head
+
+    def _admits(self, head: str) -> bool:
+        if self.pair is None:
+            return True
+        expected = f"proxy-authorization: Basic {base64.b64encode(self.pair.encode()).decode()}"
+        return expected.lower() in head.lower()
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

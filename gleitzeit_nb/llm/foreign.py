@@ -1,4 +1,7 @@
-"""What a handshake that failed says of itself: TLS with a server, CONNECT with a proxy. Both transports wrap it, each in its own way."""
+"""Errors of httpx, aiohttp and ssl, looked into: what a failed TLS handshake or a proxy says, and what must be forgotten of them.
+
+Both transports wrap the same error, each in its own way.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,12 @@ def origins(exc: BaseException) -> list[BaseException]:
             found.append(each)
             waiting += [getattr(each, "certificate_error", None), getattr(each, "os_error", None), each.__cause__, each.__context__]
     return found
+
+
+def forget_frames(exc: BaseException) -> None:
+    """Leave the foreign error in the chain, without its frames: their locals hold the headers, which some tools print."""
+    for each in origins(exc):
+        each.__traceback__ = None
 
 
 def _in_words(reason: str) -> str:

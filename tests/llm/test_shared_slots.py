@@ -161,6 +161,24 @@ async def test_a_kernel_that_waits_gets_its_turn_beside_one_that_is_never_done()
         assert a.most_in_flight == 1
 
 
+async def test_kernels_that_are_killed_again_and_again_leak_no_slot() -> None:
+    async with FakeOllama("a") as a:
+        a.gate.clear()
+        for _ in range(3):
+            async with kernel(a.url, 2, 20) as doomed:
+                await until(lambda: a.in_flight == 2, limit_s=60.0)
+                await doomed.kill()
+            await until(lambda: a.in_flight == 0)
+        async with pool_of(a, max_concurrent=2) as pool:
+            asking = [asyncio.create_task(pool.chat("llama3.2", "hi")) for _ in range(3)]
+            await until(lambda: a.in_flight == 2 and pool.queue_depth == 1)
+            (instance,) = pool._instances
+            assert instance.share is not None
+            assert repr(instance.share).endswith("2 held, 1 pools>")
+            a.gate.set()
+            await asyncio.gather(*asking)
+
+
 # -- in one process -----------------------------------------------------------------------------------------------------------
 
 

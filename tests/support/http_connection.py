@@ -121,6 +121,6 @@ class Connection:
 def reset(writer: asyncio.StreamWriter) -> None:
     """Close with an RST, as the kernel does for a killed process."""
     sock = writer.get_extra_info("socket")
-    if sock is not None:
+    if sock is not None and sock.fileno() >= 0:  # a client that was killed may have ended it already
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -13,7 +13,8 @@ COLD_TIMES = 3.0
 READ_BYTES_PER_S = 100e6  # how fast a model that was never loaded there is read from a slow disk, at least
 UNKNOWN_LOAD_S = 120.0  # a model that was never loaded there and whose size is not known. Leaving earlier would abort the load
 SEEN_S = 30.0  # what was seen loaded longer ago may have been unloaded since, and gets the time that a load takes
-PROMPT_TOKEN_S = 0.05  # a prompt is read before the first token comes; 20 tokens/s is a slow machine
+PROMPT_TOKEN_S = 0.05  # a prompt is read before the first token comes; 20 tokens/s is a slow machine, of which nothing is known yet
+LEAST_PROMPT_TOKEN_S = 0.01  # servers count tokens that they still knew as if they had read them: what is observed may be too good
 HELD_BACK_S = 60.0  # where tools are offered, a server may hold the answer back until it knows whether it is a call
 
 
@@ -48,8 +49,15 @@ def first_token_limit_s(settings: TimeoutSettings, instance: Instance, model: st
         return configured
     limit_s = max(WARM_S, WARM_TIMES * (usual_s or 0.0)) if sure else _load_limit_s(instance, model)
     ahead = max(0, instance.load.by_model[model] - 1)
-    limit_s += PROMPT_TOKEN_S * prompt.tokens + ahead * (instance.load.latency_s or 0.0)
+    limit_s += _reading_s(instance, model) * prompt.tokens + ahead * (instance.load.latency_s or 0.0)
     return max(limit_s, HELD_BACK_S) if prompt.held_back else limit_s
+
+
+def _reading_s(instance: Instance, model: str) -> float:
+    """What one token of a prompt may take."""
+    pace = instance.load.paces.get(model)
+    usual_s = pace.prompt_token.value if pace is not None else None
+    return PROMPT_TOKEN_S if usual_s is None else max(LEAST_PROMPT_TOKEN_S, WARM_TIMES * usual_s)
 
 
 def _load_limit_s(instance: Instance, model: str) -> float:

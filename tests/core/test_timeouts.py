@@ -13,6 +13,7 @@ from gleitzeit_nb.core.requests import Attempt
 from gleitzeit_nb.core.timeouts import (
     COLD_S,
     HELD_BACK_S,
+    LEAST_PROMPT_TOKEN_S,
     PROMPT_TOKEN_S,
     SEEN_S,
     UNKNOWN_LOAD_S,
@@ -74,6 +75,10 @@ def test_a_model_that_must_be_loaded_has_three_times_its_last_load_else_time_by_
 def test_a_long_prompt_and_those_ahead_add_to_it() -> None:
     one = instance(0.1)
     assert limit_s(one, prompt=Prompt(tokens=1000)) == WARM_S + 1000 * PROMPT_TOKEN_S
+    one.load.pace(M).prompt_token.observe(0.02, 0.0)
+    assert limit_s(one, prompt=Prompt(tokens=1000)) == WARM_S + 1000 * 0.08
+    one.load.pace(M).prompt_token.observe(0.0001, 1e6)
+    assert limit_s(one, prompt=Prompt(tokens=1000)) == WARM_S + 1000 * LEAST_PROMPT_TOKEN_S
     one.load.succeeded(3.0, 0.0)
     for _ in range(3):
         one.load.begin(M)

@@ -14,6 +14,7 @@ from bench.calls import call_promises
 from bench.faults import fault_promises
 from bench.haproxy import haproxy_promises
 from bench.imports import import_promises
+from bench.loads import load_promises
 from bench.promises import Promise
 from bench.sandbox import sandbox_promises
 from bench.scaling import scaling_promises
@@ -24,6 +25,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "scaling": scaling_promises,
     "faults": fault_promises,
     "haproxy": haproxy_promises,
+    "loads": load_promises,
     "sandbox": sandbox_promises,
 }
 

@@ -108,8 +108,9 @@ class HealthMonitor:
         watch.due_at = 0.0
 
     def look_soon(self, member: Member) -> None:
-        """Something has just changed there, such as what is loaded."""
-        self._watch_of(member).due_at = 0.0
+        """Something has just changed there, such as what is loaded: look now, and let nobody wait for it."""
+        if not (self._closed or member.retired):
+            self._probe_soon(self._watch_of(member))
 
     def forget(self, member: Member) -> None:
         """It does not belong to the pool any more."""

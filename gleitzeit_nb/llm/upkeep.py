@@ -119,16 +119,18 @@ class Upkeep:
         warm = {each.id for each in self._parts.members.instances if each.is_warm(canonical(model), now)}
         known = [each.abilities.get(canonical(model)) for each in self._parts.members.instances if instance_id in (None, each.id)]
         if any(each is not None and "completion" in each.lacks(frozenset({"completion"})) for each in known):
-            return self._warmed(await self._complete(self._empty("embed", model, instance_id)), model, warm)
+            return await self._warmed(await self._complete(self._empty("embed", model, instance_id)), model, warm)
         try:
             reply = await self._complete(self._empty("chat", model, instance_id))
         except RequestRejectedError as error:
             if error.status != 400:
                 raise
             reply = await self._complete(self._empty("embed", model, instance_id))  # a model for embeddings knows no chat
-        return self._warmed(reply, model, warm)
+        return await self._warmed(reply, model, warm)
 
-    def _warmed(self, reply: Reply, model: str, warm: set[str]) -> Warmed:
+    async def _warmed(self, reply: Reply, model: str, warm: set[str]) -> Warmed:
+        """The next request may ask for a context of its own: with which the model was loaded has to be known by then."""
+        await self._parts.health.look([each for each in self._parts.members if each.instance.id == reply.instance])
         return Warmed(reply.instance, model, reply.elapsed_s, reply.instance in warm)
 
     def _empty(self, kind: Kind, model: str, instance_id: str | None) -> LLMRequest:

@@ -82,4 +82,4 @@ def _retune(parts: Parts, settings: PoolSettings) -> None:
     parts.settings = settings
     parts.dispatcher.queue.settings = settings.admission
     parts.health.interval_s = settings.balancing.health_check_interval_s
-    parts.members.obey(settings.breaker, sharer(settings.share_slots, parts.clock))
+    parts.members.obey(settings.breaker, sharer(settings.share_slots, parts.clock), settings.require_tags)

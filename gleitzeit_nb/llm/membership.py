@@ -90,10 +90,13 @@ class Membership:
                 return member
         raise EngineClosedError("the pool was closed while the request waited for an instance")
 
-    def obey(self, breaker: BreakerSettings, share_of: Callable[[InstanceSettings], SharedSlots | None]) -> None:
+    def obey(
+        self, breaker: BreakerSettings, share_of: Callable[[InstanceSettings], SharedSlots | None], require_tags: Sequence[str] = ()
+    ) -> None:
         """Other settings. What is being answered keeps the slot that it has; whether others know of it counts from the next request on."""
-        self._breaker, self._share_of = breaker, share_of
+        self._breaker, self._share_of, self._require_tags = breaker, share_of, require_tags
         for member in self:
+            member.instance.missing_tags = self._missing(member.instance.settings)
             member.instance.obey(breaker)
             share = share_of(member.instance.settings)
             if (share is None) != (member.share is None):
@@ -104,13 +107,15 @@ class Membership:
         if settings.id in self._members:
             raise ConfigError(f"the pool has an instance {settings.id!r} already: remove it first, or choose another id")
         share = self._share_of(settings)
-        missing = tuple(tag for tag in self._require_tags if tag not in settings.tags)
-        instance = Instance(settings, self._breaker, share=share, missing_tags=missing)
+        instance = Instance(settings, self._breaker, share=share, missing_tags=self._missing(settings))
         member = Member(instance, self._factory(settings), share)
         self._members[settings.id] = member
         self._update()
         self._journal.changed(settings.id, "added")
         return member
+
+    def _missing(self, settings: InstanceSettings) -> tuple[str, ...]:
+        return tuple(tag for tag in self._require_tags if tag not in settings.tags)
 
     def remove(self, instance_id: str) -> Member:
         """It gets nothing new; what it answers now it may finish, then its connections are closed."""

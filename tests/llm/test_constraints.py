@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -127,6 +128,15 @@ async def test_the_pools_tags_bind_failover_and_fallback() -> None:
             with pytest.raises(NoInstanceError):
                 await pool.chat("llama3.2", "hi", instance="out")
     assert outside.asked == []
+
+
+async def test_the_pools_tags_can_change_while_it_is_open() -> None:
+    async with FakeOllama() as server, pool_of(server) as pool:
+        await pool.reconfigure(replace(pool.settings, require_tags=("cleared",)))
+        with pytest.raises(NoInstanceError, match="which the pool requires"):
+            await pool.chat("llama3.2", "hi")
+        await pool.reconfigure(replace(pool.settings, require_tags=()))
+        assert (await pool.chat("llama3.2", "hi")).text == "hi "
 
 
 async def test_fallback_goes_down_the_chain_and_keeps_the_constraints() -> None:

@@ -27,7 +27,7 @@ from gleitzeit_nb.core.leases import Lease, try_reserve
 from gleitzeit_nb.core.lines import Book, Key, Line, Waiter
 from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.pins import Pins
-from gleitzeit_nb.core.strategies import MANY, Pick, pick, strategy_named
+from gleitzeit_nb.core.strategies import MANY, Pick, Scores, pick, strategy_named
 from gleitzeit_nb.core.turns import Turns
 
 STEP_S = 10.0  # one step of priority is worth this much waiting: ageing, without ever re-sorting the queue
@@ -52,6 +52,7 @@ class Grant:
     waiter: Waiter
     lease: Lease
     verdicts: tuple[Verdict, ...]
+    scores: Scores = ()
 
 
 @dataclass(frozen=True)
@@ -313,7 +314,7 @@ class AdmissionQueue:
         if conversation is not None:
             lease.knows_prompt = self.pins.holder(conversation, now) == instance.id
             self.pins.pin(conversation, instance.id, now)
-        step.granted.append(Grant(waiter, lease, choice.verdicts))
+        step.granted.append(Grant(waiter, lease, choice.verdicts, choice.scores))
         return True
 
     def _pick(self, waiter: Waiter, among: Collection[Instance], step: _Step, ahead: int = 0) -> Pick:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from gleitzeit_nb.core.candidates import Verdict
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.requests import Attempt, Usage
+from gleitzeit_nb.core.strategies import Score, Scores
 
 SCHEMA_VERSION = 1
 
@@ -33,11 +34,15 @@ class ReceiptSettings:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One instance at the last pick. `standing`: the verdict in one word; `text`: in words for people."""
+    """One instance at the last pick. `standing`: the verdict in one word; `text`: in words for people.
+
+    `score`: what the strategy gave it, the lowest wins; None: there was nobody to compare it with.
+    """
 
     instance: str
     standing: str
     text: str
+    score: Score | None = None
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,9 @@ class Receipt:
         return {"schema_version": self.schema_version, **plain, "retries": self.retries, "tokens_per_s": self.tokens_per_s}
 
 
-def candidates_of(verdicts: Iterable[Verdict]) -> tuple[Candidate, ...]:
-    return tuple(Candidate(each.instance.id, each.standing.name.lower(), each.text) for each in verdicts)
+def candidates_of(verdicts: Iterable[Verdict], scores: Scores = ()) -> tuple[Candidate, ...]:
+    known = dict(scores)
+    return tuple(Candidate(each.instance.id, each.standing.name.lower(), each.text, known.get(each.instance.id)) for each in verdicts)
 
 
 def gpu_of(instance: Instance, model: str) -> Gpu:

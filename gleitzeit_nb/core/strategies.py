@@ -27,6 +27,7 @@ MANY = 32  # above so many instances, two drawn ones of each sort are compared i
 DRAWS = 8  # tries to find those two
 
 Score = tuple[float, ...]
+Scores = tuple[tuple[str, Score], ...]  # (instance id, score) of those that were compared
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Pick(NamedTuple):
     instance: Instance | None
     verdicts: tuple[Verdict, ...]
     waiting: Waiting | None = None
+    scores: Scores = ()
 
     @property
     def rows(self) -> tuple[tuple[str, str], ...]:
@@ -234,11 +236,11 @@ def pick(
     if len(free) == 1 and not busy:  # no choice, so nothing to rank
         return _chosen(free[0], verdicts)
     ranking = strategy.ranking(case, [*free, *busy])
-    chosen = _choose(free, case, ranking, rng)
+    chosen, scores = _choose(free, case, ranking, rng)
     waiting = ranking.better(chosen, busy) if busy and chosen.id != wishes.preference else None
     if waiting is not None and waiting.step_s * (ahead + 1) + waited_s < waiting.gain_s:
         return Pick(None, tuple(_waits(verdict, waiting) for verdict in verdicts), waiting)
-    return _chosen(chosen, verdicts)
+    return _chosen(chosen, verdicts)._replace(scores=scores)
 
 
 def _chosen(instance: Instance, verdicts: Iterable[Verdict]) -> Pick:
@@ -256,7 +258,7 @@ def advise(needs: Needs, wishes: Wishes, instances: Collection[Instance], now: f
     if not busy:
         return found
     case = Case(needs, wishes, now)
-    return found._replace(instance=_choose(busy, case, strategy_named(wishes.strategy).ranking(case, busy), rng))
+    return found._replace(instance=_choose(busy, case, strategy_named(wishes.strategy).ranking(case, busy), rng)[0])
 
 
 _OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.SLOW_START})
@@ -315,13 +317,14 @@ def _regardless_of_health(verdict: Verdict, needs: Needs, now: float) -> Verdict
     return judge(needs, verdict.instance, now, regard_health=False)
 
 
-def _choose(free: Sequence[Instance], case: Case, ranking: Ranking, rng: Random) -> Instance:
+def _choose(free: Sequence[Instance], case: Case, ranking: Ranking, rng: Random) -> tuple[Instance, Scores]:
     if len(free) == 1:
-        return free[0]
+        return free[0], ()
     scored = [(_preference(instance, case), ranking.score(instance)) for instance in free]
     best = min(scored)
     ties = [instance for instance, each in zip(free, scored, strict=True) if each == best]
-    return ties[0] if len(ties) == 1 else rng.choice(ties)
+    chosen = ties[0] if len(ties) == 1 else rng.choice(ties)
+    return chosen, tuple((instance.id, score) for instance, (_, score) in zip(free, scored, strict=True))
 
 
 def _preference(instance: Instance, case: Case) -> tuple[bool, int, bool]:

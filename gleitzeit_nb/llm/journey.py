@@ -15,7 +15,7 @@ from gleitzeit_nb.core.lines import PATIENCE_S
 from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route
-from gleitzeit_nb.core.strategies import strategy_named
+from gleitzeit_nb.core.strategies import Scores, strategy_named
 from gleitzeit_nb.errors import EngineClosedError, PoolError, StreamInterruptedError
 from gleitzeit_nb.llm import outcomes
 from gleitzeit_nb.llm.defaults import default_model
@@ -45,6 +45,7 @@ class Journey:
     queue_s: float = 0.0
     asked: Try | None = None  # the last one; `current` is None again when it is over
     verdicts: tuple[Verdict, ...] = ()  # of the last pick
+    scores: Scores = ()
     first_token_s: float | None = None
     receipt: Receipt | None = None
     recovery: Recovery = field(init=False)
@@ -120,7 +121,7 @@ class Journey:
         """Wait for a slot; on no hope, look for models again, then fall back to the next model, then raise."""
         while True:
             outcome = await self._queued()
-            self.verdicts = outcome.verdicts
+            self.verdicts, self.scores = outcome.verdicts, outcome.scores if isinstance(outcome, Grant) else ()
             if isinstance(outcome, Grant):
                 if self.recovery.pay():
                     return outcome

@@ -82,7 +82,7 @@ def _receipt_of(journey: Journey, outcome: Outcome, error: str) -> Receipt:
         instance=lease.instance.id if lease is not None else "",
         strategy=journey.strategy,
         cold=lease.cold if lease is not None else None,
-        candidates=candidates_of(journey.verdicts),
+        candidates=candidates_of(journey.verdicts, journey.scores),
         tries=tuple(journey.attempts),
         timings=Timings(journey.queue_s, journey.parts.clock() - journey.started_at, journey.first_token_s),
         usage=asked.answer.usage if asked is not None else Usage(),

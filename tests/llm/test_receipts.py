@@ -53,6 +53,23 @@ async def test_how_the_gpu_is_known_is_said() -> None:
     assert plain.cold is True
 
 
+async def test_what_the_strategy_gave_each_stands_in_it() -> None:
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b, strategy="least_loaded") as pool:
+        a.gate.clear()
+        first = asyncio.create_task(pool.chat("llama3.2", "hi", instance="a"))
+        await until(lambda: a.in_flight == 1)
+        await pool.chat("llama3.2", "hi")
+        receipt = only(pool)
+        a.gate.set()
+        await first
+        assert pool.receipts()[0].candidates[0].score is None, "it was alone"
+    scores = {each.instance: each.score for each in receipt.candidates}
+    assert scores["a"] is not None
+    assert scores["b"] is not None
+    assert scores["b"] < scores["a"]
+    assert receipt.to_dict()["candidates"][0]["score"] == list(scores["a"])
+
+
 async def test_failed_tries_stand_in_it() -> None:
     async with FakeOllama("a") as a, FakeOllama("b") as b:
         a.fault = BROKEN

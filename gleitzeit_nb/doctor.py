@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gleitzeit_nb import __version__
-from gleitzeit_nb.config import Config, days_left, is_loopback, misspelt_variables
+from gleitzeit_nb.config import Config, days_left, misspelt_variables
+from gleitzeit_nb.core.addresses import is_loopback
 from gleitzeit_nb.core.digests import Conflict
 from gleitzeit_nb.core.execution import ModeSettings
 from gleitzeit_nb.core.instances import InstanceSettings

@@ -18,7 +18,7 @@ from gleitzeit_nb.config.environment import (
     state_directory,
 )
 from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
-from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, is_loopback, normalise_url, parse_duration, parse_size
+from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url, parse_duration, parse_size
 
 __all__ = [
     "DEFAULT_OLLAMA_URL",
@@ -30,7 +30,6 @@ __all__ = [
     "days_left",
     "discovery_urls",
     "instance_settings",
-    "is_loopback",
     "load",
     "load_client",
     "misspelt_variables",

@@ -13,8 +13,9 @@ from gleitzeit_nb.config.certificates import check_tls
 from gleitzeit_nb.config.check import Checked
 from gleitzeit_nb.config.credentials import Kind, read_key, warn, warn_literal
 from gleitzeit_nb.config.layers import Key, Layer
-from gleitzeit_nb.config.values import Address, is_loopback, parse_address
+from gleitzeit_nb.config.values import Address, parse_address
 from gleitzeit_nb.core.access import AccessSettings, ProxySettings, Secret, TlsSettings
+from gleitzeit_nb.core.addresses import is_loopback
 from gleitzeit_nb.errors import ConfigError
 
 AUTHORIZATION = "authorization"

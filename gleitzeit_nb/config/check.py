@@ -46,7 +46,8 @@ def _problem(layer: Layer, error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{layer.place(loc[:-1])}: {dotted(loc[:-1])} needs the key {loc[-1]!r}"
     path, value = _reached(layer.data, loc)
-    return f"{layer.place(path)}: {dotted(path)} {_expected(error)}{_not(error['type'], loc, value)}"
+    expected = _expected(error)
+    return f"{layer.place(path)}: {dotted(path)} {expected}{'' if expected.endswith('?') else _not(error['type'], loc, value)}"
 
 
 def _unknown_key(loc: Key) -> str:

@@ -18,7 +18,7 @@ class InstanceSection(AccessFields):
     models: Names = UNSET
     max_concurrent: Count | None = UNSET
     tags: Names = keyed("tags", "instance_tags")
-    priority: int = UNSET
+    priority: int = Field(default=UNSET, ge=-(10**6), le=10**6)
     weight: float = Field(default=UNSET, gt=0, allow_inf_nan=False)
     specialization: Name | None = UNSET
     requests_per_minute: Rate | None = UNSET

@@ -51,7 +51,7 @@ def file_name(value: object) -> str | None:
 
 Duration = Annotated[float, PlainValidator(parsed(parse_duration, f"{DURATION_EXPECTED}, more than 0"))]
 Size = Annotated[int, PlainValidator(parsed(parse_size, SIZE_EXPECTED))]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 FileName = Annotated[str | None, PlainValidator(file_name)]

@@ -20,6 +20,7 @@ _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
 _PLAIN_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?")
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 SIZE_EXPECTED = "a size such as 512m, 2g or a number of bytes"
 DURATION_EXPECTED = "a number of seconds, or a text such as 30s, 1m30s or 500ms"
@@ -77,6 +78,8 @@ def normalise_url(text: str) -> str:
 def parse_address(text: str) -> Address:
     """Ollama's rules: no scheme means http and port 11434, `http://` port 80, `https://` 443; an unspecified address is loopback."""
     stripped = text.strip().strip("\"'")
+    if re.match(r"https?:(?!//|\d)", stripped, re.IGNORECASE):
+        raise ConfigError(f"{safe_url(text)!r} is not an address: two slashes follow the scheme, as in http://gpu-server:11434")
     if not stripped or any(char.isspace() or not char.isprintable() for char in stripped):
         raise ConfigError(f"{safe_url(text)!r} is not an address: expected one such as http://gpu-server:11434")
     has_scheme = "://" in stripped
@@ -89,15 +92,6 @@ def parse_address(text: str) -> Address:
         port = None
     netloc = host if port is None else f"{host}:{port}"
     return Address(f"{scheme}://{netloc}{_path(parts, text)}", _user_info(parts))
-
-
-def is_loopback(url: str) -> bool:
-    """Does a normalised URL lead to this machine, without asking anybody for the name?"""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _bracketed(text: str) -> str:
@@ -137,15 +131,31 @@ def _host_and_port(parts: SplitResult, text: str) -> tuple[str, int | None]:
         host = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
         host = ""
-    if not _HOST.fullmatch(host) or host.isdigit():
+    if not _is_host(host):
         raise ConfigError(f"{safe_url(text)!r} is not an address: its host name holds what no host name may")
     return host, parts.port
+
+
+def _is_host(host: str) -> bool:
+    """A name (RFC 1123, and underscores, which people use) or an IPv4 address. What ends in a number is one, or nothing."""
+    labels = host.removesuffix(".").split(".")
+    if not _HOST.fullmatch(host) or len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        return False
+    if not re.fullmatch(r"\d+|0[xX][0-9a-fA-F]*", labels[-1]):
+        return True
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _path(parts: SplitResult, text: str) -> str:
     if parts.query or parts.fragment:
         raise ConfigError(f"{safe_url(text)!r} is not a base address: leave out what follows '?' or '#'")
     path = parts.path.rstrip("/")
+    if any(part in (".", "..") for part in unquote(path).split("/")):
+        raise ConfigError(f"{safe_url(text)!r} is not a base address: its path goes up or stays ('..', '.')")
     if path.endswith(("/api", "/v1")):
         raise ConfigError(f"{safe_url(text)!r} is not a base address: leave out {path[path.rindex('/') :]!r}, which is added to each call")
     return path

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from traitlets import Bool, Unicode
+from typing import Any
+
+from traitlets import Bool, TraitError, Unicode, validate
 from traitlets.config import Configurable
+
+from gleitzeit_nb.core.strategies import strategy_named
+from gleitzeit_nb.errors import ConfigError
+
+MODEL_CHARS = 200
 
 
 class GleitzeitNB(Configurable):
@@ -18,3 +25,21 @@ class GleitzeitNB(Configurable):
         config=True
     )
     debug = Bool(False, help="Show the whole trace of expected errors.").tag(config=True)
+
+    @validate("strategy")
+    def _known_strategy(self, proposal: Any) -> str:
+        """Refused where it is set, not at the next cell."""
+        name = str(proposal["value"])
+        try:
+            if name:
+                strategy_named(name)
+        except ConfigError as error:
+            raise TraitError(f"GleitzeitNB.strategy: {error}") from None
+        return name
+
+    @validate("model")
+    def _a_name(self, proposal: Any) -> str:
+        name = str(proposal["value"]).strip()
+        if len(name) > MODEL_CHARS or not name.isprintable():
+            raise TraitError(f"GleitzeitNB.model should be the name of a model: at most {MODEL_CHARS} characters, on one line")
+        return name

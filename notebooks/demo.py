@@ -3,6 +3,7 @@
 python notebooks/demo.py             execute, print each answer, write the executed notebook and an HTML page
 python notebooks/demo.py --lab       the same notebook, live, in JupyterLab
 python notebooks/demo.py --update    also store the outputs that the notebook tests compare
+python notebooks/demo.py 02_pool_under_fire.ipynb    another notebook than the quickstart
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 HERE = Path(__file__).resolve().parent
-NOTEBOOK = HERE / "01_quickstart.ipynb"
+QUICKSTART = HERE / "01_quickstart.ipynb"
 OUTPUT = HERE.parent / "build" / "demo"
 CELL_TIMEOUT_S = 120
 WIDTH = 140
@@ -40,6 +41,7 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; fon
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("notebook", nargs="?", default=QUICKSTART.name, help="one beside this file (default: %(default)s)")
     parser.add_argument("--lab", action="store_true", help="open the notebook in JupyterLab instead of executing it")
     parser.add_argument("--update", action="store_true", help="store the compared outputs in the notebook itself")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="where the executed notebook and the page go")
@@ -49,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         isolated = prepare()
         if options.lab:
-            return open_lab()
-        return execute(isolated, options.output, update=options.update)
+            return open_lab(HERE / options.notebook)
+        return execute(HERE / options.notebook, isolated, options.output, update=options.update)
     except KeyboardInterrupt:
         print("\nInterrupted; everything that the demo started has been stopped.")
         return 130
@@ -144,12 +146,12 @@ def _first_sentence(error: Exception) -> str:
 # -- in JupyterLab -------------------------------------------------------------------------------------------------------------
 
 
-def open_lab() -> int:
+def open_lab(notebook: Path) -> int:
     """Serve a copy, so that playing with it changes nothing in the repository. Replaces this process."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    copy = OUTPUT / "lab" / NOTEBOOK.name
+    copy = OUTPUT / "lab" / notebook.name
     copy.parent.mkdir(exist_ok=True)
-    shutil.copy(NOTEBOOK, copy)
+    shutil.copy(notebook, copy)
     say("JupyterLab", f"opens {_shown(copy)}; Ctrl-C twice stops it")
     # Of what it logs only the address matters, and that is no mere information to it.
     command = [sys.executable, "-m", "jupyterlab", str(copy), "--LabApp.news_url=None", "--log-level=WARN"]
@@ -163,22 +165,22 @@ def open_lab() -> int:
 # -- executed ------------------------------------------------------------------------------------------------------------------
 
 
-def execute(isolated: bool, output: Path, *, update: bool) -> int:
+def execute(path: Path, isolated: bool, output: Path, *, update: bool) -> int:
     """Run every cell in a real kernel and write what came of it. 0 only when the whole story held."""
     started = time.monotonic()
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     join_found(notebook)
     if not isolated:
         expect_refusals(notebook)
     failure = run_cells(notebook)
     if failure is not None:
         print(f"\nFAILED       {failure}", flush=True)
-    write(notebook, output)
-    print(f"\nWritten      {_shown(output / NOTEBOOK.name)} and {_shown(output / NOTEBOOK.with_suffix('.html').name)}")
+    write(notebook, output / path.name)
+    print(f"\nWritten      {_shown(output / path.name)} and {_shown(output / path.with_suffix('.html').name)}")
     if failure is not None:
         return 1
     if update:
-        store_outputs(notebook)
+        store_outputs(notebook, path)
     what = "the whole story held" if isolated else "the story held, without the sandbox, which this machine cannot have"
     print(f"Done         {what}; {time.monotonic() - started:.0f} s, and nothing that it started is left running")
     return 0
@@ -330,14 +332,14 @@ def output_text(output: nbformat.NotebookNode) -> str:
 # -- written -------------------------------------------------------------------------------------------------------------------
 
 
-def write(notebook: nbformat.NotebookNode, output: Path) -> None:
+def write(notebook: nbformat.NotebookNode, to: Path) -> None:
     """The executed notebook, and a page of it that needs neither network nor scripts."""
-    output.mkdir(parents=True, exist_ok=True)
+    to.parent.mkdir(parents=True, exist_ok=True)
     for cell in notebook.cells:
         for each in cell.get("outputs", []):
             each.get("data", {}).pop(WIDGET_TYPE, None)  # the still picture beside it is what a reader can show
-    nbformat.write(notebook, output / NOTEBOOK.name)
-    (output / NOTEBOOK.with_suffix(".html").name).write_text(page(notebook), encoding="utf-8")
+    nbformat.write(notebook, to)
+    to.with_suffix(".html").write_text(page(notebook), encoding="utf-8")
 
 
 def page(notebook: nbformat.NotebookNode) -> str:
@@ -356,19 +358,19 @@ def page(notebook: nbformat.NotebookNode) -> str:
     style.string = ".jp-RenderedMarkdown pre { font-family: monospace; }"  # nbconvert's own leaves code of an answer in the text's font
     document.head.append(style)
     if document.title is not None:
-        document.title.string = "Gleitzeit quickstart"
+        document.title.string = f"Gleitzeit: {notebook.cells[0].source.splitlines()[0].lstrip('# ')}"
     return str(document)
 
 
-def store_outputs(executed: nbformat.NotebookNode) -> None:
+def store_outputs(executed: nbformat.NotebookNode, path: Path) -> None:
     """Keep in the repository's notebook only what the tests compare: outputs of cells that are not ignored, without clocks."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     ran = {cell.id: cell for cell in executed.cells if cell.cell_type == "code"}
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.execution_count = ran[cell.id].execution_count
             cell.outputs = [] if "nbval-ignore-output" in cell.metadata.get("tags", []) else ran[cell.id].outputs
-    nbformat.write(notebook, NOTEBOOK)
+    nbformat.write(notebook, path)
 
 
 def _shown(path: Path) -> str:

@@ -16,6 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT_S = 180.0
 
 
+def command_line(process: psutil.Process) -> str:
+    """Its words in one text; none when it has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # and so is a zombie
+        return ""
+
+
 class DemoRun:
     """`python notebooks/demo.py`, its output so far, and the processes below it."""
 
@@ -60,15 +68,14 @@ class DemoRun:
         self.seen.update({process.pid: process for process in below})
         return below
 
+    def find_all(self, *words: str) -> list[psutil.Process]:
+        """The processes below the demo whose command lines hold all `words`; one that is just ending is none of them."""
+        return [process for process in self.look() if all(word in command_line(process) for word in words)]
+
     def find(self, *words: str) -> psutil.Process:
-        """The first process below the demo whose command line holds all `words`."""
-        for process in self.look():
-            try:
-                line = " ".join(process.cmdline())
-            except psutil.NoSuchProcess:
-                continue
-            if all(word in line for word in words):
-                return process
+        """The first of them."""
+        for process in self.find_all(*words):
+            return process
         raise LookupError(f"no process below the demo has {words} in its command line")
 
     def interrupt(self) -> None:
@@ -89,7 +96,7 @@ class DemoRun:
     def leftovers(self) -> list[str]:
         """What ran below the demo and still runs."""
         _, alive = psutil.wait_procs(list(self.seen.values()), timeout=5)
-        return [f"{process.pid} {' '.join(process.cmdline())[:80]}" for process in alive if process.is_running()]
+        return [f"{process.pid} {command_line(process)[:80]}" for process in alive if process.is_running()]
 
     def kill(self) -> None:
         """For a test that has failed: leave nothing."""

@@ -48,9 +48,8 @@ def test_with_both_instances_killed_the_next_question_says_who_was_tried(start: 
     run = start()
     run.until("[4] assert")
     begin = time.monotonic()
-    for process in run.look():
-        if "gleitzeit_nb.embedded" in " ".join(process.cmdline()):
-            process.kill()
+    for process in run.find_all("gleitzeit_nb.embedded"):
+        process.kill()
     last = ended_clearly(run, begin)
     assert "north" in last
     assert "south" in last

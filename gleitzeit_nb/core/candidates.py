@@ -58,6 +58,10 @@ class Standing(Enum):
         self.words = words
 
 
+OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.SLOW_START})
+"""All its slots are taken for now: one that is worth asking for advice, or waiting for."""
+
+
 class Verdict(NamedTuple):
     """One candidate and how it was judged. The text is built only when somebody reads it."""
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.needs import Needs, Wishes
+from gleitzeit_nb.core.pins import Pins
 
 FIRST_TOKEN_S = 0.5  # until something was observed, as are the next four
 TOKEN_S = 0.02
@@ -33,6 +34,10 @@ class Case(NamedTuple):
     wishes: Wishes
     now: float
     holder: str | None = None
+
+    @classmethod
+    def of(cls, needs: Needs, wishes: Wishes, now: float, pins: Pins | None = None) -> Case:
+        return cls(needs, wishes, now, None if pins is None else pins.holder(wishes.conversation, now))
 
 
 class Waiting(NamedTuple):

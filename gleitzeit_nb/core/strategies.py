@@ -13,7 +13,7 @@ from random import Random
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from gleitzeit_nb.core.candidates import Standing, Verdict, judge
+from gleitzeit_nb.core.candidates import OCCUPIED, Standing, Verdict, judge
 from gleitzeit_nb.core.forecast import Case, Forecast, Waiting, homes, rendezvous
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.needs import Needs, Wishes
@@ -222,7 +222,7 @@ def pick(
     `ahead`: how many wait before it for the same, `waited_s`: how long it has passed by free instances. `exact`: look at everybody.
     """
     strategy = strategy_named(wishes.strategy)
-    case = Case(needs, wishes, now, pins.holder(wishes.conversation, now) if pins is not None else None)
+    case = Case.of(needs, wishes, now, pins)
     verdicts = [] if exact or len(instances) <= MANY else _some(case, strategy, instances, rng)
     if not any(verdict.standing is Standing.FREE for verdict in verdicts):
         verdicts = _all(needs, instances, now)
@@ -232,7 +232,7 @@ def pick(
         free = [verdict.instance for verdict in verdicts if verdict.standing is Standing.PANIC]
     if not free:
         return Pick(None, tuple(verdicts))
-    busy = [verdict.instance for verdict in verdicts if verdict.standing in _OCCUPIED]
+    busy = [verdict.instance for verdict in verdicts if verdict.standing in OCCUPIED]
     if len(free) == 1 and not busy:  # no choice, so nothing to rank
         return _chosen(free[0], verdicts)
     ranking = strategy.ranking(case, [*free, *busy])
@@ -254,15 +254,14 @@ def advise(needs: Needs, wishes: Wishes, instances: Collection[Instance], now: f
         return found
     if found.waiting is not None:
         return found._replace(instance=found.waiting.instance)
-    busy = [verdict.instance for verdict in found.verdicts if verdict.standing in _OCCUPIED]
+    busy = [verdict.instance for verdict in found.verdicts if verdict.standing in OCCUPIED]
     if not busy:
         return found
     case = Case(needs, wishes, now)
     return found._replace(instance=_choose(busy, case, strategy_named(wishes.strategy).ranking(case, busy), rng)[0])
 
 
-_OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.SLOW_START})
-_HOPEFUL = _OCCUPIED | {Standing.FREE, Standing.PAUSED, Standing.LIMITED, Standing.PROBING}
+_HOPEFUL = OCCUPIED | {Standing.FREE, Standing.PAUSED, Standing.LIMITED, Standing.PROBING}
 
 
 def _all(needs: Needs, instances: Collection[Instance], now: float) -> list[Verdict]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.models import display
+from gleitzeit_nb.core.strategies import STRATEGIES
 from gleitzeit_nb.jupyter.gleitzeit_magic import COMMANDS
 from gleitzeit_nb.jupyter.llm_magic import SUBCOMMANDS, llm_parser
 from gleitzeit_nb.jupyter.llm_options import THINK_WORDS
@@ -60,6 +61,8 @@ def _of_look(front: Front, line: str) -> list[str]:
     words = line.split()
     if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
         return list(SUBCOMMANDS)
+    if words[1] == "explain":
+        return _of_line(front, llm_parser(), line)
     if words[1] == "receipts":
         return [name for action in receipts_parser()._actions for name in action.option_strings]
     if words[1] not in COMMANDS_ON_MODELS:
@@ -79,6 +82,8 @@ def _values(front: Front, option: str) -> list[str] | None:
         return _known(front, lambda snapshot: sorted({tag for view in snapshot.instances for tag in view.tags}))
     if option == "--mode":
         return _known(front, lambda snapshot: [view.id for view in snapshot.modes if view.enabled])
+    if option == "--strategy":
+        return list(STRATEGIES)
     if option == "--think":
         return list(THINK_WORDS)
     if option in ("--in", "--format", "--image", "--schema", "--tools", "--allow-tools"):

@@ -13,6 +13,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.arguments import split
 from gleitzeit_nb.jupyter.failures import fails_briefly
+from gleitzeit_nb.jupyter.strategy_option import strategies_text
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
@@ -111,7 +112,7 @@ class GleitzeitMagics(Magics):
         print(f"{words[0]} {done}")  # noqa: T201
 
     def _help(self, words: Sequence[str]) -> None:
-        print(HELP)  # noqa: T201
+        print(f"{HELP}\n{strategies_text()}")  # noqa: T201
 
 
 def _refuse_more(command: str, words: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from gleitzeit_nb.core.requests import Kind, LLMRequest, RequestOptions
+from gleitzeit_nb.core.strategies import STRATEGIES
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.answering import answer_into, given_up
 from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, key_value, positive
@@ -21,6 +22,7 @@ from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, cons
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
 from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts
+from gleitzeit_nb.jupyter.strategy_option import strategies_text, strategy
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
 from gleitzeit_nb.jupyter.tool_rounds import converse, toolbox_of
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
-SUBCOMMANDS = ("models", "ps", "receipts", *COMMANDS, "cache", "help")
+SUBCOMMANDS = ("models", "ps", "explain", "receipts", *COMMANDS, "cache", "help")
 
 
 def llm_parser() -> MagicParser:
@@ -41,6 +43,7 @@ def llm_parser() -> MagicParser:
     add = parser.add_argument
     add("-m", "--model", help="the model; default: the configured one, else the only or first warm one")
     add_constraint_options(parser)
+    add("--strategy", type=strategy, metavar="NAME", help=f"which of the instances that can: {', '.join(STRATEGIES)}")
     add("--system", metavar="TEXT", help="the system prompt")
     add("--option", type=key_value, action="append", metavar="K=V", help="a model option such as temperature=0; may be repeated")
     add("--format", metavar="json|NAME", help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model")
@@ -120,16 +123,19 @@ class LLMMagics(Magics):
             commands = {
                 "models": "what each instance has",
                 "ps": "what is loaded",
+                "explain": "OPTIONS: who would answer a cell with these options, and why not the others",
                 "receipts": "what became of the last requests",
                 **COMMANDS,
                 "cache": CACHE_HELP,
             }
             listed = "\n".join(f"%llm {name:<8} {text}" for name, text in commands.items())
-            print(f"{listed}\n\n{llm_parser().format_help()}")  # noqa: T201
+            print(f"{listed}\n\n{llm_parser().format_help()}{strategies_text()}")  # noqa: T201
         elif command == "receipts":
             return look_at_receipts(self.front, line.partition(command)[2])
         elif command in COMMANDS:
             keep_up(self.front, command, line.partition(command)[2])
+        elif command == "explain":
+            self._explain(line.partition(command)[2])
         elif command == "cache":
             print(cache_text(self.front, words[1:]))  # noqa: T201
         elif command in SUBCOMMANDS and len(words) == 1:
@@ -146,6 +152,15 @@ class LLMMagics(Magics):
             raise UsageError(f"%llm: there is no subcommand {command[:40]!r}; {hint}\nTo ask a model, begin the cell with %%llm.")
         return None
 
+    def _explain(self, line: str) -> None:
+        args = llm_parser().read(line, self._expand_word)
+        if args.help:
+            print(f"%llm explain takes the options of %%llm.\n\n{llm_parser().format_help()}{strategies_text()}")  # noqa: T201
+            return
+        kind = kind_of(args)
+        pool, request = self.front.engine.pool, self._request(args, kind, "" if kind == "embed" else "explain")
+        print(pool.explain_request(request))  # noqa: T201
+
     # -- the request --------------------------------------------------------------------------------------------------------
 
     def _expand(self, text: str) -> str:
@@ -158,7 +173,7 @@ class LLMMagics(Magics):
         settings = self.front.settings
         options: RequestOptions = {
             **constraint_keywords(args),
-            "strategy": settings.strategy or None,
+            "strategy": args.strategy or settings.strategy or None,
             "options": dict(args.option or ()),
             "format": None if args.format is None else self._format(args.format),
             "deadline": args.deadline,

@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from gleitzeit_nb.core import explanation
 from gleitzeit_nb.core.breaker import Result
 from gleitzeit_nb.core.candidates import Standing, Verdict
+from gleitzeit_nb.core.explanation import Explanation
 from gleitzeit_nb.core.faults import TRAITS, Blame, Cause
 from gleitzeit_nb.core.health import after_request
 from gleitzeit_nb.core.instances import InstanceState
 from gleitzeit_nb.core.models import canonical
 from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.requests import LLMRequest
-from gleitzeit_nb.core.strategies import advise, pick, strategy_named
+from gleitzeit_nb.core.strategies import advise, strategy_named
 from gleitzeit_nb.errors import NoInstanceError
 from gleitzeit_nb.llm.defaults import choose
 from gleitzeit_nb.llm.faults import InstanceFault, cause_of_exception, fault_of_status, shortened
 from gleitzeit_nb.llm.parts import Parts
 
 
-def explain(parts: Parts, request: LLMRequest) -> list[tuple[str, str]]:
-    """Every instance and its verdict, as a pick would judge it now. The draw among equals is the explanation's own."""
+def explain(parts: Parts, request: LLMRequest) -> Explanation:
+    """Every instance and its verdict, as a pick would judge it now."""
     strategy = request.strategy or parts.settings.balancing.strategy
     strategy_named(strategy)
     model = request.model or parts.settings.default_model or choose(list(parts.members.instances)) or ""
     needs, wishes = Needs.of(request, model), Wishes.of(request, strategy)
-    return list(pick(needs, wishes, parts.members.instances, parts.clock(), Random(0), pins=parts.dispatcher.queue.pins).rows)
+    return explanation.explain(needs, wishes, parts.members.instances, parts.clock(), Random(0), parts.dispatcher.queue.pins)
 
 
 def url_for(parts: Parts, model: str | None, strategy: str | None, tags: Sequence[str], *, require_healthy: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 
 from gleitzeit_nb.core.abilities import wanted_by
@@ -42,7 +43,8 @@ def nobody(request: LLMRequest, model: str, attempts: Sequence[Attempt], hopeles
     if request.instance is not None and all(verdict.standing is Standing.OTHER for verdict in verdicts):
         known = ", ".join(verdict.instance.id for verdict in verdicts)
         return NoInstanceError(f"the pool has no instance {shortened(request.instance, 80)!r}; there are: {known}")
-    what = "every instance that could answer is ejected for now; try again, or look why they fail" if hopeless.ejected else _wanted(request)
+    what = "every instance that could answer is ejected for now; try again, or look why they fail"
+    what = what if hopeless.ejected else f"{_wanted(request)}{_tag_hint(request.tags, verdicts)}"
     answer = f"answer with {name}" if model else "answer"
     return NoInstanceError(f"no instance can {answer}: {what}", [verdict.row for verdict in verdicts])
 
@@ -151,6 +153,17 @@ def _hint(model: str, verdicts: Iterable[Verdict], aliases: Iterable[str] = ()) 
         return f" (did you mean {' or '.join(near)}?)"
     there = ", ".join(sorted(set(map(display, known)))[:5]) or "none"
     return f" (fetch it: gleitzeit-nb pull {_name(model)}, or %llm pull; or name one that is there: {there})"
+
+
+def _tag_hint(tags: Iterable[str], verdicts: Iterable[Verdict]) -> str:
+    """For tags that no instance has: which are near."""
+    known = sorted({tag for verdict in verdicts for tag in verdict.instance.settings.tags})
+    unknown = [tag for tag in tags if tag not in known]
+    near = list(dict.fromkeys(each for tag in unknown for each in difflib.get_close_matches(tag, known, n=2)))
+    if not unknown or not known:
+        return ""
+    there = f"did you mean {' or '.join(near)}?" if near else f"there are the tags {', '.join(known[:8])}"
+    return f" (no instance has the tag {shortened(unknown[0], 40)!r}; {there})"
 
 
 def _wanted(request: LLMRequest) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.config import instance_settings, pool_settings
 from gleitzeit_nb.core.digests import Conflict, conflicts
+from gleitzeit_nb.core.explanation import Explanation
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Message, Reply, RequestOptions, build_request
@@ -223,10 +224,14 @@ class OllamaPoolManager:
         active = tuple(self._parts.active) if self._parts is not None else ()
         return next((progress.describe(journey) for journey in active if journey.request.id == request_id), "")
 
-    def explain(self, model: str, **request: Unpack[RequestOptions]) -> list[tuple[str, str]]:
-        """A dry run: every instance, and whether it would be picked now or why not."""
+    def explain(self, model: str, **request: Unpack[RequestOptions]) -> Explanation:
+        """A dry run: every instance, and whether it would be picked now or why not. `print` shows it as a table."""
+        return self.explain_request(build_request("explain", "chat", model, **request))
+
+    def explain_request(self, request: LLMRequest) -> Explanation:
+        """As `explain`."""
         parts = self._open()
-        return advice.explain(parts, without_aliases(parts, build_request("explain", "chat", model, **request)))
+        return advice.explain(parts, without_aliases(parts, request))
 
     # -- for those who ask the instances themselves -----------------------------------------------------------------------------
 

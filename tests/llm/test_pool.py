@@ -189,7 +189,7 @@ async def test_tags_and_the_instance_are_hard_wishes() -> None:
             assert caught.value.rejections == (("a", "no tag gpu"), ("b", "no tag cpu"))
             with pytest.raises(NoInstanceError, match="there are: a, b"):
                 await pool.chat("llama3.2", "hi", instance="c")
-            assert pool.explain("llama3.2", tags=["gpu"]) == [("a", "no tag gpu"), ("b", "picked: 0/4 in flight")]
+            assert list(pool.explain("llama3.2", tags=["gpu"])) == [("a", "no tag gpu"), ("b", "picked: 0/4 in flight")]
 
 
 async def test_require_gpu_believes_the_servers_word_before_the_tag() -> None:
@@ -197,7 +197,7 @@ async def test_require_gpu_believes_the_servers_word_before_the_tag() -> None:
         settings = PoolSettings(instances=(cpu.settings(tags=("gpu",)), gpu.settings()))
         cpu.loaded["llama3.2:latest"] = gpu.loaded["llama3.2:latest"] = 1
         async with OllamaPoolManager(settings=settings) as pool:
-            assert pool.explain("llama3.2", require_gpu=True) == [("cpu", "no GPU is known"), ("gpu", "picked: 0/4 in flight")]
+            assert list(pool.explain("llama3.2", require_gpu=True)) == [("cpu", "no GPU is known"), ("gpu", "picked: 0/4 in flight")]
 
 
 async def test_a_preference_is_no_filter() -> None:

@@ -118,7 +118,7 @@ async def test_a_killed_kernel_frees_its_slots_at_once() -> None:
             await until(lambda: a.in_flight == 1)
             asking = asyncio.create_task(pool.chat("llama3.2", "hi", deadline=30))
             await until(lambda: pool.queue_depth == 1)
-            assert pool.explain("llama3.2") == [("a", "busy in another kernel")]
+            assert list(pool.explain("llama3.2")) == [("a", "busy in another kernel")]
             await asyncio.sleep(0.5)
             assert not asking.done()
             a.gate.set()

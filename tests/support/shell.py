@@ -14,6 +14,7 @@ from IPython.utils.capture import capture_output
 
 from gleitzeit_nb.config import Config
 from gleitzeit_nb.core.execution import ExecutionResult, Timings
+from gleitzeit_nb.core.explanation import Explained, Explanation
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route, Usage
 from gleitzeit_nb.jupyter import extension
@@ -42,6 +43,10 @@ class FakePool:
     ended: list[str] = field(default_factory=list)
     draining: list[tuple[str, str]] = field(default_factory=list)
     kept: Sequence[Receipt] = ()
+
+    def explain_request(self, request: LLMRequest) -> Explanation:
+        self.requests.append(request)
+        return Explanation(request.model, request.strategy or "auto", (Explained("gpu-1", "picked", "picked: 0/2 in flight", True, 1.5),))
 
     async def stream_request(self, request: LLMRequest) -> AsyncIterator[Chunk]:
         self.requests.append(request)

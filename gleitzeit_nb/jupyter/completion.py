@@ -65,6 +65,8 @@ def _of_look(front: Front, line: str) -> list[str]:
         return _of_line(front, llm_parser(), line)
     if words[1] == "receipts":
         return [name for action in receipts_parser()._actions for name in action.option_strings]
+    if words[1] == "cache":
+        return ["clear"]
     if words[1] not in COMMANDS_ON_MODELS:
         return []
     before = words[-1] if line.endswith(" ") else words[-2]

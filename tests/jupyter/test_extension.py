@@ -85,6 +85,11 @@ def offers(shell: Shell, line: str) -> set[str]:
         ("%gleitzeit d", ["dashboard", "doctor", "drain"], ["status"]),
         ("%gleitzeit drain ", ["gpu-1"], ["status"]),
         ("%llm m", ["models"], ["ps"]),
+        ("%llm cache ", ["clear"], ["models"]),
+        ("%%llm --think ", ["low", "off"], ["--model"]),
+        ("%%llm --schema ", ["my_data"], ["--model"]),
+        ("%%llm --tools ", ["my_data"], ["--model"]),
+        ("%%llm --no-c", ["--no-cache"], []),
     ],
 )
 def test_tab_offers_what_fits(shell: Shell, line: str, offered: list[str], not_offered: list[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from gleitzeit_nb.config import instance_settings
 from gleitzeit_nb.core.faults import Cause
@@ -82,6 +83,31 @@ async def test_lines_have_the_documented_keys(server: Server) -> None:
     assert all(set(line["message"]) >= {"role", "content"} for line in pieces)
     assert last["done"] is True
     assert {"done_reason", "total_duration", "eval_count", "eval_duration", "prompt_eval_count"} <= set(last)
+
+
+async def test_each_token_comes_with_its_log_probability(server: Server) -> None:
+    reply = await server.pool.chat(MODEL, "Name three colors.", options=SHORT, logprobs=2)
+    assert len(reply.logprobs) >= 3
+    assert all({"token", "logprob"} <= set(each) and each["logprob"] <= 0 for each in reply.logprobs)
+    assert {len(each["top_logprobs"]) for each in reply.logprobs} == {2}
+    assert (await server.pool.chat(MODEL, "Name three colors.", options=SHORT)).logprobs == ()
+
+
+async def test_a_text_is_completed_without_the_models_template(server: Server) -> None:
+    reply = await server.pool.generate(MODEL, "Once upon a", raw=True, options=SHORT)
+    assert reply.text
+
+
+@pytest.mark.model
+async def test_a_real_model_obeys_a_type(embedded: EmbeddedInstance) -> None:
+    class City(BaseModel):
+        name: str
+        people: int
+
+    settings = PoolSettings(instances=(instance_settings(embedded.instance),))
+    async with OllamaPoolManager(settings=settings) as pool:
+        reply = await pool.chat(MODEL, "Name a city and its people.", schema=City, options={**SHORT, "num_predict": 64})
+    assert isinstance(reply.parsed, City)
 
 
 async def test_a_prompt_is_completed(server: Server) -> None:

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from gleitzeit_nb.core.aliases import aliases_of
+from gleitzeit_nb.core.requests import build_request
 from gleitzeit_nb.errors import ModelNotFoundError
+from gleitzeit_nb.llm.aliases import without_aliases
 from tests.llm.conftest import pool_of, until
 from tests.support.fake_ollama import FakeOllama
 
@@ -46,6 +48,20 @@ async def test_each_instance_is_asked_by_its_own_spelling() -> None:
             }
             await a.die()
             assert (await pool.chat("big", "hi")).instance == "b"
+
+
+async def test_the_spelling_of_an_instance_that_takes_nothing_is_not_the_first() -> None:
+    async with (
+        FakeOllama("a", ["llama3.3:70b-fp16"]) as a,
+        FakeOllama("b", ["llama3.3:70b-q4"]) as b,
+        pool_of(a, b, aliases=ALIASES) as pool,
+    ):
+        await pool.drain("a")
+        asked = {without_aliases(pool._open(), build_request("r", "chat", "big", messages="hi")).model for _ in range(20)}
+        assert asked == {"llama3.3:70b-q4"}
+        await pool.remove_instance("b")
+        await pool.resume("a")
+        assert (await pool.chat("big", "hi")).model == "llama3.3:70b-fp16"
 
 
 async def test_an_alias_may_be_the_default_model() -> None:

@@ -122,7 +122,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Iterator[Said]:
 
 
 @pytest.fixture
-async def planted(authority: Authority, tmp_path: Path, said: Said) -> AsyncIterator[Planted]:
+async def planted(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said) -> AsyncIterator[Planted]:
     """One instance for every kind of credential, in the user's own file."""
     client = encrypted(authority.issue("audited-client"), CANARIES["PASSWORD"])
     context = server_context(authority.issue("audited", "IP:127.0.0.1"), clients_from=authority)
@@ -145,13 +145,20 @@ async def planted(authority: Authority, tmp_path: Path, said: Said) -> AsyncIter
         instances = [{"id": name, "url": servers[name].url, "max_concurrent": 2, **more} for name, more in keys.items()]
         own = tmp_path / ".config" / "gleitzeit"
         own.mkdir(parents=True)
-        (own / "config.yaml").write_text(json.dumps({"ollama": {"instances": instances}}))
+        written = tmp_path / "written"
+        written.mkdir()
+        keeping = {"receipts": {"file": str(written / "receipts.jsonl"), "prompts": True}, "record": str(written / "record.json")}
+        monkeypatch.setenv("GLEITZEIT_CACHE_DIR", str(written / "cache"))
+        (own / "config.yaml").write_text(json.dumps({"ollama": {"instances": instances, **keeping}}))
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             config = load(environ=environment, home=tmp_path)
         said.add("warnings", [str(each.message) for each in warned])
         assert len(warned) == 2
         yield Planted(servers, config, said)
+        files = [path for path in written.rglob("*") if path.is_file()]
+        assert files
+        said.parts += [(f"file {path.name}", path.read_bytes().decode("latin-1")) for path in files]
 
 
 async def attempt(engine: Engine, name: str, deadline: float = 10) -> BaseException | None:
@@ -200,7 +207,7 @@ async def test_what_goes_right_shows_no_secret(planted: Planted) -> None:
             assert await attempt(engine, name) is None
             assert server.asked
         await listen_to_all(planted.said, engine)
-        planted.said.add("replies", [await engine.pool.chat("llama3.2", "one", instance=name) for name in planted.servers])
+        planted.said.add("replies", [await engine.pool.chat("llama3.2", "one", instance=name, cache=True) for name in planted.servers])
 
 
 @pytest.mark.parametrize("disguise", ECHOES.values(), ids=ECHOES)

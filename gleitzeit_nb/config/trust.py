@@ -37,7 +37,7 @@ _AUTO_RANK = 2  # docker where there is a daemon, else restricted
 
 def refuse_untrusted(layer: Checked, below: Sequence[Checked]) -> None:
     """Raises ConfigError with every line of `layer` that only the user's own configuration (`below`) may hold."""
-    problems = [*_keys(layer), *_sandbox(layer, below)]
+    problems = [*_keys(layer), *_required_tags(layer, below), *_sandbox(layer, below)]
     if problems:
         raise ConfigError(
             "\n".join(problems) + "\nA file that is used from a working directory may not do that. "
@@ -79,6 +79,19 @@ def _place(layer: Checked, section: AccessFields, path: Key, field: str) -> str:
     aliases = [alias for alias, name in section.keys().items() if name == field]
     keys = [(*path, alias) for alias in aliases]
     return next((layer.layer.places[key] for key in keys if key in layer.layer.places), layer.layer.place(path))
+
+
+def _required_tags(layer: Checked, below: Sequence[Checked]) -> Iterator[str]:
+    """It may require more of every instance, not less: the user's own servers may still be the ones that are asked."""
+    section, path = layer.root.section("ollama")
+    if section is None or "require_tags" not in section.model_fields_set:
+        return
+    own = [
+        each for each, _ in (one.root.section("ollama") for one in below) if each is not None and "require_tags" in each.model_fields_set
+    ]
+    dropped = [tag for tag in (own[-1].require_tags if own else ()) if tag not in section.require_tags]
+    if dropped:
+        yield f"{layer.layer.place((*path, 'require_tags'))}: require_tags leaves out {', '.join(dropped)}, which you require"
 
 
 def _sandbox(layer: Checked, below: Sequence[Checked]) -> Iterator[str]:

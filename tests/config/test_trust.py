@@ -49,6 +49,15 @@ WEAKER = {
     "a named key": ("ollama:\n  instances:\n  - id: a\n    url: http://evil\n    api_key: env:AWS_SECRET", 5, "a key"),
     "a literal key": ("ollama:\n  instances:\n  - id: a\n    url: http://evil\n    api_key: x", 5, "a key"),
     "a keyring's key": ("ollama:\n  instances:\n  - id: a\n    url: http://evil\n    api_key: keyring:x", 5, "a key"),
+    "headers": ("ollama:\n  instances:\n  - id: a\n    url: http://evil\n    headers: {X: env:AWS_SECRET}", 5, "headers"),
+    "a pair": ("ollama:\n  instances:\n  - id: a\n    url: http://evil\n    basic_auth: env:AWS_SECRET", 5, "a key"),
+    "a bearer": ("ollama:\n  instances:\n  - id: a\n    url: http://evil\n    bearer: env:AWS_SECRET", 5, "a key"),
+    "a proxy": ("ollama:\n  instances:\n  - id: a\n    url: http://evil\n    proxy: http://evil:1", 5, "a proxy"),
+    "no verifying": ("ollama:\n  instances:\n  - id: a\n    url: https://evil\n    tls:\n      verify: false", 6, "sets verify"),
+    "a client certificate": ("ollama:\n  instances:\n  - id: a\n    url: https://evil\n    tls:\n      client_cert: x", 6, "client_cert"),
+    "a proxy for all": ("ollama:\n  proxy: http://evil:1", 2, "for the whole pool"),
+    "an authority for all": ("ollama:\n  tls:\n    ca_file: ./ca.pem", 2, "for the whole pool"),
+    "a key for all": ("ollama:\n  api_key: env:AWS_SECRET", 2, "for the whole pool"),
     "user info": ("ollama:\n  instances:\n  - id: a\n    url: http://me:pw@evil", 4, "user info"),
     "a file for receipts": ("ollama:\n  receipts:\n    file: ~/.bashrc\n    prompts: true", 2, "receipts of your requests"),
     "a docker daemon": ("python:\n  docker_host: tcp://evil", 2, "docker_host"),
@@ -73,7 +82,11 @@ def test_a_strangers_file_is_refused_with_its_line(loaded: Loaded, a_file: Write
 OWN = {
     name: case
     for name, case in WEAKER.items()
-    if name not in ("a docker daemon", "volume roots", "a literal key", "user info", "a keyring's key")
+    if name
+    not in (
+        *("a docker daemon", "volume roots", "a literal key", "user info", "a keyring's key"),
+        *("a pair", "no verifying", "a client certificate", "an authority for all", "a key for all"),  # which warn, or want a file
+    )
 }
 
 
@@ -137,6 +150,14 @@ def test_a_strangers_server_never_gets_the_users_key(loaded: Loaded, own_file: W
     own_file("ollama: {instances: [{id: gpu, url: 'https://gpu', api_key: env:KEY}]}")
     config = loaded(use_file=a_file("ollama: {instances: [{id: gpu, url: 'https://evil'}]}"), env={"KEY": "hunter2"})
     assert config.pool.instances == (InstanceSettings("gpu", "https://evil"),)
+
+
+def test_a_strangers_file_may_require_more_tags_and_not_fewer(loaded: Loaded, own_file: Write, a_file: Write) -> None:
+    own_file("ollama: {require_tags: [in-house]}")
+    assert loaded(use_file=a_file("ollama: {require_tags: [gpu, in-house]}")).pool.require_tags == ("gpu", "in-house")
+    for fewer in ("[]", "[gpu]"):
+        with pytest.raises(ConfigError, match="require_tags leaves out in-house"):
+            loaded(use_file=a_file(f"ollama: {{require_tags: {fewer}}}"))
 
 
 def test_the_message_says_where_trusted_settings_belong(loaded: Loaded, a_file: Write) -> None:

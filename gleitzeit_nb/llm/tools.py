@@ -44,7 +44,8 @@ class Tool:
 
     def _described(self) -> Mapping[str, Any]:
         schema = self._model.model_json_schema(by_alias=True)
-        parameters = {key: _untitled(value) for key, value in schema.items() if key not in ("title", "description")}
+        named = schema.pop("$defs", {})
+        parameters = {key: _plain(value, named) for key, value in schema.items() if key not in ("title", "description")}
         parameters.setdefault("properties", {})
         text = inspect.getdoc(self.function) or ""
         return {"type": "function", "function": {"name": self.name, "description": text, "parameters": parameters}}
@@ -118,11 +119,21 @@ def _described_parameters(function: Callable[..., Any]) -> dict[str, str]:
     return found
 
 
-def _untitled(value: Any) -> Any:
-    """Without the titles that pydantic derives from names of ours."""
-    if isinstance(value, dict):
-        return {key: _untitled(each) for key, each in value.items() if not (key == "title" and isinstance(each, str))}
-    return [_untitled(each) for each in value] if isinstance(value, list) else value
+def _plain(value: Any, named: Mapping[str, Any], within: tuple[str, ...] = ()) -> Any:
+    """Without the titles that pydantic derives from names of ours, and with each `$ref` in its place: Ollama passes none on.
+
+    What holds itself is only an object the second time.
+    """
+    if isinstance(value, list):
+        return [_plain(each, named, within) for each in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: each for key, each in value.items() if key != "$ref" and not (key == "title" and isinstance(each, str))}
+    rest = {key: _plain(each, named, within) for key, each in kept.items()}
+    if "$ref" not in value:
+        return rest
+    name = value["$ref"].rpartition("/")[2]
+    return {**({"type": "object"} if name in within else _plain(named[name], named, (*within, name))), **rest}
 
 
 # -- running ------------------------------------------------------------------------------------------------------------------

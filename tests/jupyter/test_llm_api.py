@@ -311,6 +311,16 @@ def test_names_and_arguments_of_calls_are_only_text(shell: Shell) -> None:
     assert "<" not in cell.shown_value["text/plain"]
 
 
+def test_an_interrupt_in_a_function_ends_the_cell_and_keeps_what_had_come(shell: Shell) -> None:
+    shell.run("def stop():\n    raise KeyboardInterrupt")
+    shell.engine.pool.script = ["Let me see. "]
+    answering(shell, [call("stop")])
+    cell = shell.run("%%llm --tools stop --allow-tools stop\nhi")
+    assert isinstance(cell.error, KeyboardInterrupt)
+    assert cell.displays[-1]["data"]["text/markdown"].endswith("*(interrupted)*")
+    assert len(shell.engine.pool.requests) == 1
+
+
 def test_quiet_tells_nothing_of_tools(shell: Shell) -> None:
     shell.run(FUNCTIONS)
     answering(shell, [call("look", where="up")])

@@ -74,6 +74,22 @@ def test_sphinx_fields_describe_too_and_odd_names_are_no_trouble() -> None:
     assert tool.arguments({"json": "a", "_x": "3"}) == {"json": "a", "_x": 3}
 
 
+class Tree(BaseModel):
+    title: str
+    children: list[Tree] = []
+
+
+def test_types_of_ones_own_stand_in_their_places() -> None:
+    def visit(place: Place, unit: Unit, tree: Tree) -> None: ...
+
+    parameters = schema_of(visit)["function"]["parameters"]
+    assert "$" not in json.dumps(parameters)
+    assert parameters["properties"]["place"] == {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    assert parameters["properties"]["unit"] == {"type": "string", "enum": ["c", "k"]}
+    assert parameters["properties"]["tree"]["properties"]["children"]["items"] == {"type": "object"}
+    assert parameters["properties"]["tree"]["properties"]["title"] == {"type": "string"}
+
+
 def test_a_function_without_parameters_or_hints_is_a_tool_too() -> None:
     assert Tool(lambda: 1, "one").schema["function"]["parameters"]["properties"] == {}
     assert Tool(lambda x: x, "same").arguments({"x": [1]}) == {"x": [1]}

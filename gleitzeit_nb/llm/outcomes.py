@@ -99,7 +99,7 @@ def rejected(instance_id: str, fault: InstanceFault) -> RequestRejectedError:
 
 def interrupted(instance_id: str, what: str, partial: str) -> StreamInterruptedError:
     """The caller has seen a part of the answer."""
-    message = f"the answer from {instance_id} broke off: {what}. The part that came is kept; ask again for a whole one"
+    message = f"the answer from {instance_id} broke off: {what}. The part that came is kept; ask again, or let --restart-on-cut do that"
     return StreamInterruptedError(message, partial=partial, instance=instance_id)
 
 

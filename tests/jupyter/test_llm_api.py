@@ -112,6 +112,8 @@ def test_an_answer_that_begins_anew_replaces_what_was_shown(shell: Shell, line: 
     shell.engine.pool.script = ["first", 0.1, Chunk(restart=True), "second"]
     cell = shell.run(f"{line}\nhi")
     assert cell.displays[-1]["data"]["text/markdown"] == "second"
+    told = [display["data"]["text/markdown"] for display in cell.displays]
+    assert ("*(asked again)*" in told) is (line == "%%llm")
 
 
 def test_a_terminal_is_told_that_an_answer_begins_anew(terminal: Shell) -> None:

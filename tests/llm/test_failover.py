@@ -290,6 +290,21 @@ async def test_repeated_failures_use_up_the_pools_budget_and_the_error_says_so()
         assert len(a.asked) + len(b.asked) == 4 * 2 + 2
 
 
+async def test_with_the_budget_used_up_nobody_waits_for_a_slot_to_try_again() -> None:
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b, max_concurrent=1) as pool:
+        b.gate.clear()
+        running = asyncio.ensure_future(pool.chat("llama3.2", "hi", instance="b"))
+        await until(lambda: b.in_flight == 1)
+        assert pool._parts is not None
+        while pool._parts.budget.spend(pool._parts.clock()):
+            pass
+        a.faults = [Fault(Kind.HTML)]
+        with pytest.raises(RetryBudgetError):
+            await asyncio.wait_for(pool.chat("llama3.2", "hi", instance_preference="a"), 10)
+        b.gate.set()
+        await running
+
+
 async def test_what_an_ejection_moves_elsewhere_costs_the_budget_nothing() -> None:
     async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b, max_concurrent=30, timeouts=HASTY) as pool:
         a.fault = Fault(Kind.HANG_BEFORE_HEADERS)

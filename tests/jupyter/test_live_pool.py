@@ -1,4 +1,4 @@
-"""A configuration file is edited under a running notebook: `%gleitzeit reload` takes over what changed, and nothing else."""
+"""A real shell on a real engine that reads a file, over servers that fail: what a person sees of it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
+from gleitzeit_nb.errors import StreamInterrupted
 from gleitzeit_nb.jupyter import extension
 from gleitzeit_nb.runtime import Runtime
-from tests.support.fake_ollama import FakeOllama
+from tests.support.fake_ollama import FakeOllama, Fault, Kind
 
 
 def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
@@ -116,3 +117,20 @@ def test_a_file_with_a_mistake_changes_nothing_and_is_named(notebook: Notebook, 
     assert "config.yaml" in str(error)
     assert notebook.instances == {"old"}
     assert notebook.run("%%llm\nsecond")[0].instance == "old"
+
+
+def test_an_answer_that_breaks_off_is_asked_again_on_request_and_says_so(notebook: Notebook, servers: dict[str, FakeOllama]) -> None:
+    old, new = servers["old"], servers["new"]
+    notebook.write(old, new)
+    old.fault = Fault(Kind.CUT, after=2)
+    value, printed, error = notebook.run("%%llm --prefer old --restart-on-cut\none two three")
+    assert error is None
+    assert printed.startswith("one two \n(asked again)\none two three \n")
+    assert (value.text, value.instance) == ("one two three ", "new")
+    assert value.footer().endswith("1 retry (old: truncated)")
+    assert value.footer() in printed
+    _, printed, error = notebook.run("%%llm --prefer old\none two three")
+    assert printed.startswith("one two \n(the answer was cut here)\n")
+    assert "--restart-on-cut" in printed
+    assert isinstance(error, StreamInterrupted)
+    assert error.partial == "one two "

@@ -22,18 +22,19 @@ class AdaptiveLimit:
 
     most: int
     limit: float = field(init=False)
+    slots: int = field(init=False)  # the whole requests in it
     _lowered_at: float = field(default=float("-inf"), init=False)
     _quick: deque[float] = field(default_factory=lambda: deque(maxlen=LOOK_BACK), init=False)
 
     def __post_init__(self) -> None:
-        self.limit = float(self.most)
+        self._set(float(self.most))
 
     def __repr__(self) -> str:
         return f"<AdaptiveLimit {self.slots} of {self.most}>"
 
-    @property
-    def slots(self) -> int:
-        return max(1, int(self.limit))
+    def _set(self, limit: float) -> None:
+        self.limit = min(float(self.most), max(1.0, limit))
+        self.slots = int(self.limit)
 
     def answered(self, began_at: float, now: float, waited_s: float | None, *, in_flight: int) -> None:
         """A request was answered. `waited_s`: inside the server, None: it did not say. `in_flight`: with this one, while it ran."""
@@ -41,13 +42,13 @@ class AdaptiveLimit:
         if self._hindered(elapsed_s, waited_s):
             self.hindered(began_at, now)
         elif in_flight >= self.slots:  # who has not tried the limit has learned nothing of it
-            self.limit = min(float(self.most), self.limit + 1 / self.limit)
+            self._set(self.limit + 1 / self.limit)
 
     def hindered(self, began_at: float, now: float) -> None:
         """The server is overloaded: it said so, or let a request wait. Once for all that began before the last decrease."""
         if began_at > self._lowered_at:
             self._lowered_at = now
-            self.limit = max(1.0, min(self.limit, float(self.slots)) * DECREASE)
+            self._set(self.slots * DECREASE)
 
     def _hindered(self, elapsed_s: float, waited_s: float | None) -> bool:
         if waited_s is not None:

@@ -27,6 +27,8 @@ class TokenBucket:
 
     def ready_at(self, now: float) -> float | None:
         """When there is one to take; None: now."""
+        if self.level >= 1.0:
+            return None  # it only grows by waiting
         self._fill(now)
         missing = 1.0 - self.level
         return now + missing * 60 / self.per_minute if missing > 1e-9 else None
@@ -60,8 +62,11 @@ class RateLimits:
 
     def ready_at(self, now: float) -> float | None:
         """When the next request may begin; None: now."""
-        times = [bucket.ready_at(now) for bucket in (self.requests, self.tokens) if bucket is not None]
-        return max((at for at in times if at is not None), default=None)
+        by_count = None if self.requests is None else self.requests.ready_at(now)
+        by_tokens = None if self.tokens is None else self.tokens.ready_at(now)
+        if by_count is None or by_tokens is None:
+            return by_tokens if by_count is None else by_count
+        return max(by_count, by_tokens)
 
     def begin(self, now: float) -> float:
         """A request begins. The tokens that it was charged for now."""

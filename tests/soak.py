@@ -27,9 +27,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gleitzeit_nb.core.breaker import BreakerSettings
+from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Reply
 from gleitzeit_nb.errors import PoolError, StreamInterruptedError
 from gleitzeit_nb.events import BreakerMoved, Event, EventBus, Failover, InstanceChanged
+from gleitzeit_nb.llm.journey import Journey
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 from gleitzeit_nb.llm.receipts import Receipts
 from tests.llm.conftest import HASTY, settings_for
@@ -102,7 +104,7 @@ class Tally:
 
     begun: int = 0
     endings: Counter[str] = field(default_factory=Counter)
-    tries: Counter[str] = field(default_factory=Counter)  # by the cause of their failure
+    tries: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     moods: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -122,9 +124,27 @@ class Tally:
 
     def lines(self) -> Iterator[str]:
         yield f"{self.begun} requests in {self.took_s:.0f} s"
-        for title, counts in (("ended", self.endings), ("failed tries", self.tries), ("servers", self.moods), ("events", self.events)):
+        for title, counts in (("ended", self.endings), ("tries", self.tries), ("servers", self.moods), ("events", self.events)):
             yield f"{title}: " + (", ".join(f"{name} {count}" for name, count in counts.most_common()) or "none")
         yield from (f"WRONG: {what}" for what in self.wrong)
+
+
+class TalliedReceipts(Receipts):
+    """Counts how the tries of every request ended, also of those whose caller is gone."""
+
+    def __init__(self, tries: Counter[str]) -> None:
+        super().__init__(KEPT)
+        self._tries = tries
+
+    def answered(self, journey: Journey) -> Receipt:
+        receipt = super().answered(journey)
+        self._tries.update(each.outcome for each in receipt.tries)
+        return receipt
+
+    def failed(self, journey: Journey, exc: BaseException) -> None:
+        if journey.receipt is None:
+            super().failed(journey, exc)
+            self._tries.update(each.outcome for each in journey.attempts)
 
 
 class Soak:
@@ -147,7 +167,9 @@ class Soak:
         events.subscribe(self.tally.hear)
         breaker = BreakerSettings(first_ejection_s=0.05, recovery_timeout_s=0.5)
         settings = settings_for(*self._servers, max_concurrent=3, timeouts=HASTY, breaker=breaker)
-        pool = OllamaPoolManager(settings=settings, events=events, receipts=Receipts(KEPT), rng=random.Random(self._rng.random()))
+        pool = OllamaPoolManager(
+            settings=settings, events=events, receipts=TalliedReceipts(self.tally.tries), rng=random.Random(self._rng.random())
+        )
         async with pool:
             with ThreadPoolExecutor(THREADS, thread_name_prefix="soak") as executor:
                 self._callers = Callers(pool, self.tally, self._rng, executor)
@@ -284,7 +306,6 @@ class Callers:
 
     def _is_right(self, text: str, reply: Reply) -> str:
         self._tally.expect(reply.text == f"{text} ", f"asked {text!r}, answered {reply.text!r}")
-        self._tally.tries.update(attempt.outcome for attempt in reply.route.attempts if attempt.outcome != "ok")
         return "reply"
 
     async def _whole(self, text: str) -> str:

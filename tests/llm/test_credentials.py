@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,19 @@ async def test_failover_takes_no_key_along(fault: Fault) -> None:
         for server, own in ((a, "key-of-a"), (b, pair), (c, "key-of-c")):
             assert own in sent(server)
             assert not any(other in sent(server) for other in {"key-of-a", "key-of-b", pair, "key-of-c"} - {own})
+
+
+async def test_a_fault_carries_no_headers_in_the_locals_of_its_frames(on_aiohttp: bool) -> None:
+    async with FakeOllama() as server:
+        instance = made(server, api_key="env:KEY", headers={"X-Key": "env:VALUE"})
+        for fault in (Fault(Kind.DISCONNECT), Fault(Kind.CUT), Fault(Kind.CUT, after=1), None):
+            server.fault = fault
+            if fault is None:
+                await server.die()
+            whole = traceback.TracebackException.from_exception(await fault_of(instance, on_aiohttp), capture_locals=True)
+            text = "".join(whole.format())
+            assert "direct cause" in text
+            assert not any(key in text for key in ("key-of-a", "key-of-c"))
 
 
 # -- not by a redirect --------------------------------------------------------------------------------------------------------------

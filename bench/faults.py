@@ -112,7 +112,7 @@ async def fault_promises() -> AsyncIterator[Promise]:
         yield at_most(f"one of three {name}: lost", len(tally.lost), 0, tally.seen)
         yield at_most(f"one of three {name}: tries there", tally.bad_tries, 6, f"in {WINDOW_S:g} s, {IN_FLIGHT} requests at a time")
         if name == "hangs":
-            seen = f"first-byte timeout {FIRST_BYTE_S:g} s; without a fault {calm.p99_s:.2f} s"
+            seen = f"first-byte timeout {FIRST_BYTE_S:g} s; the slowest {max(tally.took_s):.2f} s; without a fault {calm.p99_s:.2f} s"
             yield at_most("one of three hangs: p99", tally.p99_s, FIRST_BYTE_S + 1.0, seen, "s")
     yield await silent_cuts()
     async for promise in all_down():

@@ -16,11 +16,13 @@ from bench.haproxy import haproxy_promises
 from bench.imports import import_promises
 from bench.loads import load_promises
 from bench.promises import Promise
+from bench.routing import routing_promises
 from bench.sandbox import sandbox_promises
 from bench.scaling import scaling_promises
 
 GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "import": import_promises,
+    "routing": routing_promises,
     "calls": call_promises,
     "scaling": scaling_promises,
     "faults": fault_promises,

@@ -275,7 +275,7 @@ class AdmissionQueue:
         if head.passing_since is None:
             head.passing_since = step.now
         ahead = max(1, math.ceil(waiting.gain_s / waiting.step_s) - 1)
-        if ahead < len(line.waiters):
+        if waiting.observed and ahead < len(line.waiters):
             found = self._pick(line.waiters[ahead], among, step, ahead)
             if found.instance is not None:
                 return line.waiters[ahead], found

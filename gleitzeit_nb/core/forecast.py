@@ -23,6 +23,7 @@ LOAD_S = 10.0
 PROMPT_TOKEN_S = 0.001
 TOKENS = 128  # of an answer whose length nobody limits to less
 HELD = 0.5  # what an instance that holds a conversation is better by at least, as a share of an answer
+CROWDED = 0.1  # what an instance that has as many conversations as slots is worse by for a new one, as a share of an answer
 MUCH_SLOWER = 2.0  # by this factor a free instance must be slower than a busy one, waiting included, to be passed by
 OVERLOAD, OVERLOAD_BY = 1.5, 2  # so much more to do than the idlest ends the preference for who holds the conversation
 
@@ -34,10 +35,11 @@ class Case(NamedTuple):
     wishes: Wishes
     now: float
     holder: str | None = None
+    pins: Pins | None = None
 
     @classmethod
     def of(cls, needs: Needs, wishes: Wishes, now: float, pins: Pins | None = None) -> Case:
-        return cls(needs, wishes, now, None if pins is None else pins.holder(wishes.conversation, now))
+        return cls(needs, wishes, now, None if pins is None else pins.holder(wishes.conversation, now), pins)
 
 
 class Waiting(NamedTuple):
@@ -47,6 +49,7 @@ class Waiting(NamedTuple):
     gain_s: float
     step_s: float
     why: str  # what speaks against the free one
+    observed: bool = True  # `step_s` is; before the first answer there nobody knows how long a line behind it takes
 
 
 class Forecast:
@@ -100,9 +103,11 @@ class Forecast:
             why = "cold" if free_is_cold else "does not know the conversation" if holds else "slow"
             if why == "slow":
                 gain_s = free_s / MUCH_SLOWER - (free_s - gain_s)
-            step_s = self._whole_s(instance) / limit
+            whole_s = self._whole_s(instance)
+            # Before the first answer there nobody knows how long one takes: waiting is tried, for as long as half of what it may gain.
+            step_s = min(self._answers[instance] / limit, gain_s / 2) if whole_s is None else whole_s / limit
             if gain_s > step_s and (best is None or gain_s - step_s > best.gain_s - best.step_s):
-                best = Waiting(instance, gain_s, step_s, why)
+                best = Waiting(instance, gain_s, step_s, why, observed=whole_s is not None)
         return best
 
     # -- parts ----------------------------------------------------------------------------------------------------------------
@@ -116,10 +121,9 @@ class Forecast:
             return None
         return (FIRST_TOKEN_S if first_s is None else first_s) + (0.0 if token_s is None else token_s) * self._tokens
 
-    def _whole_s(self, instance: Instance) -> float:
+    def _whole_s(self, instance: Instance) -> float | None:
         pace = instance.load.paces.get(self.case.needs.model)
-        observed = pace.whole.believed(self.case.now) if pace is not None else None
-        return self._answers[instance] if observed is None else observed
+        return pace.whole.believed(self.case.now) if pace is not None else None
 
     def _load_s(self, instance: Instance) -> float:
         if self._loads is None:
@@ -139,9 +143,18 @@ class Forecast:
         idlest = min(instance.load.in_flight for instance in candidates)
         return None if holder.load.in_flight > max(idlest + OVERLOAD_BY, OVERLOAD * idlest) else holder
 
+    def _crowd_s(self, instance: Instance) -> float:
+        """A new conversation had better go where it makes a server forget none: it remembers about one for each slot."""
+        pins = self.case.pins
+        if pins is None or self.case.wishes.conversation is None:
+            return 0.0
+        return CROWDED * self._answers[instance] * min(1.0, pins.of(instance.settings.id) / instance.slots)
+
     def _reread_s(self, instance: Instance) -> float:
         holder = self._holder
-        if holder is None or holder is instance:
+        if holder is None:
+            return self._crowd_s(instance)
+        if holder is instance:
             return 0.0
         pace = holder.load.paces.get(self.case.needs.model)
         observed = pace.prompt_token.value if pace is not None else None

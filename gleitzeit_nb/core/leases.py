@@ -113,8 +113,8 @@ class Lease:
 
     def _keep_pace(self, now: float) -> None:
         pace = self.instance.load.pace(self.model)
-        if not self.cold:
-            pace.whole.observe(now - self.began_at, now)
+        begin = self._first_at if self.cold else self.began_at  # how long the load took says nothing of the next answer
+        pace.whole.observe(now - (self.began_at if begin is None else begin), now)
         if self._first_at is not None and self.tokens > 1:
             pace.token.observe((now - self._first_at) / (self.tokens - 1), now)
 

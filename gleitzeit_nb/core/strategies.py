@@ -290,7 +290,7 @@ def _drawn(case: Case, instances: Collection[Instance], rng: Random) -> list[Ver
 
     To take the better of two drawn ones is nearly as good as to take the best of all (Mitzenmacher, 2001).
     """
-    needs, wishes, now, holder = case
+    needs, wishes, now, holder, _ = case
     everybody, model = list(instances), needs.model
     warm = [each for each in everybody if model in each.loaded or model in each.load.loading] if model else []
     judged: dict[Instance, Verdict] = {}

@@ -32,6 +32,7 @@ class Shelf:
     pull_step_s: float = 0.0
     loaded: dict[str, Any] = field(default_factory=dict)  # name -> the runner options that count; a test may put anything for the defaults
     loads: int = 0
+    memory_models: int = 100  # how many are held at once; the one that was loaded first makes room
     pulling: int = 0
     silent: bool = False  # an old or strange server: `/api/show` is not there
 
@@ -50,6 +51,8 @@ class Shelf:
             return
         await connection.pause(load_s)
         self.loads += 1
+        while name not in self.loaded and len(self.loaded) >= self.memory_models:
+            del self.loaded[next(iter(self.loaded))]
         self.loaded[name] = wanted
 
     def _held(self, name: str) -> dict[str, Any]:

@@ -1,0 +1,186 @@
+"""What choosing costs, and what it is worth: the pick, a release of a slot in a long queue, loads, slow instances, conversations.
+
+Costs are timed. What is counted comes from real HTTP servers that hold one model at a time, and from `bench.simulation`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import statistics
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+from bench.paired import compare
+from bench.promises import Promise, at_most
+from bench.simulation import Ask, Server, Simulation, arrivals
+from gleitzeit_nb.core.admission import AdmissionQueue, AdmissionSettings
+from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
+from gleitzeit_nb.core.leases import Lease, Outcome, reserve
+from gleitzeit_nb.core.models import LoadedModel
+from gleitzeit_nb.core.needs import Needs, Wishes
+from gleitzeit_nb.core.strategies import pick
+from gleitzeit_nb.llm.pool import OllamaPoolManager
+from tests.support.fake_ollama import FakeOllama
+
+MODEL = "llama3.2:latest"
+MODELS = ("one:latest", "two:latest", "three:latest")
+REPEATS = 200
+LONG, SHORT = 10_000, 100
+RELEASES = 200
+
+
+async def routing_promises() -> AsyncIterator[Promise]:
+    yield await pick_promise()
+    for kind, needs_of in (("alike", _alike), ("all different", _different)):
+        yield release_promise(kind, needs_of)
+    yield memory_promise()
+    yield await loads_promise()
+    yield slow_promise()
+    yield conversations_promise()
+
+
+def instances(count: int, slots: int) -> tuple[Instance, ...]:
+    made = []
+    for number in range(count):
+        one = Instance(InstanceSettings(f"i{number}", f"http://i{number}:1", max_concurrent=slots))
+        one.learn_models((MODEL, *MODELS))
+        one.state = InstanceState.HEALTHY
+        one.loaded[MODEL] = LoadedModel(MODEL, seen_at=0.0)
+        made.append(one)
+    return tuple(made)
+
+
+async def pick_promise() -> Promise:
+    hundred, rng, needs, wishes = instances(100, 4), random.Random(1), Needs(MODEL), Wishes()
+
+    async def ours() -> float:
+        begin = time.process_time()  # of this process alone: a block is longer than the control's, and so more often interrupted
+        for _ in range(REPEATS):
+            assert pick(needs, wishes, hundred, 1.0, rng).instance is not None
+        return time.process_time() - begin
+
+    async def control() -> float:
+        begin = time.process_time()
+        for _ in range(REPEATS):
+            min(range(100))
+        return time.process_time() - begin
+
+    return await compare("pick among 100 instances", ours, control, against=f"min(range(100)), {REPEATS} of each", limit=30.0, pairs=40)
+
+
+def _alike(number: int) -> Needs:
+    return Needs(MODEL)
+
+
+def _different(number: int) -> Needs:
+    return Needs(MODEL, excluded=frozenset({f"gone-{number}"}))
+
+
+def queue_of(length: int, needs_of: Callable[[int], Needs]) -> tuple[AdmissionQueue, tuple[Instance, ...], list[Lease]]:
+    """Five busy instances, and so many who wait."""
+    queue, members, rng = AdmissionQueue(AdmissionSettings(max_queue=length)), instances(5, 1), random.Random(2)
+    leases = [reserve(member, MODEL, 0.0) for member in members]
+    for number in range(length):
+        waiter = queue.enter(needs_of(number), queue.key(0, number * 1e-4))
+        assert not queue.arrived(waiter, members, 1.0, rng).granted
+    return queue, members, leases
+
+
+def release_promise(kind: str, needs_of: Callable[[int], Needs]) -> Promise:
+    def medians() -> list[float]:
+        queue, members, leases = queues[length]
+        rng, times = random.Random(3), []
+        for _ in range(20):
+            lease = leases.pop(0)
+            lease.end(Outcome.IGNORED, 1.0, rng)
+            begin = time.perf_counter()
+            result = queue.freed(lease.instance, members, 1.0, rng)
+            times.append(time.perf_counter() - begin)
+            (grant,) = result.granted
+            leases.append(grant.lease)
+            waiter = queue.enter(needs_of(random.Random(len(times)).randrange(10**6, 10**7)), queue.key(0, 2.0))
+            queue.arrived(waiter, members, 1.0, rng)  # so that the queue stays as long as it was
+        return times
+
+    queues = {length: queue_of(length, needs_of) for length in (LONG, SHORT)}
+    gc.collect()
+    times: dict[int, list[float]] = {LONG: [], SHORT: []}
+    for _ in range(RELEASES // 20):
+        for length in (LONG, SHORT):
+            times[length] += medians()
+    ours, control = (statistics.median(times[length]) * 1e6 for length in (LONG, SHORT))
+    seen = f"{ours:.0f} µs with {LONG:,} waiting against {control:.0f} µs with {SHORT}, {RELEASES} releases of each"
+    return Promise(f"a release, {kind}", ours / control, 3.0, seen)
+
+
+def memory_promise() -> Promise:
+    def per_waiter(length: int) -> float:
+        gc.collect()
+        tracemalloc.start()
+        kept = queue_of(length, _different)
+        bytes_used, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        del kept
+        return bytes_used / length
+
+    small, large = per_waiter(LONG // 10), per_waiter(LONG)
+    seen = f"{large:.0f} bytes per waiter of {LONG:,} against {small:.0f} of {LONG // 10:,}, all different"
+    return Promise("memory per waiter", large / small, 1.25, seen)
+
+
+class OneModel(FakeOllama):
+    """Holds one model at a time, as a card that is full does."""
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - as in FakeOllama
+        super().__init__(id, MODELS, token_s=0.002, load_s=0.4)
+        self.shelf.memory_models = 1
+
+
+async def loads_promise() -> Promise:
+    rng, calls = random.Random(4), 300
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(OneModel(name)) for name in "abc"]
+        pool = await stack.enter_async_context(
+            OllamaPoolManager([{"id": server.id, "url": server.url, "max_concurrent": 1} for server in servers], rng=rng)
+        )
+        places = asyncio.Semaphore(6)
+
+        async def call(model: str) -> None:
+            async with places:
+                await pool.chat(model, "some words to say again")
+
+        await asyncio.gather(*(call(rng.choice(MODELS)) for _ in range(calls)))
+        loads = sum(server.loads for server in servers)
+    return at_most("loads: 3 models, 3 one-model servers", loads, 3, f"{calls} calls, 6 at once, over HTTP")
+
+
+def slow_promise() -> Promise:
+    """Of three servers with a slot each, one is five times slower; 60 % of what they can do together comes in."""
+    servers = [_server("a"), _server("b"), _server("slow", first_s=1.0, token_s=0.1)]
+    service_s, capacity_share, calls = 1.2, 0.2 / 2.2, 3000
+    done = Simulation(servers, "auto").run(arrivals(random.Random(5), 0.6 * 2.2 / service_s, calls))
+    share = sum(each.instance == "slow" for each in done) / len(done)
+    seen = f"{share:.1%} of {calls} requests against {capacity_share:.1%}, simulated"
+    return Promise("a 5x slower server's share", share / capacity_share, 1.1, seen)
+
+
+def conversations_promise() -> Promise:
+    """Nine chats of twenty turns, interleaved, on three servers that remember four each."""
+    asks, rng = [], random.Random(3)
+    for chat in range(9):
+        at = rng.uniform(0, 5)
+        for turn in range(20):
+            asks.append(Ask(at, conversation=chat, prompt_tokens=200 + 150 * turn))
+            at += rng.uniform(2, 8)
+    done = Simulation([_server(name, slots=4) for name in "abc"], "auto").run(asks)
+    best = sum(ask.prompt_tokens for ask in asks if ask.prompt_tokens > 200)
+    reused = sum(each.ask.prompt_tokens for each in done if not each.reread)
+    return Promise("prefixes reused in long chats", reused / best, 0.95, f"of {best:,} tokens at best, simulated", at_least=True)
+
+
+def _server(name: str, slots: int = 1, **pace: float) -> Server:
+    return Server(InstanceSettings(name, f"http://{name}:1", max_concurrent=slots), loaded=[MODEL], **pace)  # type: ignore[arg-type]

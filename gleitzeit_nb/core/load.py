@@ -36,6 +36,8 @@ class TokenHistory:
     def _turn(self, now: float) -> int:
         """Clear the buckets that time has passed over and return the number of the current one."""
         bucket = int(now // BUCKET_S)
+        if bucket == self._newest:
+            return bucket
         if self._newest is None:
             self._newest = bucket
         for passed in range(self._newest + 1, min(bucket, self._newest + BUCKETS) + 1):

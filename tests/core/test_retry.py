@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gleitzeit_nb.core.pauses import LONGEST_ASKED_S, Pause
@@ -43,7 +43,8 @@ def test_what_was_earned_and_what_was_spent_is_forgotten() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 3.0), st.booleans()), max_size=200))
-def test_no_ten_seconds_hold_more_retries_than_were_earned(steps: list[tuple[float, bool]]) -> None:
+@example([(0.0, True)] * 5 + [(after, False) for after in (3.0, 0.0, 2.0, 3.0, 3.0)])
+def test_no_retry_is_paid_that_the_last_ten_seconds_did_not_earn(steps: list[tuple[float, bool]]) -> None:
     budget, now = RetryBudget(), 0.0
     requests: list[float] = []
     retries: list[float] = []
@@ -54,9 +55,9 @@ def test_no_ten_seconds_hold_more_retries_than_were_earned(steps: list[tuple[flo
             requests.append(now)
         elif budget.spend(now):
             retries.append(now)
-        recent = sum(at > now - (EXPIRES_S - 1) for at in retries)
-        earned = sum(at > now - (EXPIRES_S + 1) for at in requests)
-        assert recent <= ALWAYS + SHARE * earned
+            recent = sum(at > now - (EXPIRES_S - 1) for at in retries)
+            earned = sum(at > now - (EXPIRES_S + 1) for at in requests)
+            assert recent <= ALWAYS + SHARE * earned
 
 
 def test_a_pause_grows_while_it_is_said_again_and_starts_anew_after_an_answer() -> None:

@@ -175,6 +175,10 @@ class GleitzeitClient:
         """Unload it, wherever it is loaded or where `place` says. The instances that did."""
         return await self._on_engine(self._pool_here().unload(model, **place))
 
+    async def delete(self, model: str, **place: Unpack[Place]) -> tuple[str, ...]:
+        """Delete it from the disks of all that have it, or where `place` says. The instances that did."""
+        return await self._on_engine(self._pool_here().delete(model, **place))
+
     async def drain(self, instance_id: str) -> None:
         """Give an instance nothing new until `resume`; what it does, it ends."""
         await self._on_engine(self._pool_here().drain(instance_id))

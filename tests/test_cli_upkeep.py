@@ -72,3 +72,10 @@ def test_what_cannot_be_says_why_and_what_to_do(
 ) -> None:
     assert main(arguments) == code
     assert said in capsys.readouterr().err
+
+
+def test_ask_takes_constraints_and_a_chain_of_models(servers: tuple[FakeOllama, FakeOllama], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", "hi", "-m", "nobody:1b", "--private", "--fallback", "phi:3b,llama3.2"]) == 0
+    assert "llama3.2" in capsys.readouterr().err
+    assert main(["ask", "hi", "-m", "llama3.2", "--gpu"]) == 1
+    assert "no GPU is known" in capsys.readouterr().err

@@ -216,6 +216,7 @@ async def test_models_are_looked_after_and_instances_drained(server: FakeOllama,
             await client.chat("x", model="llama3.2")
         await client.resume("fake")
         assert (await client.chat("x", model="llama3.2")).text
+        assert await client.delete("llama3.2", instance="fake") == ("fake",)
 
 
 async def test_leaving_a_map_on_the_shared_engine_frees_its_slots(server: FakeOllama) -> None:

@@ -31,6 +31,9 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     ask.add_argument("-m", "--model", default="", help="(the configured one, else the only or the first warm one)")
     ask.add_argument("-t", "--tags", type=_names, default=(), help="comma-separated; all must match")
     ask.add_argument("--instance", metavar="ID", help="this instance or nobody")
+    ask.add_argument("--gpu", action="store_true", help="only instances with a GPU")
+    ask.add_argument("--private", action="store_true", help="only instances on this machine")
+    ask.add_argument("--fallback", type=_names, default=(), metavar="A,B", help="models to ask when nobody can with the first")
     ask.add_argument("--system", metavar="TEXT", help="a system message before the prompt")
     ask.add_argument("--deadline", type=_seconds, metavar="S", help="for waiting and all tries together")
     ask.add_argument("--json", action="store_true", help="the whole reply as JSON, with its route")
@@ -72,6 +75,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     messages = [{"role": "system", "content": arguments.system}] if arguments.system else []
     messages.append({"role": "user", "content": prompt})
     request: RequestOptions = {"tags": arguments.tags, "instance": arguments.instance, "deadline": arguments.deadline}
+    request |= {"require_gpu": arguments.gpu, "private": arguments.private, "fallback_model": arguments.fallback}
     reply = asyncio.run(_answer(arguments.model, messages, request, shows=not arguments.json))
     if arguments.json:
         say(json.dumps(asdict(reply), indent=2, ensure_ascii=not is_terminal(), default=str))

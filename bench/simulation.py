@@ -69,6 +69,7 @@ class Done:
     began_at: float
     ended_at: float
     reread: bool
+    load_s: float  # of its time, how long the model was loaded for it
 
     @property
     def elapsed_s(self) -> float:
@@ -119,9 +120,10 @@ class Simulation:
 
     def _serve(self, ask: Ask, lease: Lease, now: float) -> None:
         server = self.servers[lease.instance.id]
+        load_s = 0.0 if ask.model in server.loaded else server.load_s
         first_s, whole_s, reads = server.begin(ask)
         self._at(now + first_s, lambda then: self._first(server, lease, ask, reads, then))
-        self._at(now + whole_s, lambda then: self._end(ask, lease, now, reads, then))
+        self._at(now + whole_s, lambda then: self._end(ask, lease, now, reads, load_s, then))
 
     def _first(self, server: Server, lease: Lease, ask: Ask, reads: bool, now: float) -> None:
         lease.first_token(now)
@@ -129,10 +131,10 @@ class Simulation:
             lease.prompt_read(ask.prompt_tokens, ask.prompt_tokens * server.prompt_token_s, now)
         lease.instance.loaded = {name: LoadedModel(name, seen_at=now) for name in server.loaded}  # as a probe would find it
 
-    def _end(self, ask: Ask, lease: Lease, began_at: float, reads: bool, now: float) -> None:
+    def _end(self, ask: Ask, lease: Lease, began_at: float, reads: bool, load_s: float, now: float) -> None:
         lease.tokens = ask.tokens
         lease.end(Outcome.SUCCESS, now, self._rng)
-        self.done.append(Done(ask, lease.instance.id, began_at, now, reads))
+        self.done.append(Done(ask, lease.instance.id, began_at, now, reads, load_s))
         self._obey(self.queue.freed(lease.instance, self.instances, now, self._rng), now)
 
 

@@ -99,7 +99,8 @@ class Forecast:
             if cold and not holds:
                 continue
             limit = instance.settings.max_concurrent or 1
-            gain_s = free_s - self._answers[instance] * (2 - 1 / limit) - self._reread_s(instance)
+            reread_s = 0.0 if self._holder is None else self._reread_s(instance)  # how crowded it is is no reason against waiting
+            gain_s = free_s - self._answers[instance] * (2 - 1 / limit) - reread_s
             why = "cold" if free_is_cold else "does not know the conversation" if holds else "slow"
             if why == "slow":
                 gain_s = free_s / MUCH_SLOWER - (free_s - gain_s)

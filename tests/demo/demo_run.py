@@ -17,10 +17,10 @@ LIMIT_S = 180.0
 
 
 def command_line(process: psutil.Process) -> str:
-    """Its words in one text; none when it has just ended."""
+    """Its words in one text; none when it has ended, though it be a zombie that nobody collects."""
     try:
         return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # and so is a zombie
+    except psutil.NoSuchProcess:
         return ""
 
 
@@ -95,8 +95,10 @@ class DemoRun:
 
     def leftovers(self) -> list[str]:
         """What ran below the demo and still runs."""
-        _, alive = psutil.wait_procs(list(self.seen.values()), timeout=5)
-        return [f"{process.pid} {command_line(process)[:80]}" for process in alive if process.is_running()]
+        end, alive = time.monotonic() + 5, list(self.seen.values())
+        while (alive := [each for each in alive if each.is_running() and command_line(each)]) and time.monotonic() < end:
+            time.sleep(0.05)
+        return [f"{process.pid} {command_line(process)[:80]}" for process in alive]
 
     def kill(self) -> None:
         """For a test that has failed: leave nothing."""

@@ -24,6 +24,7 @@ PROGRAMS = {
     "dockerd": "docker.io",  # also where another daemon answers: a test starts and kills one of its own
     "debootstrap": "debootstrap",
     "chromium": "chromium",
+    "curl": "curl",  # the guide looks at servers with it
     "openssl": "openssl",  # makes the certificates of the tests' own servers
 }
 LIBRARIES = {"libatomic.so.1": "libatomic1"}  # Playwright's own Node is linked to it

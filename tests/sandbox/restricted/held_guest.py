@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -176,6 +176,19 @@ def descendants(pid: int) -> list[int]:
     for each in found:
         found += [child for child, parent in parents.items() if parent == each]
     return found
+
+
+def running(pids: Iterable[int]) -> list[int]:
+    """Those that have not ended. A zombie has: where process 1 is no init, as in many a container, nobody ever collects it."""
+    return [pid for pid in pids if state_of(pid) not in ("", "Z")]
+
+
+def state_of(pid: int) -> str:
+    """The letter that /proc has for it; none when it is gone."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def with_marker(marker: str) -> list[int]:

@@ -11,7 +11,7 @@ import pytest
 
 from gleitzeit_nb.sandbox.cgroup import Hierarchy, find_hierarchy, group_name, sweep
 from tests.sandbox.restricted.conftest import Maker
-from tests.sandbox.restricted.held_guest import FORMS, STRONG, HeldGuest, descendants, eventually, with_marker
+from tests.sandbox.restricted.held_guest import FORMS, STRONG, HeldGuest, descendants, eventually, running, with_marker
 
 # Children, grandchildren in sessions of their own, orphans: everything that a daemon does to get away.
 SCATTER = """
@@ -54,7 +54,7 @@ def test_killing_a_guest_takes_everything_inside_with_it(make_guest: Maker, form
     assert eventually(lambda: len(with_marker(marker)) == 4)
     guest.end_soon()
     assert eventually(lambda: not with_marker(marker))
-    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert eventually(lambda: not running(pids))
     assert eventually(lambda: work_directories() <= before)
 
 
@@ -67,7 +67,7 @@ def test_a_host_that_is_killed_leaves_nothing_running_and_no_work_directory(make
     assert eventually(lambda: len(with_marker(marker)) == 4)
     guest.process.kill()
     assert eventually(lambda: not with_marker(marker))
-    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert eventually(lambda: not running(pids))
     assert eventually(lambda: work_directories() <= before)
 
 
@@ -76,7 +76,7 @@ def test_an_idle_guest_ends_with_its_host(make_guest: Maker, form: str) -> None:
     guest = make_guest(form)
     pids = guest.processes()
     guest.process.kill()
-    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert eventually(lambda: not running(pids))
 
 
 @pytest.mark.parametrize("form", ["root", "root-weaker"])
@@ -140,7 +140,7 @@ def test_the_outer_process_cannot_end_without_the_inner_ones(make_guest: Maker, 
     assert eventually(lambda: len(with_marker(marker)) == 4)
     os.kill(pids[0], signal.SIGKILL)
     assert eventually(lambda: not with_marker(marker))
-    assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    assert eventually(lambda: not running(pids))
 
 
 def test_the_first_process_killed_from_outside_is_a_guest_that_has_gone(make_guest: Maker) -> None:
@@ -149,5 +149,5 @@ def test_the_first_process_killed_from_outside_is_a_guest_that_has_gone(make_gue
     outer = guest.launch()["pid"]
     inner = [pid for pid in descendants(outer) if pid != outer]
     os.kill(inner[0], signal.SIGKILL)
-    assert eventually(lambda: not Path(f"/proc/{outer}").exists())
+    assert eventually(lambda: not running([outer]))
     assert guest.run("print(1)")["stdout"] == "1\n"  # a new one

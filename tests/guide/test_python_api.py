@@ -111,9 +111,9 @@ async def test_every_file_of_the_folder_is_asked_about_over_all_instances(tmp_pa
     (tmp_path / "documents").mkdir()
     for number in range(8):
         (tmp_path / "documents" / f"{number}.txt").write_text(f"text {number}")
-    async with FakeOllama(token_s=0.002) as a, FakeOllama(token_s=0.002) as b:
+    async with FakeOllama(token_s=0.02) as a, FakeOllama(token_s=0.02) as b:
         for server in (a, b):  # where only one has the model loaded, waiting for it is sooner than loading it again
-            server.loaded["llama3.2:latest"] = {}
+            server.loaded["llama3.2:latest"] = True
         config = f"{{'instances': [{{'id': 'a', 'url': {a.url!r}}}, {{'id': 'b', 'url': {b.url!r}}}]}}"
         names = await run(rewritten(FOLDER, placeholders={"{...}": config}))
         assert len(a.asked) + len(b.asked) == 8

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -221,7 +222,8 @@ def in_thread(work: Callable[[], object]) -> None:
         except KeyboardInterrupt:
             while not future.done():  # again and again: the kernel may be about to start
                 for process in _descendants(()):
-                    process.kill()
+                    with contextlib.suppress(psutil.NoSuchProcess):  # it ended by itself meanwhile
+                        process.kill()
                 wait([future], timeout=0.2)
             raise
 

@@ -188,7 +188,8 @@ def build_labextension() -> str:
 
 
 def run_tests(arguments: list[str]) -> int:
-    command = [sys.executable, "-m", "pytest", "-q", "-rfEs", f"--steps={STEPS_FILE}"]
+    """Everything by two workers, a file at a time each: most tests wait for a process or a clock, not for a processor."""
+    command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-n", "2", "--dist", "loadfile", f"--steps={STEPS_FILE}"]
     notebooks = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "notebooks/sanitize.cfg", "tests", "notebooks"]
     return subprocess.run([*command, *(arguments or notebooks)], cwd=ROOT, check=False).returncode
 

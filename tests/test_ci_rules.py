@@ -70,3 +70,14 @@ def test_the_slowest_steps_include_those_before_the_tests(suite: pytest.Pytester
     suite.runpytest_inprocess(f"--steps={steps}").stdout.fnmatch_lines(
         ["*slowest steps*", "*123.* s  provision: base image", "*test_quick"]
     )
+
+
+def test_only_what_watches_programs_in_real_time_is_tried_twice_and_named(suite: pytest.Pytester) -> None:
+    unsteady = "tries = []\ndef test_unsteady():\n    tries.append(1)\n    assert len(tries) == 2, 'too slow'\n"
+    for folder in ("tests/browser", "tests/sandbox"):
+        path = suite.path / folder / "test_one.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(unsteady)
+    result = suite.runpytest_inprocess("--import-mode=importlib")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*needed a second try*", "tests/browser/test_one.py::test_unsteady*", "FAILED tests/sandbox/test_one.py*"])

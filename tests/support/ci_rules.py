@@ -2,6 +2,10 @@
 
 With `CI=true` a skip fails, and so does an expected failure that gives no reason. Everywhere, the run closes with counts per
 folder and the ten slowest steps (tests, notebook cells and the provisioning that came before).
+
+Tests that watch browsers, kernels and whole programs in real time get a second try, since a busy machine may freeze any of them
+for seconds. Each one that needed it is named at the end: a name that comes back is a defect. Nothing else is tried twice, least of
+all a promise of the sandbox.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any
 import pytest
 
 SLOWEST = 10
+TRIED_TWICE = ("tests/browser", "tests/demo", "tests/jupyter")
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 
@@ -29,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Read once, here: tests run in an environment of their own.
     config.pluginmanager.register(CiRules(strict=in_ci()), "gleitzeit-ci-rules")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(config.rootpath) and str(item.path.relative_to(config.rootpath)).startswith(TRIED_TWICE):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def skip_reason(longrepr: Any) -> str:
@@ -77,6 +88,11 @@ class CiRules:
         terminalreporter.section("counts per folder")
         for folder, counts in sorted(folders.items()):
             write(f"{folder:<20} " + ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome]))
+        if again := terminalreporter.stats.get("rerun", []):
+            terminalreporter.section("needed a second try")
+            for report in again:
+                reason = str(report.longrepr).rstrip().rpartition("\n")[2]
+                write(f"{report.nodeid}  {reason[:200]}")
         terminalreporter.section(f"{SLOWEST} slowest steps")
         steps = [*self.durations.items(), *earlier_steps(config.getoption("steps"))]
         for name, seconds in sorted(steps, key=lambda step: -step[1])[:SLOWEST]:

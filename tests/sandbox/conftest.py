@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gleitzeit_nb.core.execution import DOCKER_MODE, ExecutionResult
-from gleitzeit_nb.errors import ImageMissingError, SandboxError
+from gleitzeit_nb.core.execution import DOCKER_MODE
+from gleitzeit_nb.errors import ImageMissingError
 from gleitzeit_nb.sandbox import Sandbox, images
 from tests.sandbox.subprocess_channel import SubprocessLauncher
-
-pytest.register_assert_rewrite("tests.sandbox.conformance")
 
 
 @pytest.fixture(scope="session")
@@ -36,35 +34,6 @@ def finished(make: Callable[[], Coroutine[Any, Any, str]]) -> str:
     """On a loop and thread of its own: asynchronous fixtures ask for this one while theirs is running."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(make())).result()
-
-
-class Execute:
-    """Runs code in one mode of a sandbox."""
-
-    def __init__(self, sandbox: Sandbox, mode: str) -> None:
-        self.sandbox = sandbox
-        self.mode = mode
-
-    async def __call__(self, code: str, **options: Any) -> ExecutionResult:
-        return await self.sandbox.execute(code, self.mode, **options)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def executor(request: pytest.FixtureRequest) -> AsyncIterator[Execute]:
-    """Of the mode that the test is parametrised with; skips where this machine has not got it."""
-    from tests.sandbox.conformance import SECRET
-
-    mode: str = request.param
-    if mode == DOCKER_MODE:
-        request.getfixturevalue("docker_image")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOST_SECRET", SECRET)
-        async with Sandbox() as sandbox:
-            try:
-                await sandbox.check(mode)
-            except SandboxError as exc:
-                pytest.skip(f"no {mode} here: {exc}")
-            yield Execute(sandbox, mode)
 
 
 @pytest_asyncio.fixture

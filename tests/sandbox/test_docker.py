@@ -25,9 +25,9 @@ from gleitzeit_nb.sandbox import DockerExecutor, Sandbox, ownership
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.docker import DockerLauncher
 from gleitzeit_nb.sandbox.ownership import Owner
+from gleitzeit_nb.sandbox.selfcheck.weakenings import WEAKENINGS, WeakProfile
 from tests.sandbox.daemon_proxy import DaemonProxy
 from tests.sandbox.waiting import until
-from tests.sandbox.weakenings import WEAKENINGS, WeakProfile
 
 pytestmark = pytest.mark.docker
 

@@ -1,4 +1,7 @@
-"""The profile and the guest with one protection taken away, to see that the check of that protection fails without it."""
+"""The profile and the guest with one protection taken away, to see that the check of that protection fails without it.
+
+Nothing but the self-check's own probes ever runs in such a guest, and no other module imports this one.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gleitzeit_nb.core.execution import Limits, ModeSettings
+from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
 from gleitzeit_nb.sandbox.channel import Expectations, GuestChannel
 from gleitzeit_nb.sandbox.docker import DockerLauncher
 from gleitzeit_nb.sandbox.profile import Profile
-from tests.sandbox.conformance import MIB, SECRET
+from gleitzeit_nb.sandbox.selfcheck.probing import SECRET, SECRET_NAME
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -92,7 +95,7 @@ WEAKENINGS: Mapping[str, Weakening] = {
             ("os.chdir(work)", "os.chdir('/')"),
         )
     ),
-    "host environment": Weakening(config=setting(environment={"HOST_SECRET": SECRET})),
+    "host environment": Weakening(config=setting(environment={SECRET_NAME: SECRET})),
     "host processes": Weakening(host=setting(pid_mode="host")),
     "host name": Weakening(config=without("hostname")),
     "host ipc": Weakening(host=setting(ipc_mode="host")),
@@ -105,7 +108,7 @@ WEAKENINGS: Mapping[str, Weakening] = {
 class WeakProfile(Profile):
     """Also takes back what the guest would verify: else every weakening would end at the handshake."""
 
-    expectations = Expectations(weaker="a test took a protection away")
+    expectations = Expectations(weaker="one protection was taken away, to see its checks fail")
 
     def __init__(self, weakening: Weakening) -> None:
         self.weakening = weakening
@@ -172,7 +175,8 @@ def altered(message: bytes, replacements: tuple[tuple[str, str], ...]) -> bytes:
     """Raises AssertionError when a text is not in the guest (any more): then the weakening would weaken nothing."""
     modules = json.loads(message[4:])
     for old, new in replacements:
-        assert any(old in source for _, source in modules), f"the guest holds no {old!r}"
+        if not any(old in source for _, source in modules):
+            raise AssertionError(f"the guest holds no {old!r}")
         modules = [(name, source.replace(old, new)) for name, source in modules]
     data = json.dumps(modules).encode("ascii")
     return len(data).to_bytes(4, "big") + data

@@ -1,0 +1,29 @@
+"""All checks, in the order in which they are run and shown."""
+
+from __future__ import annotations
+
+from gleitzeit_nb.sandbox.selfcheck import (
+    between_runs,
+    environment,
+    files,
+    guest,
+    network,
+    output,
+    privileges,
+    resources,
+    system_calls,
+)
+from gleitzeit_nb.sandbox.selfcheck.check import Area, Check
+
+AREAS: tuple[Area, ...] = (
+    network.AREA,
+    files.AREA,
+    privileges.AREA,
+    system_calls.AREA,
+    guest.AREA,
+    resources.AREA,
+    output.AREA,
+    between_runs.AREA,
+    environment.AREA,
+)
+CHECKS: tuple[Check, ...] = tuple(check for area in AREAS for check in area.checks)

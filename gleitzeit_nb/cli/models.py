@@ -105,11 +105,15 @@ async def _answer(model: str, messages: list[dict[str, Any]], request: RequestOp
 
 
 def footer(reply: Reply) -> str:
-    """Who answered, in one line."""
+    """Who answered, or where the answer had been kept, in one line."""
+    from gleitzeit_nb.rendering.answers import origin
+
     usage = reply.usage
-    parts = [reply.instance, reply.model]
+    parts = [origin(reply), reply.model]
     if usage.completion_tokens is not None:
         parts.append(f"{usage.completion_tokens} tokens")
+    if reply.source != "instance":
+        return " · ".join(parts)
     if usage.tokens_per_s is not None:
         parts.append(f"{usage.tokens_per_s:.0f} tok/s")
     parts.append(f"{reply.elapsed_s:.1f} s")

@@ -11,10 +11,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Summary:
-    """Durations in seconds, over the requests that were answered; None: none told it. `tokens_per_s`: all tokens over all their time."""
+    """Durations in seconds, over the requests that were answered; None: none told it. `tokens_per_s`: all tokens over all their time.
+
+    `source` other than "instance": no instance was asked.
+    """
 
     instance: str
     model: str
+    source: str
     requests: int
     ok: int
     failed: int
@@ -57,10 +61,11 @@ class _Group:
             self.timed_tokens += int(tokens)
             self.completion_s += seconds
 
-    def summary(self, instance: str, model: str) -> Summary:
+    def summary(self, instance: str, model: str, source: str) -> Summary:
         return Summary(
             instance=instance,
             model=model,
+            source=source,
             requests=sum(self.outcomes.values()),
             ok=self.outcomes["ok"],
             failed=self.outcomes["failed"],
@@ -76,10 +81,11 @@ class _Group:
 
 
 def summarise(receipts: Iterable[Mapping[str, Any]]) -> list[Summary]:
-    """Sorted by instance and model. A request that nobody was asked for stands under the instance ""."""
-    groups: dict[tuple[str, str], _Group] = {}
+    """Sorted by instance and model. A request that nobody was asked for stands under the instance "", by where its answer came from."""
+    groups: dict[tuple[str, str, str], _Group] = {}
     for receipt in receipts:
-        groups.setdefault((_word(receipt.get("instance")), _word(receipt.get("model"))), _Group()).add(receipt)
+        source = _word(receipt.get("source")) or "instance"  # receipts of the first version did not say
+        groups.setdefault((_word(receipt.get("instance")), _word(receipt.get("model")), source), _Group()).add(receipt)
     return [group.summary(*names) for names, group in sorted(groups.items())]
 
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from gleitzeit_nb.core.candidates import Verdict
 from gleitzeit_nb.core.instances import Instance
-from gleitzeit_nb.core.requests import Attempt, Usage
+from gleitzeit_nb.core.requests import Attempt, Source, Usage
 from gleitzeit_nb.core.strategies import Score, Scores
 
 SCHEMA_VERSION = 1
 
 Outcome = Literal["ok", "failed", "cancelled"]
-Source = Literal["/api/ps", "tag", "unknown"]
+KnownBy = Literal["/api/ps", "tag", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Gpu:
     """Where the model lay. `share`: size_vram / size, when `/api/ps` said it; a `gpu` tag is only the configuration's word."""
 
     share: float | None = None
-    known_by: Source = "unknown"
+    known_by: KnownBy = "unknown"
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Receipt:
     """`at`: wall clock at the end (s since the epoch). `instance`, `model`, `digest`, `gpu`: of who answered, else of the last try.
 
     `cold`: the model was not known to be loaded. `error`: the class of the error; "" without one. "" and None elsewhere: not known.
+    `source` other than "instance": nobody was asked, nothing was generated; `digest` is that of the model that answered the first time.
     """
 
     request_id: str
@@ -87,6 +88,7 @@ class Receipt:
     gpu: Gpu
     done_reason: str = ""
     alias: str = ""  # the name that was asked for, where it stood for others
+    source: Source = "instance"
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property

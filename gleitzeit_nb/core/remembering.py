@@ -60,6 +60,11 @@ def has_tool_results(request: LLMRequest) -> bool:
     return any(message.get("role") == "tool" for message in request.messages)
 
 
+def only_loads(request: LLMRequest) -> bool:
+    """Whether it asks nothing: Ollama loads the model for it, and no more."""
+    return not (request.messages or request.prompt or request.inputs)
+
+
 def excerpt(request: LLMRequest) -> str:
     """The beginning of what is asked, for people."""
     said = [message.get("content") for message in request.messages if message.get("role") == "user"]
@@ -70,18 +75,21 @@ def excerpt(request: LLMRequest) -> str:
 # -- replies as plain JSON ----------------------------------------------------------------------------------------------------
 
 
+_TEXTS = ("text", "model", "instance", "done_reason", "thinking", "alias", "digest")
+
+
 def plain_reply(reply: Reply) -> dict[str, Any]:
     """What is kept of a reply: what was said, by whom, and the server's counts. Not how the pool came to it."""
     usage = {name: value for name, value in vars(reply.usage).items() if value is not None}
     lists = {"tool_calls": reply.tool_calls, "embeddings": reply.embeddings, "logprobs": reply.logprobs}
-    texts = {"thinking": reply.thinking, "alias": reply.alias}
+    texts = {"thinking": reply.thinking, "alias": reply.alias, "digest": reply.receipt.digest if reply.receipt is not None else ""}
     kept = {name: value for name, value in (texts | lists).items() if value}
     return {"text": reply.text, "model": reply.model, "instance": reply.instance, "done_reason": reply.done_reason, "usage": usage, **kept}
 
 
 @dataclass(frozen=True)
 class KeptReply:
-    """What `plain_reply` wrote, read again."""
+    """What `plain_reply` wrote, read again. `digest`: of the model that answered; "" where that is not known."""
 
     text: str
     model: str
@@ -90,6 +98,7 @@ class KeptReply:
     usage: Usage
     thinking: str = ""
     alias: str = ""
+    digest: str = ""
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     embeddings: tuple[tuple[float, ...], ...] = ()
     logprobs: tuple[Mapping[str, Any], ...] = ()
@@ -99,7 +108,7 @@ class KeptReply:
         """Raises ValueError for what `plain_reply` cannot have written."""
         if not isinstance(plain, Mapping):
             raise ValueError("no reply in it")
-        texts = {name: plain.get(name, "") for name in ("text", "model", "instance", "done_reason", "thinking", "alias")}
+        texts = {name: plain.get(name, "") for name in _TEXTS}
         usage = plain.get("usage", {})
         if not all(isinstance(each, str) for each in texts.values()) or not _is_usage(usage):
             raise ValueError("a reply of the wrong form")

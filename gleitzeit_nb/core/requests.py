@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.core.receipts import Receipt
 
 Kind = Literal["chat", "generate", "embed"]
-Source = Literal["instance", "cache", "recording"]  # of a reply; `instance` and the counts are those of the first time
+Source = Literal["instance", "cache", "recording"]  # of a reply; else `instance` and the counts are those of the first time
 Role = Literal["system", "user", "assistant", "tool"]
 MOST_ALTERNATIVES = 20  # Ollama's limit for top_logprobs
 Message = Mapping[str, Any]  # {"role", "content", "images"?, "tool_calls"?, …} as in Ollama's chat API

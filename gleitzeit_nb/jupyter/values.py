@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.requests import Reply
-
-_SOURCES = {"cache": "cached", "recording": "replayed"}
+from gleitzeit_nb.rendering.answers import origin
 
 if TYPE_CHECKING:
     from gleitzeit_nb.llm.tools import ToolRun
@@ -101,12 +100,13 @@ class LLMReply(_OneLine):
             raise ValueError(f"the answer is not JSON: {error.msg} near {near!r}; ask with --format json, or with a schema") from error
 
     def footer(self) -> str:
-        """Instance, model, tokens, rate, seconds, retries."""
+        """Instance, model, tokens, rate, seconds, retries. Of an answer that was kept, no times: nobody was asked."""
         reply, rate = self.reply, self.reply.usage.tokens_per_s
-        parts = [one_line(reply.instance, 60), one_line(f"{reply.alias} → {reply.model}" if reply.alias else reply.model, 60)]
+        asked = reply.source == "instance"
+        parts = [origin(reply), one_line(f"{reply.alias} → {reply.model}" if reply.alias else reply.model, 60)]
         parts += [] if self.tokens is None else [f"{self.tokens} tokens"]
-        parts += [] if rate is None else [f"{rate:.1f} tok/s"]
-        parts += [f"{reply.elapsed_s:.1f} s", self._retries()] if reply.source == "instance" else [_SOURCES[reply.source]]
+        parts += [f"{rate:.1f} tok/s"] if rate is not None and asked else []
+        parts += [f"{reply.elapsed_s:.1f} s", self._retries()] if asked else []
         parts += [f"tool calls: {len(self.tool_runs)} run, {len(self.tool_calls)} not run"] if self.tool_runs or self.tool_calls else []
         parts += ["repaired once"] if reply.repairs else []
         parts += [] if reply.done_reason in ("", "stop") else [f"ended by {one_line(reply.done_reason, 30)}"]

@@ -13,7 +13,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gleitzeit_nb.config import cache_directory
 from gleitzeit_nb.core.remembering import KeptReply, plain_reply
@@ -141,10 +141,3 @@ def _write(path: Path, data: bytes) -> None:
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
-
-
-def reply_of(kept: KeptReply, **how: Any) -> Reply:
-    """A whole reply again; `how` it was come by."""
-    from gleitzeit_nb.core.requests import Route
-
-    return Reply(**vars(kept), route=Route(0.0, (), (), ""), elapsed_s=0.0, **how)

@@ -12,8 +12,9 @@ from dataclasses import replace
 from gleitzeit_nb.core.requests import Chunk, LLMRequest
 from gleitzeit_nb.llm.aliases import without_aliases
 from gleitzeit_nb.llm.defaults import default_model
+from gleitzeit_nb.llm.given_again import GivenAgain, replayed
 from gleitzeit_nb.llm.journey import Journey
-from gleitzeit_nb.llm.memory import cached
+from gleitzeit_nb.llm.memory import keeping, kept_answer
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.schema import shaped
 
@@ -33,17 +34,24 @@ def _remembered(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None
     """A recording knows requests as they were asked: what an alias stands for may change."""
     memory = parts.memory
     if memory.recording is not None:
-        return memory.recording.chunks(request)
+        return replayed(parts, memory.recording, request)
     chunks = _cached(parts, request) if memory.keeps(request) else _journey(parts, without_aliases(parts, request))
     return chunks if memory.recorder is None else memory.recorder.recorded(request, chunks)
 
 
 async def _cached(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
+    cache, instances = parts.memory.cache, parts.members.instances
     request = without_aliases(parts, request)
-    if not request.model:
-        request = replace(request, model=await default_model(parts.settings, parts.members, parts.health, request))
-    instances = parts.members.instances
-    async with aclosing(cached(parts.memory.cache, request, instances, lambda each: _journey(parts, each))) as chunks:
+    with GivenAgain(parts, request) as given:
+        if not request.model:
+            request = replace(request, model=await default_model(parts.settings, parts.members, parts.health, request))
+        kept = await kept_answer(cache, request, instances)
+        if kept is not None:
+            given.source = "cache"
+            for chunk in given.chunks(kept):
+                yield chunk
+            return
+    async with aclosing(keeping(cache, request, instances, _journey(parts, request))) as chunks:
         async for chunk in chunks:
             yield chunk
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.models import canonical
-from gleitzeit_nb.core.remembering import fingerprint, has_tool_results
+from gleitzeit_nb.core.remembering import KeptReply, fingerprint, has_tool_results
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Reply
 from gleitzeit_nb.core.settings import PoolSettings
-from gleitzeit_nb.llm.cache import AnswerCache, reply_of
+from gleitzeit_nb.llm.cache import AnswerCache
 from gleitzeit_nb.llm.recording import Recorder, Recording
-
-Ask = Callable[[LLMRequest], AsyncGenerator[Chunk, None]]
 
 
 @dataclass
@@ -42,29 +40,32 @@ class Memory:
         return wanted and not has_tool_results(request)
 
 
-async def cached(cache: AnswerCache, request: LLMRequest, instances: tuple[Instance, ...], ask: Ask) -> AsyncGenerator[Chunk, None]:
-    """The kept answer, if there is one of a model as it is now; else the pool's, kept. `request` names models, not aliases."""
-    for key in _keys(request, instances):
+async def kept_answer(cache: AnswerCache, request: LLMRequest, instances: tuple[Instance, ...]) -> KeptReply | None:
+    """What the model, as it is now, has answered to this before. `request` names models, not aliases."""
+    for digest, key in _keys(request, instances):
         kept = await asyncio.to_thread(cache.get, key)
         if kept is not None:
-            reply = replace(reply_of(kept, source="cache"), alias=request.alias)
-            if reply.text or reply.thinking:
-                yield Chunk(text=reply.text, thinking=reply.thinking)
-            yield Chunk(reply=reply)
-            return
-    async with aclosing(ask(request)) as chunks:
+            return replace(kept, alias=request.alias, digest=digest)
+    return None
+
+
+async def keeping(
+    cache: AnswerCache, request: LLMRequest, instances: tuple[Instance, ...], chunks: AsyncGenerator[Chunk, None]
+) -> AsyncGenerator[Chunk, None]:
+    """The same answer, which is put into the cache on its way."""
+    async with aclosing(chunks):
         async for chunk in chunks:
             if chunk.reply is not None and chunk.reply.done_reason not in ("load", "unload"):
                 await asyncio.to_thread(cache.put, _own_key(request, instances, chunk.reply), chunk.reply)
             yield chunk
 
 
-def _keys(request: LLMRequest, instances: tuple[Instance, ...]) -> list[str]:
-    """One for each digest that the model has somewhere; of several models, those of the first that somebody has."""
+def _keys(request: LLMRequest, instances: tuple[Instance, ...]) -> list[tuple[str, str]]:
+    """(digest, key): one for each digest that the model has somewhere; of several models, those of the first that somebody has."""
     chain = (request.model, *request.fallback_models)
     model = next((each for each in chain if any(instance.has_model(canonical(each)) for instance in instances)), request.model)
     digests = {digest for instance in instances if (digest := _digest(instance, model))}
-    return [fingerprint(request, model, digest) for digest in sorted(digests) or [""]]
+    return [(digest, fingerprint(request, model, digest)) for digest in sorted(digests) or [""]]
 
 
 def _own_key(request: LLMRequest, instances: tuple[Instance, ...], reply: Reply) -> str:

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from gleitzeit_nb.core.receipts import Gpu, Outcome, Receipt, Timings, candidates_of, gpu_of
-from gleitzeit_nb.core.requests import Usage
+from gleitzeit_nb.core.receipts import Gpu, Outcome, Receipt, ReceiptSettings, Timings, candidates_of, gpu_of
+from gleitzeit_nb.core.requests import LLMRequest, Usage
 from gleitzeit_nb.llm.receipt_file import ReceiptFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gleitzeit_nb.llm.journey import Journey
 
 KEPT = 500
+
+
+class Said(Protocol):
+    """What an answer consists of, however it was come by."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def thinking(self) -> str: ...
+
+    @property
+    def tool_calls(self) -> Sequence[Mapping[str, Any]]: ...
 
 
 class Receipts:
@@ -46,18 +59,21 @@ class Receipts:
 
     def _ended(self, journey: Journey, outcome: Outcome, error: str) -> Receipt:
         receipt = journey.receipt = _receipt_of(journey, outcome, error)
+        answer = journey.asked.answer if journey.asked is not None else None
+        self.keep(receipt, journey.parts.settings.receipts, lambda: exchange(journey.request, answer))
+        return receipt
+
+    def keep(self, receipt: Receipt, settings: ReceiptSettings, said: Callable[[], dict[str, Any]]) -> None:
+        """In memory, and in the file if there is one. `said`: what was asked and answered, for those who want that as well."""
         self._last.append(receipt)
-        settings = journey.parts.settings.receipts
         if settings.file:
             if self._file is None or self._file.settings != settings:
                 self._file = ReceiptFile(settings)
-            self._file.write({**receipt.to_dict(), **(_exchange(journey) if settings.prompts else {})})
-        return receipt
+            self._file.write({**receipt.to_dict(), **(said() if settings.prompts else {})})
 
 
-def _exchange(journey: Journey) -> dict[str, Any]:
+def exchange(request: LLMRequest, answer: Said | None) -> dict[str, Any]:
     """What was asked and answered. Images are told by their number: they are large, and a file of receipts is no place for them."""
-    request, answer = journey.request, journey.asked.answer if journey.asked is not None else None
     messages = [{**each, "images": len(each["images"])} if each.get("images") else dict(each) for each in request.messages]
     asked = {"messages": messages, "prompt": request.prompt, "system": request.system, "inputs": list(request.inputs)}
     options = {"options": dict(request.options), "format": request.format, "images": len(request.images)}

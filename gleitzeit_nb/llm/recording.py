@@ -1,6 +1,7 @@
 """Answers written down in one run of a notebook, and given again in another, without any server.
 
-A recording is a file of JSON lines. Each holds an answer, the fingerprint of its request, and, for people, where it was asked.
+A recording is a file of JSON lines. Each holds an answer, or the error that came in its place, the fingerprint of its request, and, for
+people, where it was asked. Version 1 knew answers only.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
+from gleitzeit_nb.core.kept_failures import KeptFailure
 from gleitzeit_nb.core.models import display
 from gleitzeit_nb.core.plain import one_line
-from gleitzeit_nb.core.remembering import KeptReply, excerpt, fingerprint, plain_reply
-from gleitzeit_nb.core.requests import Chunk, LLMRequest, Reply
-from gleitzeit_nb.errors import ConfigError, ReplayMissError
-from gleitzeit_nb.llm.cache import reply_of
+from gleitzeit_nb.core.remembering import KeptReply, excerpt, fingerprint, only_loads, plain_reply
+from gleitzeit_nb.core.requests import Chunk, LLMRequest
+from gleitzeit_nb.errors import ConfigError, PoolError, ReplayMissError
 
 logger = logging.getLogger("gleitzeit_nb.llm")
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
 
 
 class Recorder:
@@ -38,13 +41,19 @@ class Recorder:
         return f"<Recorder {self.path}>"
 
     async def recorded(self, request: LLMRequest, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+        """The same answer, or the same error, which is written down on its way. Not how a model was merely loaded."""
         async with aclosing(chunks):
-            async for chunk in chunks:
-                if chunk.reply is not None and chunk.reply.done_reason not in ("load", "unload"):
-                    await asyncio.to_thread(self._append, self._line(request, chunk.reply))
-                yield chunk
+            try:
+                async for chunk in chunks:
+                    if chunk.reply is not None and not only_loads(request):
+                        await asyncio.to_thread(self._append, self._line(request, "reply", plain_reply(chunk.reply)))
+                    yield chunk
+            except PoolError as error:
+                if not only_loads(request):
+                    await asyncio.to_thread(self._append, self._line(request, "error", KeptFailure.of(error).plain()))
+                raise
 
-    def _line(self, request: LLMRequest, reply: Reply) -> bytes:
+    def _line(self, request: LLMRequest, what: str, plain: dict[str, Any]) -> bytes:
         line = {
             "version": VERSION,
             "run": self._run,
@@ -52,7 +61,7 @@ class Recorder:
             "cell": request.label,
             "model": request.model,
             "asked": excerpt(request),
-            "reply": plain_reply(reply),
+            what: plain,
         }
         return json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
@@ -67,12 +76,12 @@ class Recorder:
 
 
 class Recording:
-    """The answers in a file. What is asked again gets its answers in their order, and then the last one again."""
+    """The answers and errors in a file. What is asked again gets its own in their order, and then the last one again."""
 
     def __init__(self, path: Path) -> None:
         """Raises ConfigError when it cannot be read."""
         self.path = path
-        self._kept: dict[str, list[KeptReply]] = {}
+        self._kept: dict[str, list[KeptReply | KeptFailure]] = {}
         self._given: dict[str, int] = {}
         self._asked: dict[str, str] = {}  # excerpt -> the model that it was asked of
         self._read()
@@ -80,18 +89,15 @@ class Recording:
     def __repr__(self) -> str:
         return f"<Recording {self.path}, {sum(map(len, self._kept.values()))} answers>"
 
-    async def chunks(self, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
-        """Raises ReplayMissError."""
+    def find(self, request: LLMRequest) -> KeptReply | KeptFailure:
+        """What became of it. Raises ReplayMissError."""
         key = fingerprint(request, request.model)
         kept = self._kept.get(key)
         if kept is None:
             raise self._miss(request)
         turn = self._given.get(key, 0)
         self._given[key] = turn + 1
-        reply = reply_of(kept[min(turn, len(kept) - 1)], source="recording")
-        if reply.text or reply.thinking:
-            yield Chunk(text=reply.text, thinking=reply.thinking)
-        yield Chunk(reply=reply)
+        return kept[min(turn, len(kept) - 1)]
 
     def _read(self) -> None:
         runs: dict[str, str] = {}
@@ -104,9 +110,10 @@ class Recording:
                 continue
             try:
                 data = json.loads(line)
-                key, run, reply = str(data["key"]), str(data["run"]), KeptReply.read(data["reply"])
-                if data["version"] != VERSION:
-                    raise ValueError(f"its version {data['version']!r} is not {VERSION}")
+                if data["version"] not in READABLE:
+                    raise ValueError(f"its version {data['version']!r} is not among {', '.join(map(str, READABLE))}")
+                key, run = str(data["key"]), str(data["run"])
+                kept = KeptFailure.read(data["error"]) if "error" in data else KeptReply.read(data["reply"])
             except (ValueError, TypeError, KeyError, RecursionError) as exc:
                 if number == len(lines):  # without a line's end: the kernel was killed while it wrote
                     logger.warning("the last line of the recording %s is not whole and is passed over", self.path)
@@ -114,7 +121,7 @@ class Recording:
                 raise ConfigError(f"{self.path}, line {number}: no recorded answer ({one_line(str(exc), 80)}). Record anew") from exc
             if runs.get(key) != run:
                 runs[key], self._kept[key] = run, []
-            self._kept[key].append(reply)
+            self._kept[key].append(kept)
             self._asked[str(data.get("asked", ""))] = str(data.get("model", ""))
 
     def _miss(self, request: LLMRequest) -> ReplayMissError:

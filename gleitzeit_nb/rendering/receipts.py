@@ -9,6 +9,7 @@ from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.receipt_summary import Summary
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.rendering import words
+from gleitzeit_nb.rendering.answers import SOURCES
 from gleitzeit_nb.rendering.text import columns
 
 Row = tuple[str, ...]
@@ -38,7 +39,7 @@ def row_of(receipt: Receipt) -> Row:
         display(receipt.model) or words.UNKNOWN,
         receipt.digest[:DIGEST_CHARS] or words.UNKNOWN,
         receipt.instance or words.UNKNOWN,
-        receipt.outcome if receipt.outcome != "failed" else receipt.error,
+        _outcome(receipt),
         words.UNKNOWN if usage.completion_tokens is None else str(usage.completion_tokens),
         rate(receipt.tokens_per_s),
         words.seconds(timings.queue_s),
@@ -48,6 +49,15 @@ def row_of(receipt: Receipt) -> Row:
         " ".join(f"{each.instance}:{each.outcome}" for each in receipt.tries) or words.UNKNOWN,
     )
     return tuple(one_line(word) for word in row)
+
+
+def _outcome(receipt: Receipt) -> str:
+    """The error's name where there was one, and where an answer came from that no instance gave."""
+    source = SOURCES.get(receipt.source, "")
+    if receipt.outcome == "ok":
+        return source or "ok"
+    outcome = receipt.error if receipt.outcome == "failed" else receipt.outcome
+    return f"{outcome} ({source})" if source else outcome
 
 
 def gpu(receipt: Receipt) -> str:
@@ -64,7 +74,7 @@ def summary_text(summaries: Sequence[Summary]) -> str:
     rows = [_SUMMARY]
     rows += [
         (
-            each.instance or words.UNKNOWN,
+            each.instance or SOURCES.get(each.source, words.UNKNOWN),
             display(each.model) or words.UNKNOWN,
             *map(str, (each.requests, each.failed, each.cancelled, each.retries)),
             *map(words.seconds, (each.p50_s, each.p95_s, each.first_token_p50_s, each.queue_p95_s)),

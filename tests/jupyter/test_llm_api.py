@@ -390,7 +390,7 @@ def test_what_may_run_functions_is_never_cached(shell: Shell) -> None:
 def test_the_footer_says_where_an_answer_was_kept(shell: Shell, source: Any, word: str) -> None:
     shell.engine.pool.reply = lambda text: replace(reply_of(text), source=source)
     cell = shell.run("%%llm\nhi")
-    assert cell.shown_value["text/plain"] == f"north · smollm2:135m · 12 tokens · 30.0 tok/s · {word}"
+    assert cell.shown_value["text/plain"] == f"{word}, no instance asked (first answered by north) · smollm2:135m · 12 tokens"
     assert cell.displays[-1]["metadata"]["gleitzeit_nb"]["source"] == source
 
 

@@ -53,7 +53,7 @@ def test_a_notebook_is_replayed_without_a_server(project_root: Path, tmp_path: P
     assert "nothing up" in printed
     again, line, failed = run(project_root, {"GLEITZEIT_REPLAY": file, "OLLAMA_HOST": "127.0.0.1:9"})
     assert (again, failed) == (printed, [])
-    assert line.endswith("· replayed")
+    assert line.startswith("replayed, no instance asked (first answered by a) · llama3.2")
     assert asked == 7
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from pydantic import BaseModel
 from gleitzeit_nb.core.aliases import aliases_of
 from gleitzeit_nb.core.remembering import CacheSettings
 from gleitzeit_nb.core.requests import Reply, Route, Usage
-from gleitzeit_nb.errors import PoolError
+from gleitzeit_nb.errors import NoInstanceError, PoolError
 from gleitzeit_nb.llm.cache import AnswerCache
 from gleitzeit_nb.llm.cache import Usage as Used
 from gleitzeit_nb.llm.pool import OllamaPoolManager
@@ -50,6 +52,36 @@ async def test_the_same_question_is_answered_from_the_cache(served: Any) -> None
     assert len(server.asked) == 1
     chunks = [chunk async for chunk in pool.stream("llama3.2", "one two", cache=True)]
     assert [chunk.text for chunk in chunks] == ["one two ", ""]
+
+
+async def test_a_kept_answer_has_a_receipt_that_says_nobody_was_asked(served: Any) -> None:
+    _, pool = served
+    await pool.chat("llama3.2", "one two", cache=True)
+    reply = await pool.chat("fast", "one two", cache=True)
+    receipt, first = pool.receipts()
+    assert reply.receipt is receipt
+    assert (receipt.source, receipt.outcome, receipt.instance, receipt.tries, receipt.strategy) == ("cache", "ok", "", (), "")
+    assert (receipt.model, receipt.alias, receipt.kind, receipt.digest) == ("llama3.2", "fast", "chat", first.digest)
+    assert (receipt.usage, receipt.cold, receipt.gpu.known_by) == (Usage(), None, "unknown"), "nothing was generated"
+    assert receipt.timings.total_s == reply.elapsed_s
+    assert len(first.digest) == 64
+
+
+async def test_a_search_that_fails_or_is_given_up_leaves_a_receipt(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, pool = served
+    with pytest.raises(NoInstanceError, match="no model was named"):
+        await pool.chat("", "hi", cache=True)
+    looking, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(pool._open().memory.cache, "get", lambda _key: (looking.set(), go_on.wait(10))[0])
+    asking = asyncio.create_task(pool.chat("llama3.2", "hi", cache=True))
+    await asyncio.to_thread(looking.wait, 10)
+    asking.cancel()
+    await asyncio.wait([asking])
+    go_on.set()
+    assert [(each.outcome, each.error, each.instance) for each in pool.receipts()] == [
+        ("cancelled", "CancelledError", ""),
+        ("failed", "NoInstanceError", ""),
+    ]
 
 
 @pytest.mark.parametrize("keywords", [{"options": {"seed": 1}}, {"format": "json"}, {"think": True}, {"cache": False}, {"cache": None}])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gleitzeit_nb.core.receipt_summary import summarise
+from gleitzeit_nb.core.receipts import Gpu
+from gleitzeit_nb.core.requests import Usage
 from gleitzeit_nb.rendering.receipts import summary_text, text_of
 from tests.support.receipts import ANSWERED, LOST
 
@@ -16,6 +20,16 @@ def test_a_receipt_is_a_line_with_all_that_matters() -> None:
     assert "NoInstanceError" in lost
     assert "tag" in lost
     assert lost.count("–") == 6
+
+
+def test_what_nobody_was_asked_for_says_where_it_came_from() -> None:
+    again = replace(ANSWERED, instance="", tries=(), usage=Usage(), source="cache", gpu=Gpu())
+    lost = replace(LOST, source="recording")
+    _, cached, replayed = text_of([again, lost]).splitlines()
+    assert cached.split(maxsplit=1)[1].split() == "[3] %%llm phi 0123456789ab – cached – – 12 ms 200 ms 1.2 s – –".split()
+    assert "NoInstanceError (replayed)" in replayed
+    rows = summary_text(summarise([each.to_dict() for each in (again, ANSWERED, again)])).splitlines()[1:]
+    assert [row.split()[:3] for row in rows] == [["cached", "phi", "2"], ["gpu", "phi", "1"]]
 
 
 def test_no_name_acts_on_a_terminal() -> None:

@@ -132,6 +132,8 @@ def _check_mode(mode: ModeSettings, where: str) -> None:
         raise ConfigError(f"{where}: the mode {mode.id!r} sets allow_weaker, which only a restricted mode knows")
     if mode.allowed_modules is not None and mode.kind == "docker":
         raise ConfigError(f"{where}: the mode {mode.id!r} sets allowed_modules, which only restricted and local modes know")
+    if mode.preload is not None and mode.kind != "docker":
+        raise ConfigError(f"{where}: the mode {mode.id!r} sets preload, which only containers know")
 
 
 def _check_sandbox(settings: SandboxSettings, layers: Sequence[Checked]) -> None:

@@ -36,6 +36,13 @@ def _sealed(value: bool) -> bool:
     return value
 
 
+def _modules(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"should name modules, such as numpy or matplotlib.pyplot, and {name[:60]!r} is none")
+    return value
+
+
 class LimitFields(Section):
     timeout_s: Duration = keyed("timeout")
     memory_bytes: Annotated[Size, AfterValidator(_roomy)] = keyed("memory_limit", "memory")
@@ -66,6 +73,7 @@ class ModeSection(LimitFields):
     environment: Annotated[dict[str, str], AfterValidator(_variables)] = UNSET
     allow_weaker: bool = UNSET
     allowed_modules: Names | None = UNSET
+    preload: Annotated[Names, AfterValidator(_modules)] | None = UNSET
 
     @model_validator(mode="before")
     @classmethod
@@ -90,7 +98,7 @@ class ModeSection(LimitFields):
         """What was written, in the parts of core's ModeSettings. `trusted: true` is how the older form switches `local` on."""
         written = self.written()
         limits = {name: written[name] for name in LimitFields.model_fields if name in written}
-        plain = ("enabled", "label", "image", "network", "environment", "allow_weaker", "allowed_modules")
+        plain = ("enabled", "label", "image", "network", "environment", "allow_weaker", "allowed_modules", "preload")
         part: dict[str, Any] = {name: written[name] for name in plain if name in written}
         kind = self.kind(mode_id)
         if kind == "local" and "trusted" in written:

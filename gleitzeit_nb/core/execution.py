@@ -46,6 +46,7 @@ class ModeSettings:
 
     `allow_weaker` (restricted only): accept the form without namespaces where the system refuses them.
     `allowed_modules` (restricted and local): a courtesy for the reader of the code, never the boundary.
+    `preload` (containers only): modules that are imported once per worker, so that a run finds them imported; None leaves it to the image.
     """
 
     id: str
@@ -58,6 +59,7 @@ class ModeSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_weaker: bool = False
     allowed_modules: tuple[str, ...] | None = None
+    preload: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

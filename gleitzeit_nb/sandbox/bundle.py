@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib import resources
 
 PACKAGE = "gleitzeit_nb.sandbox"
-MODULES = ("protocol", "codec", "wiping", "witness", "runner", "guest")  # in the order of their imports; the last one's main() is called
+# In the order of their imports; the last one's main() is called.
+MODULES = ("protocol", "codec", "wiping", "witness", "runner", "preloading", "guest")
 
 WORK_DIR = "/work"
 WRITABLE_DIRS = (WORK_DIR, "/tmp", "/dev/shm")
@@ -32,13 +33,16 @@ module.main(sys.argv[1])
 """
 
 
-def guest_command(python: str = "python3", *, work: str = WORK_DIR, wiped: Sequence[str] = WRITABLE_DIRS) -> list[str]:
+def guest_command(
+    python: str = "python3", *, work: str = WORK_DIR, wiped: Sequence[str] = WRITABLE_DIRS, preload: Sequence[str] = ()
+) -> list[str]:
     """The command that becomes a guest once `guest_source()` is written to its stdin.
 
     `work` is where code runs. `wiped` are emptied after every run, whatever they hold: name only directories that are the
-    sandbox's own. Both must exist and be writable for the guest's user.
+    sandbox's own. Both must exist and be writable for the guest's user. `preload`: modules that every run finds imported.
     """
-    return [python, "-I", "-X", "utf8", "-c", BOOTSTRAP, json.dumps({"work": work, "wiped": list(wiped)})]
+    settings = {"work": work, "wiped": list(wiped), "preload": list(preload)}
+    return [python, "-I", "-X", "utf8", "-c", BOOTSTRAP, json.dumps(settings)]
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ class Expectations:
     """What the guest must find about itself before it may serve; None means not promised by this mode.
 
     `interfaces` lists the network interfaces that may be up beside none at all. `weaker` is one line on what the mode does not
-    promise here, shown wherever the mode shows; "" when it promises everything.
+    promise here, shown wherever the mode shows; "" when it promises everything. `preload`: the modules that it imports first.
     """
 
     pid: int | None = None
@@ -24,6 +24,7 @@ class Expectations:
     read_only_root: bool | None = None
     interfaces: tuple[str, ...] | None = None
     weaker: str = ""
+    preload: tuple[str, ...] = ()
 
 
 class GuestChannel(Protocol):

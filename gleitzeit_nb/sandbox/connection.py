@@ -7,11 +7,12 @@ import codecs
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from gleitzeit_nb.core.execution import MIB, ExecutionRequest, ExecutionResult, Limits, Timings
-from gleitzeit_nb.errors import SandboxProtocolError, TransferError
+from gleitzeit_nb.core.plain import one_line
+from gleitzeit_nb.errors import SandboxProtocolError, SandboxUnavailableError, TransferError
 from gleitzeit_nb.protocols import OutputSink
 from gleitzeit_nb.sandbox import protocol
 from gleitzeit_nb.sandbox.bundle import guest_source
@@ -23,6 +24,7 @@ from gleitzeit_nb.sandbox.values import Report, ReportReader, check_names, encod
 logger = logging.getLogger("gleitzeit_nb.sandbox")
 
 OPEN_S = 30.0  # from the source to the guest's first frame; a busy machine needs seconds
+PRELOAD_S = 60.0  # … and this much longer where it imports modules first
 GRACE_S = 3.0  # the guest keeps the deadline itself; this much later the host does
 CANCEL_S = 0.4  # the guest ends a cancelled run at once; this much later the host kills the guest
 TRANSFER_BYTES_PER_S = 8 * MIB  # inputs and outputs may take their time beside the run
@@ -57,7 +59,12 @@ class GuestConnection:
         return bool(self.facts) and not (self.closed or self.problem or self._run)
 
     async def open(self, timeout_s: float = OPEN_S) -> None:
-        """Send the guest its source, and refuse it unless it is isolated as promised. Kills it when anything is wrong."""
+        """Send the guest its source, and refuse it unless it is isolated as promised. Kills it when anything is wrong.
+
+        Raises SandboxProtocolError, or SandboxUnavailableError when it cannot import what it should preload.
+        """
+        preload = self.channel.expectations.preload
+        timeout_s += PRELOAD_S if preload else 0.0
         self._pump = asyncio.create_task(self._read(), name=f"gleitzeit-guest-{self.channel.name}")
         try:
             await self.channel.write(guest_source())
@@ -68,10 +75,15 @@ class GuestConnection:
                     f"The sandbox {self.channel.name} is not isolated as promised, so nothing was run in it: {'; '.join(wrong)}.\n"
                     "Something between this process and the kernel ignores a security setting: see `%gleitzeit doctor`."
                 )
+            if facts.get("preload_failed") or (preload and facts.get("preloaded") != list(preload)):
+                raise _not_preloaded(preload, facts)
             self._oom_kills = await self.channel.oom_kills()
         except asyncio.TimeoutError as exc:
             await self.close()
-            raise SandboxProtocolError(f"The guest in {self.channel.name} did not answer within {timeout_s:g} s and was killed.") from exc
+            doing = f", while it was to import {', '.join(preload)}," if preload else ""
+            raise SandboxProtocolError(
+                f"The guest in {self.channel.name} did not answer within {timeout_s:g} s{doing} and was killed."
+            ) from exc
         except BaseException:
             await self.close()
             raise
@@ -307,6 +319,15 @@ class _Text:
         except Exception:
             logger.exception("whoever listens to the sandbox's output failed; it hears no more of this run")
             self._on_output = None
+
+
+def _not_preloaded(preload: Sequence[str], facts: Mapping[str, Any]) -> SandboxUnavailableError:
+    why = one_line(str(facts.get("preload_failed")), 300) or "it did not say why"
+    return SandboxUnavailableError(
+        f"The sandbox could not import what it should have ready ({', '.join(preload)}), so nothing was run in it.\n"
+        f"It failed at {why}\n"
+        "Take the module out of the mode's `preload`, or choose an image that has it: `gleitzeit-nb images list` shows yours."
+    )
 
 
 def _report_bytes(request: ExecutionRequest, limits: Limits) -> int:

@@ -7,7 +7,7 @@ import functools
 import itertools
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
@@ -88,6 +88,8 @@ class DockerLauncher:
         from gleitzeit_nb import __version__
 
         image = images.resolve(api, wanted)
+        if mode.preload is None:
+            mode = replace(mode, preload=images.preload_of(api, image))
         config = self.profile.container_config(image, mode, self.owner.labels(__version__))
         host = api.create_host_config(**self.profile.host_config(limits))
         container = api.create_container(**config, name=name, host_config=host)["Id"]
@@ -96,7 +98,8 @@ class DockerLauncher:
             attached = AttachedSocket.take_over(api.attach_socket(container, params=STREAMS))
             api.start(container)
             pid = api.inspect_container(container)["State"]["Pid"]
-            return handover.give(_Started(container, attached, group_of(pid, container), self.profile.expectations))
+            expected = replace(self.profile.expectations, preload=mode.preload or ())
+            return handover.give(_Started(container, attached, group_of(pid, container), expected))
         except BaseException:
             if attached is not None:
                 attached.close()

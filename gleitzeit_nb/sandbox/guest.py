@@ -25,7 +25,7 @@ import time
 from collections import deque
 from typing import Any
 
-from gleitzeit_nb.sandbox import protocol, runner, wiping, witness
+from gleitzeit_nb.sandbox import preloading, protocol, runner, wiping, witness
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 3, 4, 36
 OUTBOX_BYTES = 256 << 10  # more than this waiting for the host stops reading from the child
@@ -34,11 +34,12 @@ TICK_S = 60.0
 
 
 def main(options: str) -> None:
-    """`options`: JSON with `work` (where the code runs) and `wiped` (directories that are emptied after each run)."""
+    """`options`: JSON with `work` (where the code runs), `wiped` (directories that are emptied after each run) and `preload`."""
     for name in [name for name in sys.modules if name.startswith("gleitzeit_nb")]:
         del sys.modules[name]  # the code shall not find the guest by importing
     settings = json.loads(options)
     guest = Guest(settings["work"], settings["wiped"])
+    guest.preload(settings["preload"])
     gc.collect()
     gc.freeze()
     guest.serve()
@@ -65,7 +66,15 @@ class Guest:
         self.reader = protocol.FrameReader(protocol.TO_GUEST)
         self.inbox: deque[tuple[bytes, bytes]] = deque()
         self.outbox = bytearray()
+        self.preloaded: dict[str, Any] = {}
         self.nature = witness.nature()
+
+    def preload(self, names: list[str]) -> None:
+        """What the modules wrote while they were imported is wiped, as after a run."""
+        if names:
+            self.preloaded = preloading.load(names)
+            self.wipe()
+            self.nature = witness.nature()
 
     # -- frames -----------------------------------------------------------------------------------------------------------
 
@@ -259,6 +268,7 @@ class Guest:
             "python": platform.python_version(),
             "packages": [name for name in ("numpy", "pandas") if importlib.util.find_spec(name)],
             "wiped": sorted(self.wiped),
+            **self.preloaded,
         }
 
 

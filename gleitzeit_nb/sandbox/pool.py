@@ -37,7 +37,7 @@ def kind_of(mode: ModeSettings) -> Kind:
     limits = mode.limits
     fixed = (limits.memory_bytes, limits.cpus, limits.pids, limits.file_bytes, limits.open_files)
     space = (limits.workspace_bytes, limits.workspace_inodes)
-    return (mode.id, mode.kind, mode.image, fixed, space, mode.allow_weaker, tuple(sorted(mode.environment.items())))
+    return (mode.id, mode.kind, mode.image, mode.preload, fixed, space, mode.allow_weaker, tuple(sorted(mode.environment.items())))
 
 
 def merged(mode: ModeSettings, limits: Limits, image: str | None) -> ModeSettings:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -66,7 +67,9 @@ class Profile:
 
     def container_config(self, image: str, mode: ModeSettings, labels: Mapping[str, str]) -> dict[str, Any]:
         """Arguments of `APIClient.create_container` beside the host's."""
-        command = guest_command()
+        command = guest_command(preload=mode.preload or ())
+        # Numeric libraries would start a thread for every core of the machine, and each one counts as a process.
+        environment = {"HOME": WORK_DIR, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": str(max(1, math.ceil(mode.limits.cpus)))}
         return {
             "image": image,
             "entrypoint": command[:1],  # an image's own entry point would be process 1 in the guest's place
@@ -74,7 +77,7 @@ class Profile:
             "user": f"{USER_ID}:{USER_ID}",
             "working_dir": WORK_DIR,
             "hostname": "sandbox",
-            "environment": {"HOME": WORK_DIR, "TMPDIR": "/tmp", "LANG": "C.UTF-8", **mode.environment},
+            "environment": {**environment, **mode.environment},
             "labels": dict(labels),
             "stdin_open": True,
             "tty": False,

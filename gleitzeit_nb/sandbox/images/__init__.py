@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.sandbox.daemon import DockerDaemon
 
 REPOSITORY = "gleitzeit/sandbox"
+PRELOAD_LABEL = "gleitzeit.image.preload"
 SLIM_PYTHON = "python"  # any python:*-slim that is on the daemon already serves when no image was built
 
 
@@ -66,6 +67,12 @@ def resolve(api: APIClient, wanted: str | None = None) -> str:
     if slim:
         return slim[-1]
     raise missing(None)
+
+
+def preload_of(api: APIClient, image: str) -> tuple[str, ...]:
+    """The modules that the image says a guest should import first."""
+    named = (api.inspect_image(image)["Config"].get("Labels") or {}).get(PRELOAD_LABEL, "")  # type: ignore[no-untyped-call]
+    return tuple(name for name in named.split(",") if name)
 
 
 def missing(wanted: str | None) -> ImageMissingError:

@@ -1,0 +1,38 @@
+"""What every run of a guest shall find imported: imported once, before the guest serves, and inherited by each run's fork.
+
+Travels to the guest with its source: standard library only, Python 3.8. The modules are the image's own and run as process 1, so they are
+trusted as far as the image is; what a run adds to the module path is never in reach here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+REASON_CHARS = 500
+
+
+def load(names: list[str]) -> dict[str, Any]:
+    """Import in order, up to the first that cannot be: {"preloaded": names, "preload_failed": "why" or ""}."""
+    loaded: list[str] = []
+    failed = ""
+    kept = [os.dup(fd) for fd in (1, 2)]
+    null = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        os.dup2(null, fd)  # what a module says while it is imported must not get between the frames
+    try:
+        for name in names:
+            importlib.import_module(name)
+            loaded.append(name)
+    except BaseException as exc:  # noqa: BLE001 - a module may raise anything, SystemExit too, and the host has to be told
+        failed = f"{names[len(loaded)]}: {type(exc).__name__}: {exc}"[:REASON_CHARS]
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for fd, copy in zip((1, 2), kept):  # noqa: B905 - Python 3.8 has no strict=
+            os.dup2(copy, fd)
+            os.close(copy)
+        os.close(null)
+    return {"preloaded": loaded, "preload_failed": failed}

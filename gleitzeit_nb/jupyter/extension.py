@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.jupyter import completion
+from gleitzeit_nb.jupyter.failures import BriefErrors
 from gleitzeit_nb.jupyter.front import Front
 from gleitzeit_nb.jupyter.gleitzeit_magic import GleitzeitMagics
 from gleitzeit_nb.jupyter.llm_magic import LLMMagics
@@ -31,6 +32,7 @@ class Loaded:
         shell.register_magics(*self._magics)
         shell.configurables.append(self.front.settings)  # type: ignore[arg-type]
         self._forget_completion = completion.register(self.front)
+        self._errors = BriefErrors(self.front)
         manager = getattr(getattr(shell, "kernel", None), "comm_manager", None)
         if manager is not None:
             from gleitzeit_nb.jupyter.comms import ControlTarget
@@ -41,6 +43,7 @@ class Loaded:
         shell = self.front.shell
         self.front.close()
         self._forget_completion()
+        self._errors.undo()
         for kind, names in MAGICS.items():
             for name in names:
                 shell.magics_manager.magics[kind].pop(name, None)

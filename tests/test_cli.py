@@ -300,7 +300,7 @@ def test_run_reads_standard_input_and_prints_json(
         (["--mode", "local"], "switched off"),
         (["--mode", "docker-sandbx"], "docker-sandbox"),
         (["--memory", "lots"], "512m"),
-        (["--memory", "1m"], "16 MiB"),
+        (["--memory", "1m"], "at least 16m"),
     ],
 )
 def test_run_says_why_it_ran_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
@@ -317,7 +317,7 @@ def test_images_list_says_which_image_each_mode_would_use(
     monkeypatch.setenv("GLEITZEIT_CONFIG", str(a_file("python: {modes: {docker-none: {image: 'nobody/has:this'}}}")))
     assert main(["images", "list"]) == 1
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert set(lines) == {"docker-sandbox", "docker-none"}
+    assert set(lines) == {"docker-sandbox", "docker-datascience", "docker-none"}
     assert "docker pull nobody/has:this" in lines["docker-none"]
 
 

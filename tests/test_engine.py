@@ -50,7 +50,8 @@ async def test_a_question_through_the_engine_shows_in_its_snapshot(north: FakeOl
     assert snapshot.schema_version == SCHEMA_VERSION
     assert [view.id for view in snapshot.instances] == ["north"]
     assert snapshot.instances[0].total_requests == 1
-    assert {mode.id: mode.enabled for mode in snapshot.modes} == {"docker-sandbox": True, "restricted": True, "local": False}
+    enabled = {mode.id: mode.enabled for mode in snapshot.modes}
+    assert enabled == {"docker-sandbox": True, "docker-datascience": True, "restricted": True, "local": False}
 
 
 async def test_an_engine_that_is_not_running_says_so() -> None:

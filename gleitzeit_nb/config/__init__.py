@@ -18,6 +18,7 @@ from gleitzeit_nb.config.environment import (
     state_directory,
 )
 from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
+from gleitzeit_nb.config.run_limits import run_limits
 from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url, parse_duration, parse_size
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "parse_duration",
     "parse_size",
     "pool_settings",
+    "run_limits",
     "runtime_directory",
     "sandbox_settings",
     "state_directory",

@@ -46,8 +46,8 @@ def _problem(layer: Layer, error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{layer.place(loc[:-1])}: {dotted(loc[:-1])} needs the key {loc[-1]!r}"
     path, value = _reached(layer.data, loc)
-    expected = _expected(error)
-    return f"{layer.place(path)}: {dotted(path)} {expected}{'' if expected.endswith('?') else _not(error['type'], loc, value)}"
+    expected = expectation(error)
+    return f"{layer.place(path)}: {dotted(path)} {expected}{'' if expected.endswith('?') else written_value(error['type'], loc, value)}"
 
 
 def _unknown_key(loc: Key) -> str:
@@ -64,7 +64,8 @@ def _unknown_key(loc: Key) -> str:
     return f"unknown key {shown(key)}{where}; {hint}"
 
 
-def _expected(error: dict[str, Any]) -> str:
+def expectation(error: dict[str, Any]) -> str:
+    """What one of pydantic's errors expects, in the words of this package."""
     kind, message = error["type"], str(error["msg"])
     if kind == "value_error":
         return str(error["ctx"]["error"])
@@ -79,7 +80,8 @@ def _expected(error: dict[str, Any]) -> str:
     return message
 
 
-def _not(kind: str, loc: Key, value: Any) -> str:
+def written_value(kind: str, loc: Key, value: Any) -> str:
+    """What stands there instead, unless it may be secret or says nothing."""
     if any(part in _SILENT_KEYS for part in loc) or isinstance(value, dict) or (isinstance(value, list) and kind == "value_error"):
         return ""
     return f", not {shown(value)}"

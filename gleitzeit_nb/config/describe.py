@@ -6,8 +6,9 @@ from typing import Any
 
 from gleitzeit_nb.config.access_sections import AccessFields, TlsSection
 from gleitzeit_nb.config.instance_sections import InstanceSection
+from gleitzeit_nb.config.limit_sections import LIMIT_KEYS, LimitFields, size_text
 from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, CacheSection, QueueSection, ReceiptSection, TimeoutSection
-from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFields, ModeSection
+from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, ModeSection
 from gleitzeit_nb.config.section import Section
 from gleitzeit_nb.core.access import AccessSettings, Secret, TlsSettings
 from gleitzeit_nb.core.aliases import Alias
@@ -82,6 +83,7 @@ def _access(access: AccessSettings) -> dict[str, Any]:
 def _mode(mode: ModeSettings) -> dict[str, Any]:
     """Values of environment variables are masked: people put keys there, although the code inside can read them."""
     found = {"type": mode.kind} | _by_keys(ModeSection, mode) | _by_keys(LimitFields, mode.limits)
+    found["ceiling"] = {LIMIT_KEYS[name]: _plain(name, most) for name, most in mode.ceiling.items()}
     return found | {"environment": dict.fromkeys(mode.environment, MASK)}
 
 
@@ -95,14 +97,7 @@ def _plain(name: str, value: object) -> Any:
     if isinstance(value, Secret):
         return MASK
     if name.endswith("_bytes") and isinstance(value, int):
-        return _size(value)
+        return size_text(value)
     if isinstance(value, tuple):
         return list(value)
-    return value
-
-
-def _size(value: int) -> str | int:
-    for unit, shift in (("g", 30), ("m", 20), ("k", 10)):
-        if value % (1 << shift) == 0:
-            return f"{value >> shift}{unit}"
     return value

@@ -12,6 +12,7 @@ from gleitzeit_nb.config.check import Checked, dotted
 from gleitzeit_nb.config.credentials import warn_literal
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.layers import Key, Layer
+from gleitzeit_nb.config.limit_sections import refuse_exceeding
 from gleitzeit_nb.config.ollama_sections import SINGLE
 from gleitzeit_nb.config.recordings import check_recordings
 from gleitzeit_nb.config.values import parse_address
@@ -128,6 +129,7 @@ def _check_mode(mode: ModeSettings, where: str) -> None:
     """Keys that would do nothing in a mode of this kind are refused, not ignored."""
     if mode.image and mode.kind != "docker":
         raise ConfigError(f"{where}: the mode {mode.id!r} has an image, but nothing of the kind {mode.kind} runs in one")
+    refuse_exceeding(mode.limits, mode.ceiling, f"{where}: the mode {mode.id!r} gives more than its own ceiling")
     if mode.allow_weaker and mode.kind != "restricted":
         raise ConfigError(f"{where}: the mode {mode.id!r} sets allow_weaker, which only a restricted mode knows")
     if mode.allowed_modules is not None and mode.kind == "docker":

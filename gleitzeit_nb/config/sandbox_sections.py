@@ -7,19 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from gleitzeit_nb.config.section import UNSET, Count, Duration, Id, Name, Names, Section, Size, as_list, keyed, or_empty
-from gleitzeit_nb.core.execution import DOCKER_MODE, LOCAL_MODE, MIB, RESTRICTED_MODE, ModeKind
+from gleitzeit_nb.config.limit_sections import LimitFields
+from gleitzeit_nb.config.section import UNSET, Count, Duration, Id, Name, Names, Section, as_list, keyed, or_empty
+from gleitzeit_nb.core.execution import DOCKER_MODE, LOCAL_MODE, RESTRICTED_MODE, ModeKind
 
 
 def _no_network(value: str) -> str:
     if value != "none":
         raise ValueError("should be none: this version gives a sandbox no network at all")
-    return value
-
-
-def _roomy(value: int) -> int:
-    if value < 16 * MIB:
-        raise ValueError("should be at least 16m, which Python itself needs")
     return value
 
 
@@ -43,19 +38,6 @@ def _modules(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-class LimitFields(Section):
-    timeout_s: Duration = keyed("timeout")
-    memory_bytes: Annotated[Size, AfterValidator(_roomy)] = keyed("memory_limit", "memory")
-    cpus: float = keyed("cpu_limit", "cpu", gt=0, le=1024, allow_inf_nan=False)
-    pids: Count = keyed("pids_limit", "pids")
-    output_bytes: Size = keyed("max_output")
-    file_bytes: Size = keyed("max_file_size")
-    open_files: Count = keyed("max_open_files")
-    workspace_bytes: Size = keyed("workspace_size")
-    workspace_inodes: Count = keyed("workspace_files")
-    value_bytes: Size = keyed("max_value")
-
-
 class ModeSection(LimitFields):
     later: ClassVar[Mapping[str, str]] = {
         "volumes": "mounts nothing into a sandbox: pass values in and out by name",
@@ -68,6 +50,7 @@ class ModeSection(LimitFields):
     enabled: bool = UNSET
     label: Annotated[str, Field(min_length=1, max_length=40)] = UNSET
     image: Name | None = UNSET
+    ceiling: Annotated[LimitFields, BeforeValidator(or_empty)] = UNSET
     network: Annotated[str, AfterValidator(_no_network)] = UNSET
     read_only_root: Annotated[bool, AfterValidator(_sealed)] = UNSET
     environment: Annotated[dict[str, str], AfterValidator(_variables)] = UNSET
@@ -100,6 +83,8 @@ class ModeSection(LimitFields):
         limits = {name: written[name] for name in LimitFields.model_fields if name in written}
         plain = ("enabled", "label", "image", "network", "environment", "allow_weaker", "allowed_modules", "preload")
         part: dict[str, Any] = {name: written[name] for name in plain if name in written}
+        if "ceiling" in written:
+            part["ceiling"] = self.ceiling.written()
         kind = self.kind(mode_id)
         if kind == "local" and "trusted" in written:
             part.setdefault("enabled", written["trusted"])

@@ -7,6 +7,7 @@ servers: a cloned repository must not be able to, even when its owner is told to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
@@ -14,6 +15,7 @@ from gleitzeit_nb.config.access_sections import AccessFields
 from gleitzeit_nb.config.check import Checked
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.layers import Key
+from gleitzeit_nb.config.limit_sections import LIMIT_KEYS, limit_text
 from gleitzeit_nb.config.merge import mode_place, sandbox_place, sandbox_settings_of
 from gleitzeit_nb.config.values import parse_address
 from gleitzeit_nb.core.execution import AUTO_MODE, Limits, ModeSettings, SandboxSettings
@@ -123,6 +125,10 @@ def _weaker(mode: ModeSettings, trusted: ModeSettings | None) -> Iterator[tuple[
         asked, allowed = getattr(mode.limits, name), getattr(base.limits, name)
         if asked > allowed:
             yield name, f"raises {name} to {asked:g} from {allowed:g}"
+    for name, most in base.ceiling.items():
+        asked = mode.ceiling.get(name, math.inf)
+        if asked > most:
+            yield "ceiling", f"raises the ceiling of {LIMIT_KEYS[name]} to {limit_text(name, asked)} from {limit_text(name, most)}"
     if base.allowed_modules is not None and not set(mode.allowed_modules or ("*",)) <= set(base.allowed_modules):
         yield "allowed_modules", "allows more modules"
     if mode.kind != "docker" and mode.environment != base.environment:

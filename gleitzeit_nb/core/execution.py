@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-MIB = 1 << 20
+from gleitzeit_nb.core.run_limits import MIB as MIB  # noqa: PLC0414 - what a run is made of is found here
+from gleitzeit_nb.core.run_limits import Limits as Limits  # noqa: PLC0414
 
 ModeKind = Literal["docker", "restricted", "local"]
 ResultStatus = Literal["ok", "error", "timeout", "oom", "killed", "lost"]
@@ -15,35 +16,15 @@ AUTO_MODE = "auto"
 DOCKER_MODE = "docker-sandbox"
 RESTRICTED_MODE = "restricted"
 LOCAL_MODE = "local"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one run may use. `memory_bytes` is closed for swap too; `output_bytes` counts per stream; `timeout_s` is wall clock."""
-
-    timeout_s: float = 60.0
-    memory_bytes: int = 512 * MIB
-    cpus: float = 1.0
-    pids: int = 64
-    output_bytes: int = 1 * MIB
-    file_bytes: int = 128 * MIB
-    open_files: int = 1024
-    workspace_bytes: int = 64 * MIB
-    workspace_inodes: int = 8192
-    value_bytes: int = 64 * MIB  # one input or output value, encoded
-
-    def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"limit {name} must be greater than 0, not {getattr(self, name)!r}")
-        if self.memory_bytes < 16 * MIB:
-            raise ValueError(f"limit memory_bytes must be at least 16 MiB (Python itself needs that), not {self.memory_bytes}")
+DATASCIENCE_MODE = "docker-datascience"
+DATASCIENCE_IMAGE = "gleitzeit/datascience:latest"
 
 
 @dataclass(frozen=True)
 class ModeSettings:
     """One way of running code, as configured. `kind` says who enforces it: a Docker daemon, the kernel, or nobody.
 
+    `limits` are what a run gets that asks for nothing; `ceiling` names the most of each that a run may ask for, where there is a most.
     `allow_weaker` (restricted only): accept the form without namespaces where the system refuses them.
     `allowed_modules` (restricted and local): a courtesy for the reader of the code, never the boundary.
     `preload` (containers only): modules that are imported once per worker, so that a run finds them imported; None leaves it to the image.
@@ -55,6 +36,7 @@ class ModeSettings:
     enabled: bool = True
     image: str | None = None
     limits: Limits = Limits()
+    ceiling: Mapping[str, float] = field(default_factory=dict)
     network: Literal["none"] = "none"
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_weaker: bool = False
@@ -77,6 +59,9 @@ def default_modes() -> dict[str, ModeSettings]:
     """The modes that exist without any configuration."""
     return {
         DOCKER_MODE: ModeSettings(DOCKER_MODE, "docker", "Sandbox"),
+        DATASCIENCE_MODE: ModeSettings(
+            DATASCIENCE_MODE, "docker", "Data science", image=DATASCIENCE_IMAGE, limits=Limits(memory_bytes=2048 * MIB, cpus=2.0)
+        ),
         RESTRICTED_MODE: ModeSettings(RESTRICTED_MODE, "restricted", "Restricted"),
         LOCAL_MODE: ModeSettings(LOCAL_MODE, "local", "Local", enabled=False),
     }

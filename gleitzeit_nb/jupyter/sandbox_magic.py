@@ -14,8 +14,9 @@ from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.plain import OutputText, clean, one_line
 from gleitzeit_nb.errors import RunFailedError, UsageError
-from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, identifiers, joined, positive
+from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, identifiers, joined
 from gleitzeit_nb.jupyter.failures import fails_briefly
+from gleitzeit_nb.jupyter.limit_options import add_limits, limits_of
 from gleitzeit_nb.jupyter.values import SandboxRun, duration
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ def sandbox_parser() -> MagicParser:
     parser = MagicParser("%%sandbox", "Run the cell's Python code in a sandbox. {expression} in options is replaced by its value.")
     add = parser.add_argument
     add("--mode", help="docker-sandbox, restricted or a mode of your own; default: the configured one")
-    add("--timeout", metavar="S", help="seconds of wall clock, such as 30 or 2m")
-    add("--memory", metavar="SIZE", help="such as 512m or 2g")
-    add("--cpu", type=positive, metavar="N", help="CPUs")
     add("--image", help="the container image (docker modes)")
     add("--in", dest="inputs", type=identifiers, action="append", metavar="A,B", help="variables of the notebook to pass in")
     add("--out", dest="outputs", type=identifiers, action="append", metavar="X,Y", help="variables to bring back")
@@ -48,6 +46,7 @@ def sandbox_parser() -> MagicParser:
     add("--fresh", action="store_true", help="in a worker that has never run anything")
     add("--no-fail", action="store_true", help="do not fail the cell when the run is not ok")
     add("-q", "--quiet", action="store_true", help="show no output and no footer")
+    add_limits(parser)
     return parser
 
 
@@ -96,11 +95,9 @@ class SandboxMagics(Magics):
             "outputs": joined(args.outputs),
             "fresh": args.fresh,
             "image": args.image,
-            "timeout": args.timeout,
-            "memory_limit": args.memory,
-            "cpu_limit": args.cpu,
             "label": f"[{self.front.cell_number}] %%sandbox",
         }
+        given.update(limits_of(args))
         return given
 
     def _inputs(self, names: tuple[str, ...]) -> dict[str, Any]:

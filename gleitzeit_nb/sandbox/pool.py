@@ -36,7 +36,7 @@ def kind_of(mode: ModeSettings) -> Kind:
     """`mode` has the request's limits and image in it. Deadline, output and value sizes are every run's own."""
     limits = mode.limits
     fixed = (limits.memory_bytes, limits.cpus, limits.pids, limits.file_bytes, limits.open_files)
-    space = (limits.workspace_bytes, limits.workspace_inodes)
+    space = (limits.workspace_bytes, limits.workspace_inodes, limits.shm_bytes)
     return (mode.id, mode.kind, mode.image, mode.preload, fixed, space, mode.allow_weaker, tuple(sorted(mode.environment.items())))
 
 

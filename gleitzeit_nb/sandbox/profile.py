@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
+from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.sandbox.bundle import WORK_DIR, guest_command
 from gleitzeit_nb.sandbox.channel import Expectations
 
 USER_ID = 65534
-SHM_BYTES = 64 * MIB
 
 EXPECTATIONS = Expectations(
     pid=1,
@@ -47,7 +46,7 @@ class Profile:
             "memswap_limit": limits.memory_bytes,  # the same value: no swap
             "nano_cpus": round(limits.cpus * 1e9),
             "ipc_mode": "private",
-            "shm_size": SHM_BYTES,
+            "shm_size": limits.shm_bytes,
             "ulimits": [
                 {"Name": "core", "Soft": 0, "Hard": 0},
                 {"Name": "fsize", "Soft": limits.file_bytes, "Hard": limits.file_bytes},
@@ -59,7 +58,7 @@ class Profile:
                 WORK_DIR: _tmpfs(limits.workspace_bytes, limits.workspace_inodes, "0700"),
                 "/tmp": _tmpfs(limits.workspace_bytes, limits.workspace_inodes, "1777"),
                 # Docker's own /dev/shm has no limit on the number of files, each of which is kernel memory.
-                "/dev/shm": _tmpfs(SHM_BYTES, limits.workspace_inodes, "1777"),
+                "/dev/shm": _tmpfs(limits.shm_bytes, limits.workspace_inodes, "1777"),
             },
             "log_config": {"Type": "none"},
             "auto_remove": True,

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypedDict
 
-from gleitzeit_nb.config import parse_duration, parse_size
-from gleitzeit_nb.core.execution import ExecutionRequest, Limits
+from gleitzeit_nb.core.execution import ExecutionRequest
 from gleitzeit_nb.errors import ConfigError
-
-MAX_OUTPUT_BYTES = 64 << 20
 
 _ABSENT = {
     "volumes": "cannot be had: this version mounts nothing into a sandbox. Pass values with inputs and outputs.",
@@ -21,7 +17,23 @@ _ABSENT = {
 }
 
 
-class RunOptions(TypedDict, total=False):
+class LimitOptions(TypedDict, total=False):
+    """By the keys of a mode's configuration, with sizes in bytes or as "512m"; None means what the mode has."""
+
+    timeout: float | str | None
+    memory_limit: str | int | None
+    cpu_limit: float | None
+    pids_limit: int | None
+    max_output: str | int | None
+    max_file_size: str | int | None
+    max_open_files: int | None
+    workspace_size: str | int | None
+    workspace_files: int | None
+    shm_size: str | int | None
+    max_value: str | int | None
+
+
+class RunOptions(LimitOptions, total=False):
     """`timeout` in seconds or as "30s", sizes in bytes or as "512m"; what is not given comes from the mode's configuration.
 
     `inputs` are bound as variables before the code runs, `outputs` name the variables to bring back. `fresh`: a worker that has
@@ -29,11 +41,6 @@ class RunOptions(TypedDict, total=False):
     """
 
     image: str | None
-    timeout: float | str | None
-    memory_limit: str | int | None
-    cpu_limit: float | None
-    pids_limit: int | None
-    max_output: str | int | None
     inputs: Mapping[str, Any] | None
     outputs: Sequence[str]
     fresh: bool
@@ -46,7 +53,7 @@ class RunOptions(TypedDict, total=False):
 
 
 def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[ExecutionRequest, Mapping[str, Any]]:
-    """The request, and the limits that it names itself. Raises ConfigError."""
+    """The request, and the limits that it names itself, by the keys of the configuration. Raises ConfigError."""
     unknown = set(options) - set(RunOptions.__annotations__)
     if unknown:
         raise TypeError(f"unknown keywords for a run: {', '.join(sorted(unknown))}")
@@ -62,39 +69,12 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
         filename=options.get("filename", "<sandbox>"),
         label=options.get("label", ""),
     )
-    return request, _own_limits(options)
-
-
-def limits_of(base: Limits, own: Mapping[str, Any]) -> Limits:
-    """The mode's limits with the run's own in their place. Raises ConfigError for what cannot be."""
-    try:
-        limits = replace(base, **own)
-    except (ValueError, TypeError) as exc:
-        raise ConfigError(f"This run cannot have these limits: {exc}.") from exc
-    if limits.output_bytes > MAX_OUTPUT_BYTES:  # the guest holds the last quarter in its own memory
-        raise ConfigError(f"This run cannot have these limits: at most {MAX_OUTPUT_BYTES} bytes of output are kept per stream.")
-    return limits
+    return request, {key: options[key] for key in LimitOptions.__annotations__ if key in options}  # type: ignore[literal-required]
 
 
 def refuse_session(request: ExecutionRequest) -> None:
     if request.session is not None:
         raise ConfigError(f"session {_ABSENT['session']}")
-
-
-def _own_limits(options: RunOptions) -> dict[str, Any]:
-    own: dict[str, Any] = {}
-    timeout, memory, output = options.get("timeout"), options.get("memory_limit"), options.get("max_output")
-    if timeout is not None:
-        own["timeout_s"] = parse_duration(timeout)
-    if memory is not None:
-        own["memory_bytes"] = parse_size(memory)
-    if output is not None:
-        own["output_bytes"] = parse_size(output)
-    if options.get("cpu_limit") is not None:
-        own["cpus"] = options["cpu_limit"]
-    if options.get("pids_limit") is not None:
-        own["pids"] = options["pids_limit"]
-    return own
 
 
 def _refuse_absent(options: RunOptions) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.config import sandbox_settings
+from gleitzeit_nb.config import run_limits, sandbox_settings
 from gleitzeit_nb.core.execution import ExecutionRequest, ExecutionResult, Limits, ModeKind, ModeSettings, SandboxSettings, Timings
 from gleitzeit_nb.errors import (
     EngineClosedError,
@@ -24,7 +24,7 @@ from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
 from gleitzeit_nb.sandbox.pool import Lease, WorkerPool
-from gleitzeit_nb.sandbox.request import RunOptions, limits_of, make_request, refuse_session
+from gleitzeit_nb.sandbox.request import RunOptions, make_request, refuse_session
 from gleitzeit_nb.snapshot import ModeView, RunView
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Sandbox:
         refuse_session(request)
         mode_id = request.mode if request.mode not in (None, "auto") else None
         mode = self._modes.find(mode_id or (await self.resolve_default())[0])
-        limits = limits_of(request.limits or mode.limits, own)
+        limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
         request = replace(request, mode=mode.id, limits=limits)
         run = _Run(request, mode, time.monotonic())
         if request.id in self._runs:

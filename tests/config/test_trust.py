@@ -12,8 +12,9 @@ import pytest
 from gleitzeit_nb.config import Config
 from gleitzeit_nb.config.access_sections import AccessFields, TlsSection
 from gleitzeit_nb.config.instance_sections import InstanceSection
+from gleitzeit_nb.config.limit_sections import LimitFields
 from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, CacheSection, QueueSection, ReceiptSection, TimeoutSection
-from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, LimitFields
+from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection
 from gleitzeit_nb.core.access import AccessSettings, TlsSettings
 from gleitzeit_nb.core.admission import AdmissionSettings
 from gleitzeit_nb.core.breaker import BreakerSettings
@@ -41,7 +42,7 @@ WEAKER = {
     "more memory in a new mode": ("python:\n  modes:\n    docker-x:\n      memory: 4g", 4, "memory_bytes"),
     "more time": ("python:\n  modes:\n    docker-sandbox:\n      timeout: 1h", 4, "timeout_s"),
     "more processes": ("python:\n  modes:\n    docker-sandbox:\n      pids_limit: 9999", 4, "pids"),
-    "more output": ("python:\n  modes:\n    docker-sandbox:\n      max_output: 1g", 4, "output_bytes"),
+    "more output": ("python:\n  modes:\n    docker-sandbox:\n      max_output: 32m", 4, "output_bytes"),
     "more cpus": ("python:\n  modes:\n    restricted:\n      cpu_limit: 64", 4, "cpus"),
     "more containers": ("python:\n  container_pool:\n    max_containers: 99", 2, "max_containers"),
     "more uses": ("python:\n  container_pool:\n    max_uses: 9999", 2, "max_uses"),
@@ -132,6 +133,14 @@ def test_what_the_user_allows_is_the_measure(loaded: Loaded, own_file: Write, a_
     ]:
         with pytest.raises(ConfigError, match=words):
             loaded(use_file=a_file(text))
+
+
+def test_a_ceiling_may_come_lower_and_not_higher(loaded: Loaded, own_file: Write, a_file: Write) -> None:
+    own_file("python: {modes: {docker-sandbox: {ceiling: {memory: 2g}}}}")
+    lower = "python: {modes: {docker-sandbox: {ceiling: {memory: 1g, timeout: 90}}}}"
+    assert loaded(use_file=a_file(lower)).sandbox.modes["docker-sandbox"].ceiling == {"memory_bytes": 1 << 30, "timeout_s": 90.0}
+    with pytest.raises(ConfigError, match="raises the ceiling of memory_limit to 3g from 2g"):
+        loaded(use_file=a_file("python: {modes: {docker-sandbox: {ceiling: {memory: 3g}}}}"))
 
 
 def test_a_mode_that_the_user_switched_off_stays_off(loaded: Loaded, own_file: Write, a_file: Write) -> None:

@@ -166,10 +166,10 @@ async def test_a_request_can_be_given_whole(sandbox: Sandbox) -> None:
         ({"gpu": True}, "gpu cannot be had"),
         ({"session": "s"}, "session cannot be had"),
         ({"memory_limit": "lots"}, "lots"),
-        ({"memory_limit": "1m"}, "at least 16 MiB"),
+        ({"memory_limit": "1m"}, "memory_limit should be at least 16m"),
         ({"timeout": 0}, "0"),
-        ({"pids_limit": -1}, "limit pids"),
-        ({"cpu_limit": "two"}, "cannot have these limits"),
+        ({"pids_limit": -1}, "pids_limit should be greater than or equal to 1, not -1"),
+        ({"cpu_limit": "two"}, "This run cannot have its limits: cpu_limit should be a valid number"),
         ({"max_output": "65m"}, "at most"),
     ],
 )
@@ -256,6 +256,7 @@ async def test_views_show_each_mode_as_it_is(sandbox: Sandbox, launcher: Subproc
     views = {view.id: view for view in sandbox.mode_views()}
     assert [(view.level, view.enabled, view.available, view.note) for view in views.values()] == [
         (3, True, None, ""),
+        (4, True, None, ""),
         (2, True, None, ""),
         (1, False, None, "disabled"),
     ]
@@ -263,14 +264,14 @@ async def test_views_show_each_mode_as_it_is(sandbox: Sandbox, launcher: Subproc
     with pytest.raises(SandboxUnavailableError):
         await sandbox.check("docker-sandbox")
     await sandbox.execute("1", "restricted")
-    docker, restricted, _ = sandbox.mode_views()
+    docker, _, restricted, _ = sandbox.mode_views()
     assert (docker.available, docker.note) == (False, "no daemon")
     assert (restricted.available, restricted.note, restricted.containers) == (True, "no isolation: a test's double", 1)
 
 
 async def test_a_users_own_container_mode_is_level_four(launcher: SubprocessLauncher) -> None:
     async with Sandbox(with_modes(ModeSettings("mine", "docker", "Mine")), launchers={"docker": launcher}) as sandbox:
-        assert [view.level for view in sandbox.mode_views()] == [3, 2, 1, 4]
+        assert [view.level for view in sandbox.mode_views()] == [3, 4, 2, 1, 4]
 
 
 async def test_an_image_that_one_run_named_says_nothing_about_the_mode(sandbox: Sandbox, launcher: SubprocessLauncher) -> None:
@@ -339,7 +340,7 @@ def test_settings_may_be_a_dictionary() -> None:
 
 def test_an_executor_knows_containers_only() -> None:
     executor = DockerExecutor({"default_mode": "restricted", "modes": {"local": {"enabled": True}}})
-    assert set(executor.settings.modes) == {"docker-sandbox"}
+    assert set(executor.settings.modes) == {"docker-sandbox", "docker-datascience"}
     assert executor.default_mode == "docker-sandbox"
 
 

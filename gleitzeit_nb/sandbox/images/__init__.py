@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from gleitzeit_nb.core.execution import DATASCIENCE_IMAGE
 from gleitzeit_nb.errors import ImageMissingError
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ def missing(wanted: str | None) -> ImageMissingError:
     if wanted is None:
         return ImageMissingError(
             "The Docker daemon has no image for the sandbox, and nothing is pulled unasked. Make one with: gleitzeit-nb images build"
+        )
+    if wanted == DATASCIENCE_IMAGE:
+        return ImageMissingError(
+            f"The image {wanted} is not on the Docker daemon, and nothing is pulled unasked. "
+            "Make it with: gleitzeit-nb images build datascience"
         )
     return ImageMissingError(
         f"The image {wanted} is not on the Docker daemon, and nothing is pulled unasked. "

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from gleitzeit_nb.core.execution import MIB, Limits
+from gleitzeit_nb.core.execution import Limits
 from gleitzeit_nb.errors import SandboxUnavailableError
 from gleitzeit_nb.sandbox.bundle import WRITABLE_DIRS
 from gleitzeit_nb.sandbox.jail.bubblewrap import ETC, NIX, Bubblewrap, Folder
@@ -31,7 +31,6 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", NIX)
 # Where, in a mount namespace of its own, root puts the guest's folders for bwrap to take: something that is there and in nobody's way.
 STAGES = ("/mnt", "/srv", "/media", "/opt", "/tmp")
 SHARED_MEMORY = "/dev/shm"
-SHARED_MEMORY_BYTES = 64 * MIB
 
 Tmpfs = tuple[str, str]  # mount point, options
 
@@ -58,7 +57,7 @@ def tmpfs_options(size_bytes: int, inodes: int, uid: int) -> str:
 
 
 def _folder_bytes(path: str, limits: Limits) -> int:
-    return min(limits.workspace_bytes, SHARED_MEMORY_BYTES) if path == SHARED_MEMORY else limits.workspace_bytes
+    return limits.shm_bytes if path == SHARED_MEMORY else limits.workspace_bytes
 
 
 def _stage(interpreter: Interpreter) -> str:

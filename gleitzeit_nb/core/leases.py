@@ -55,7 +55,7 @@ class Lease:
         self._first_at = now
         self.instance.loaded[self.model] = after_answer(known, self.model, self.sent, now, fresh=self.cold)
         if self.cold:
-            load.load_times_s[self.model] = now - self.began_at
+            load.loaded(self.model, now - self.began_at)
         else:
             load.first_tokens.observe(self.model, now - self.began_at)
             load.pace(self.model).first_token.observe(now - self.began_at, now)

@@ -13,6 +13,8 @@ BUCKET_S = 2.0
 BUCKETS = 30  # one minute
 RECENT = 50  # requests that the error rate and the median look back on
 FORGET_S = 60.0  # what was not observed again for as long is believed e times less: who was slow once is tried again
+LOADS = 5  # that count in how long a load takes: they are rare, and a few differ, as a file is read from the disk or from memory
+LOAD_WEIGHT = 2 / (LOADS + 1)  # of the last one: the usual relation between an exponential average's weight and its span
 MODELS = 256  # bounded: the names of models come from requests
 
 
@@ -87,7 +89,7 @@ class Load:
     in_flight: int = 0
     by_model: Counter[str] = field(default_factory=Counter)
     loading: dict[str, float] = field(default_factory=dict)  # model -> since when a request waits for it to be loaded
-    load_times_s: dict[str, float] = field(default_factory=dict)  # model -> how long its last load took, as who caused it saw
+    load_times_s: dict[str, float] = field(default_factory=dict)  # model -> how long a load takes: an average of what was seen
     total: int = 0
     failed: int = 0
     first_tokens: FirstTokens = field(default_factory=FirstTokens)  # of loaded models
@@ -108,6 +110,11 @@ class Load:
         if self.by_model[model] <= 0:
             del self.by_model[model]
             self.loading.pop(model, None)
+
+    def loaded(self, model: str, took_s: float) -> None:
+        """A load has ended, after so long for the request that caused it."""
+        before_s = self.load_times_s.get(model, took_s)
+        self.load_times_s[model] = before_s + LOAD_WEIGHT * (took_s - before_s)
 
     def pace(self, model: str) -> Pace:
         """That of the model here, to be written."""

@@ -10,13 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """One entry of `/api/ps`, or what an answer has just proved. `gpu_share`: size_vram / size; None: not known."""
+    """One entry of `/api/ps`, or what an answer has just proved. `gpu_share`: size_vram / size. `size_bytes`: there. None: unknown."""
 
     name: str
     gpu_share: float | None = None
     context_length: int | None = None
     seen_at: float = 0.0  # on the pool's clock
     digest: str = ""  # of what is in memory, which may be older than what the tag names by now; "": not known
+    size_bytes: int | None = None
     runner: tuple[tuple[str, Any], ...] | None = None  # the runner options, save for the context, of our request that loaded it
 
 

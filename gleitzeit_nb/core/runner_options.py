@@ -102,7 +102,7 @@ def after_look(listed: LoadedModel, before: LoadedModel | None) -> LoadedModel:
 def warning(kept: Kept, model: str, instance: str, load_s: float | None) -> str:
     """What was not sent, why, and what to do."""
     held = "another value" if kept.held is None else f"{kept.held}"
-    cost = "" if load_s is None else f" ({load_s:.1f} s when it was last loaded)"
+    cost = "" if load_s is None else f" (some {load_s:.1f} s)"
     instead = f", or ask for min_context={kept.asked}, which goes where it fits" if kept.name == CONTEXT else ""
     return (
         f"{kept.name}={kept.asked} was not sent: {display(model)} is loaded on {instance} with {held}, "

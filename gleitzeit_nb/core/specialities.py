@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.needs import Needs, Wishes
 
 LARGE_BILLIONS = 30.0  # of parameters: more than fits beside a context on a card with 24 GiB
+LARGE_BYTES = 18e9  # what as many take at some 4.8 bits each, as Ollama's usual quantisation (Q4_K_M) has them
 
 WORDS: Mapping[str, tuple[str, ...]] = {
     "vision": ("vision", "image", "multimodal"),
@@ -33,12 +34,27 @@ def billions(model: str) -> float | None:
     return max(map(float, found)) if found else None
 
 
-def wanted(needs: Needs, wishes: Wishes) -> frozenset[str]:
-    """What the request is about; empty: nothing in particular."""
+def size_of(model: str, instances: Iterable[Instance]) -> int | None:
+    """Bytes: the most that it takes in somebody's memory (`/api/ps`), else on somebody's disk (`/api/tags`); None: nobody told it."""
+    loaded, stored = 0, 0
+    for each in instances:
+        entry = each.loaded.get(model)
+        loaded = max(loaded, (entry.size_bytes or 0) if entry is not None else 0)
+        stored = max(stored, each.sizes_bytes.get(model, 0))
+    return loaded or stored or None
+
+
+def is_large(model: str, size_bytes: int | None) -> bool:
+    """By its size; by its name only where nobody knows that."""
+    return (billions(model) or 0.0) >= LARGE_BILLIONS if size_bytes is None else size_bytes >= LARGE_BYTES
+
+
+def wanted(needs: Needs, wishes: Wishes, size_bytes: int | None = None) -> frozenset[str]:
+    """What the request is about; empty: nothing in particular. `size_bytes`: of its model, if that is known."""
     model = needs.model
     about = {
         "vision": wishes.images,
-        "large": (billions(model) or 0.0) >= LARGE_BILLIONS,
+        "large": is_large(model, size_bytes),
         "embedding": wishes.embeds,
         "code": "code" in model,
     }

@@ -19,7 +19,7 @@ from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.panic import panicked
 from gleitzeit_nb.core.pins import Pins
-from gleitzeit_nb.core.specialities import mismatch, wanted
+from gleitzeit_nb.core.specialities import mismatch, size_of, wanted
 from gleitzeit_nb.core.turns import middle
 from gleitzeit_nb.errors import ConfigError
 
@@ -155,7 +155,7 @@ def _priority(case: Case, candidates: Collection[Instance]) -> Ranking:
 
 
 def _specialization(case: Case, candidates: Collection[Instance]) -> Ranking:
-    about = wanted(case.needs, case.wishes)
+    about = wanted(case.needs, case.wishes, size_of(case.needs.model, candidates))
     return Plain(lambda each: (float(mismatch(each, about)), _busy_share(each)), ("mismatch", "busy share"))
 
 
@@ -183,7 +183,7 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         ),
         "priority": Strategy(_priority, "the lowest `priority` number; the next one only when nobody of the first can take it"),
         "specialization": Strategy(
-            _specialization, "whose `specialization` fits: vision for images, large or high-memory for models from 30B, embedding, code"
+            _specialization, "whose `specialization` fits: vision for images, large or high-memory for models from 18 GB, embedding, code"
         ),
     }
 )

@@ -8,7 +8,7 @@ from gleitzeit_nb.core.instances import Instance
 
 WARM_S = 5.0  # the least for the first token of a loaded model, and how many times the usual it may take
 WARM_TIMES = 4.0
-COLD_S = 30.0  # the least when the model must be loaded, and how many times its last load it may take
+COLD_S = 30.0  # the least when the model must be loaded, and how many times its usual load it may take
 COLD_TIMES = 3.0
 READ_BYTES_PER_S = 100e6  # how fast a model that was never loaded there is read from a slow disk, at least
 UNKNOWN_LOAD_S = 120.0  # a model that was never loaded there and whose size is not known. Leaving earlier would abort the load

@@ -103,10 +103,12 @@ def sizes_of(answer: Mapping[str, Any]) -> dict[str, int]:
 
 def loaded_of(answer: Mapping[str, Any], now: float) -> dict[str, LoadedModel]:
     """`/api/ps` by canonical name."""
-    return {
-        canonical(name): LoadedModel(name, _gpu_share(entry), _integer(entry.get("context_length")), seen_at=now, digest=_digest(entry))
-        for name, entry in _entries(answer)
-    }
+    return {canonical(name): _loaded(name, entry, now) for name, entry in _entries(answer)}
+
+
+def _loaded(name: str, entry: Mapping[str, Any], now: float) -> LoadedModel:
+    context, size = _integer(entry.get("context_length")), _integer(entry.get("size")) or _integer(entry.get("size_vram"))
+    return LoadedModel(name, _gpu_share(entry), context, seen_at=now, digest=_digest(entry), size_bytes=size or None)
 
 
 def _entries(answer: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

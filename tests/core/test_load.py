@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gleitzeit_nb.core.load import BUCKET_S, BUCKETS, RECENT, Load, PeakEwma, TokenHistory
+from gleitzeit_nb.core.load import BUCKET_S, BUCKETS, LOADS, RECENT, Load, PeakEwma, TokenHistory
 
 
 def test_tokens_are_counted_per_two_seconds_over_a_minute() -> None:
@@ -53,3 +54,22 @@ def test_the_error_rate_looks_at_recent_requests_only() -> None:
         load.succeeded(3.0, 0.0)
     assert (load.error_rate, load.latency_s) == (0.0, 3.0)
     assert (load.total, load.failed) == (RECENT + 2, 1)
+
+
+@given(st.lists(st.floats(0.01, 600.0), min_size=1, max_size=30))
+def test_the_time_of_a_load_is_an_average_that_follows_the_last_few(samples: list[float]) -> None:
+    load = Load()
+    for each in samples:
+        load.loaded("m", each)
+    assert min(samples) - 1e-9 <= load.load_times_s["m"] <= max(samples) + 1e-9
+    for _ in range(4 * LOADS):
+        load.loaded("m", 1.0)
+    assert load.load_times_s["m"] == pytest.approx(1.0, abs=1.0)
+
+
+def test_one_odd_load_moves_the_average_by_a_third() -> None:
+    load = Load()
+    load.loaded("m", 3.0)
+    assert load.load_times_s["m"] == 3.0
+    load.loaded("m", 9.0)
+    assert load.load_times_s["m"] == pytest.approx(5.0)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from gleitzeit_nb.core.instances import Instance, InstanceSettings
-from gleitzeit_nb.core.needs import Needs, Wishes
+from gleitzeit_nb.core.needs import Wishes
 from gleitzeit_nb.core.pins import PIN_S, Pins
 from gleitzeit_nb.core.requests import Message, build_request
-from gleitzeit_nb.core.specialities import mismatch, offered, wanted
 
 
 def test_a_pin_lasts_a_quarter_of_an_hour_after_its_last_use() -> None:
@@ -40,14 +38,3 @@ def test_turns_of_a_dialogue_are_one_conversation_and_know_what_was_sent_before(
     assert first.shared_tokens == 64.0  # of one text only its beginning may be known
     assert wishes("other").conversation != first.conversation
     assert wishes("a" * 300, session="s").conversation != first.conversation
-
-
-def test_what_an_instance_is_for_is_read_from_its_words() -> None:
-    assert offered("large-models") == {"large"}
-    assert offered("high-memory, vision") == {"large", "vision"}
-    assert offered("anything") == offered(None) == frozenset()
-    about = wanted(Needs("llama3.2:70b"), Wishes(images=True))
-    assert about == {"large", "vision"}
-    assert wanted(Needs("mixtral:8x7b"), Wishes()) == frozenset()
-    ranks = [mismatch(Instance(InstanceSettings("i", "http://i:1", specialization=each)), about) for each in ("vision", None, "code")]
-    assert ranks == [0, 1, 2]

@@ -63,7 +63,7 @@ async def test_what_is_kept_back_is_told_and_can_be_forced(caplog: pytest.LogCap
         after = await pool.chat("llama3.2", "hi")
     (notice,) = kept.notices
     assert "num_ctx=8192 was not sent: llama3.2 is loaded on fake with 4096" in notice
-    assert "0.1 s when it was last loaded" in notice
+    assert "(some 0.1 s)" in notice
     assert "--force-ctx" in notice
     assert notice[:80] in caplog.text
     assert (forced.notices, after.notices) == ((), ())

@@ -28,6 +28,7 @@
     └── SandboxError
         ├── SandboxUnavailableError  the mode that was asked for cannot be had here; what to start or install
         ├── ModeDisabledError        the mode exists and is switched off by configuration
+        ├── SandboxBusyError         too many runs wait for a worker, or this one waited for too long
         ├── ImageMissingError        the container image is not on the daemon; nothing is pulled implicitly
         ├── SandboxProtocolError     the guest broke the protocol, or is not isolated as promised
         └── TransferError            a value cannot cross the border as data
@@ -192,6 +193,10 @@ class SandboxUnavailableError(SandboxError):
 
 class ModeDisabledError(SandboxError):
     """The mode is switched off by configuration."""
+
+
+class SandboxBusyError(SandboxError):
+    """Nothing was run: the queue for workers is full, or nobody's turn came within the time that a run may wait."""
 
 
 class ImageMissingError(SandboxError):

@@ -148,9 +148,10 @@ def _check_sandbox(settings: SandboxSettings, layers: Sequence[Checked]) -> None
         if not settings.modes[named].enabled:
             raise ConfigError(f"{where}: default_mode names {named!r}, which is switched off. Set enabled: true there, or name another")
     pool = settings.container_pool
-    if pool.min_warm > pool.max_containers:
-        place = sandbox_place(layers, "container_pool")
-        raise ConfigError(f"{place}: min_warm ({pool.min_warm}) is more than max_containers ({pool.max_containers})")
+    for name in ("min_warm", "min_fresh"):
+        if getattr(pool, name) > pool.max_containers:
+            place = sandbox_place(layers, "container_pool")
+            raise ConfigError(f"{place}: {name} ({getattr(pool, name)}) is more than max_containers ({pool.max_containers})")
 
 
 def sandbox_place(layers: Sequence[Checked], *keys: str) -> str:

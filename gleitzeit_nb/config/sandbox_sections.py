@@ -102,7 +102,12 @@ class ContainerPoolSection(Section):
     idle_timeout_s: Duration = keyed("idle_timeout")
     reuse_containers: bool = UNSET
     min_warm: int = Field(default=UNSET, ge=0)
+    min_fresh: int = Field(default=UNSET, ge=0)
     max_uses: Count = UNSET
+    max_waiting: Count = UNSET
+    max_wait_s: Duration | None = keyed("max_wait")
+    max_sessions: Count = UNSET
+    session_idle_timeout_s: Duration = keyed("session_idle_timeout")
 
 
 class PythonSection(Section):

@@ -137,7 +137,7 @@ def _weaker(mode: ModeSettings, trusted: ModeSettings | None) -> Iterator[tuple[
 
 def _pool(layer: Checked, trusted: SandboxSettings, wanted: SandboxSettings) -> Iterator[str]:
     place = sandbox_place([layer], "container_pool")
-    for name in ("max_containers", "max_uses"):
+    for name in ("max_containers", "max_uses", "max_sessions"):
         asked, allowed = getattr(wanted.container_pool, name), getattr(trusted.container_pool, name)
         if asked > allowed:
             yield f"{place}: container_pool raises {name} to {asked} from {allowed}"

@@ -46,13 +46,22 @@ class ModeSettings:
 
 @dataclass(frozen=True)
 class ContainerPoolSettings:
-    """Warm workers: at most `max_containers` per kernel; `min_warm` are kept ready per mode once it was used."""
+    """Warm workers: at most `max_containers` per kernel, and beside them `max_sessions` that keep their variables.
+
+    `min_warm` are kept ready per mode once it was used, and `min_fresh` that never ran anything once such a one was asked for.
+    `max_waiting`: runs that may wait for one; `max_wait_s`: how long, None: as long as it takes.
+    """
 
     max_containers: int = 10
     idle_timeout_s: float = 300.0
     reuse_containers: bool = True
     min_warm: int = 1
+    min_fresh: int = 1
     max_uses: int = 200
+    max_waiting: int = 4096
+    max_wait_s: float | None = None
+    max_sessions: int = 4
+    session_idle_timeout_s: float = 1800.0
 
 
 def default_modes() -> dict[str, ModeSettings]:
@@ -128,6 +137,7 @@ class ExecutionResult:
     container: str | None = None
     isolation: str = ""
     detail: str = ""  # one line on why it is not ok
+    cold: str = ""  # what stood in the way of a warm worker; "" when there was one
 
     @property
     def ok(self) -> bool:

@@ -58,6 +58,10 @@ class GuestChannel(Protocol):
         """What everything inside uses now; None where nobody counts."""
         ...
 
+    async def resize(self, memory_bytes: int, cpus: float) -> None:
+        """Give an idle guest other bounds. SandboxUnavailableError where they are fixed, or refused."""
+        ...
+
 
 class Launcher(Protocol):
     """Starts guests of one kind of isolation. Raises SandboxUnavailableError with what to start or install."""

@@ -43,10 +43,9 @@ class DockerExecutor(Sandbox):
         """Run code in a container of `image` (default: the sandbox's own). `timeout` in seconds."""
         return await self.execute(code, DOCKER_MODE, image=image, memory_limit=memory_limit, timeout=timeout, volumes=volumes)
 
-    async def cleanup_idle_containers(self) -> int:
-        """Remove the containers that were idle longer than the configured time; how many there were."""
+    async def cleanup_idle_containers(self, idle_s: float | None = None) -> int:
         await self.start()
-        return await self.cleanup_idle()
+        return await super().cleanup_idle_containers(idle_s)
 
 
 def _containers_only(config: SandboxSettings | Mapping[str, Any] | None) -> SandboxSettings:

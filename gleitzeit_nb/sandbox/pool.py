@@ -1,8 +1,7 @@
 """Warm workers: guests that wait for code, lent out one run at a time.
 
-A request waits in one queue, first come first served. It gets an idle worker that was made alike, else a slot to make one, else, when
-all slots are taken, the slot of an idle worker that was made otherwise. After the run the worker goes back to the others or is
-discarded, and the lease says why. All state changes between awaits, so there is no lock.
+`core.lending` decides who gets which worker, what is started, changed and discarded; this shell does it, and has the clock, the
+tasks and the events. All state changes between awaits, so there is no lock.
 """
 
 from __future__ import annotations
@@ -10,96 +9,48 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from gleitzeit_nb.core.execution import ContainerPoolSettings, Limits, ModeKind, ModeSettings
-from gleitzeit_nb.errors import EngineClosedError, GleitzeitError
+from gleitzeit_nb.core.lending import Lending
+from gleitzeit_nb.core.places import Give, Outcome, Place, Resize, Start, State, Waiter, Want
+from gleitzeit_nb.errors import EngineClosedError, GleitzeitError, SandboxBusyError, SandboxError
 from gleitzeit_nb.events import ContainerLost, ContainerMade, EventBus
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
+from gleitzeit_nb.sandbox.worker import Lease, Worker, want_of
 
 logger = logging.getLogger("gleitzeit_nb.sandbox")
 
 UPKEEP_S = 2.0
-AGED = 0.75  # of its uses
-SETTLED_S = 5.0  # a worker that dies younger is not replaced unasked: whatever kills it would kill the next one too
 
 T = TypeVar("T")
 
-Kind = tuple[object, ...]  # what two workers must have in common to serve the same request
-
-
-def kind_of(mode: ModeSettings) -> Kind:
-    """`mode` has the request's limits and image in it. Deadline, output and value sizes are every run's own."""
-    limits = mode.limits
-    fixed = (limits.memory_bytes, limits.cpus, limits.pids, limits.file_bytes, limits.open_files)
-    space = (limits.workspace_bytes, limits.workspace_inodes, limits.shm_bytes)
-    return (mode.id, mode.kind, mode.image, mode.preload, fixed, space, mode.allow_weaker, tuple(sorted(mode.environment.items())))
-
-
-def merged(mode: ModeSettings, limits: Limits, image: str | None) -> ModeSettings:
-    """The mode as this request wants it."""
-    return replace(mode, limits=limits, image=image or mode.image)
-
 
 @dataclass(eq=False)
-class Worker:
-    """A guest and its history. `isolation`: one line on what holds it."""
+class _Ticket:
+    """What the shell knows of a waiter. `waited`: there was nothing for it at once."""
 
-    mode: ModeSettings
-    connection: GuestConnection
-    isolation: str
-    made_at: float
-    start_s: float = 0.0
-    uses: int = 0
-    idle_since: float = 0.0
-    memory_bytes: int | None = None
-
-    def __repr__(self) -> str:
-        return f"<Worker {self.mode.id} {self.connection!r} used {self.uses}x>"
-
-
-@dataclass(eq=False)
-class _Waiter:
     tag: str
-    mode: ModeSettings
-    fresh: bool
-    since: float
-    turn: asyncio.Future[Worker | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    waited: bool = False
+    turn: asyncio.Future[Give] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 @dataclass(frozen=True)
 class Counts:
-    """One mode's workers: lent out, waited for, all (also those being made), and what they use together (None: nobody counts)."""
+    """One mode's workers: lent out, waited for, all (also those being made), and what they use together (None: nobody counts).
+
+    `outcomes`: how leases ended, `discards`: why workers were discarded, each with how often.
+    """
 
     active: int
     queued: int
     containers: int
     memory_bytes: int | None
-
-
-class Lease:
-    """A worker for one run. `end` must be called exactly once, with the reason to discard the worker, or None."""
-
-    def __init__(self, pool: WorkerPool, worker: Worker, fresh: bool, queue_s: float, start_s: float) -> None:
-        self.worker = worker
-        self.fresh = fresh
-        self.queue_s = queue_s
-        self.start_s = start_s
-        self._pool = pool
-        self._ended = False
-
-    def __repr__(self) -> str:
-        return f"<Lease {self.worker!r}{' ended' if self._ended else ''}>"
-
-    def end(self, discard: str | None = None) -> None:
-        if self._ended:
-            raise AssertionError("a lease ends once")
-        self._ended = True
-        self._pool.take_back(self, discard)
+    outcomes: Mapping[str, int]
+    discards: Mapping[str, int]
 
 
 class WorkerPool:
@@ -113,270 +64,270 @@ class WorkerPool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
+        self._lending = Lending(settings)
         self._launcher_of = launcher_of
         self._events = events
         self._clock = clock
-        self._idle: list[Worker] = []  # longest idle first
-        self._lent: dict[Worker, Lease | None] = {}  # None: between its making and its lease
-        self._making: list[ModeSettings] = []
-        self._waiting: deque[_Waiter] = deque()
-        self._starting: dict[str, float] = {}  # tag → since when
-        self._makers: set[asyncio.Task[Any]] = set()
+        self._waiters: set[Waiter] = set()
+        self._tagged: dict[str, Waiter] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._closers: set[asyncio.Task[Any]] = set()
         self._upkeep: asyncio.Task[None] | None = None
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<WorkerPool {len(self._idle)} idle, {len(self._lent)} lent, {len(self._making)} starting, {len(self._waiting)} waiting>"
+        return f"<WorkerPool {self._lending!r}>"
 
     # -- borrowing --------------------------------------------------------------------------------------------------------
 
-    async def lease(self, mode: ModeSettings, limits: Limits, *, image: str | None = None, fresh: bool = False, tag: str = "") -> Lease:
+    async def lease(
+        self, mode: ModeSettings, limits: Limits, *, image: str | None = None, fresh: bool = False, tag: str = "", caller: str = ""
+    ) -> Lease:
         """A worker of its own for one run; `fresh`: one that has never run anything and will not again.
 
-        Waits while all slots are taken. Raises SandboxError when no worker can be made.
+        Waits while all slots are taken; callers take turns. Raises SandboxBusyError when too many wait or it takes too long, and
+        SandboxError when no worker can be made.
         """
-        if self._closed:
-            raise EngineClosedError("the sandbox is closed: start it again, or make a new one")
-        waiter = _Waiter(tag, merged(mode, limits, image), fresh, self._clock())
-        self._waiting.append(waiter)
-        self._serve()
-        try:
-            worker = await waiter.turn
-        except asyncio.CancelledError:
-            self._leave_queue(waiter)
-            raise
-        queue_s = self._clock() - waiter.since
-        start_s = 0.0
-        if worker is None:
-            worker = await self._make_for(waiter)
-            start_s = worker.start_s
-        lease = self._lent[worker] = Lease(self, worker, fresh, queue_s, start_s)
-        self._refill(worker.mode, fresh)
-        return lease
+        self._require_open()
+        since = self._clock()
+        want = want_of(mode, limits, image, caller=caller, fresh=fresh)
+        place: Place | None = None
+        while place is None:
+            step = await self._turn(want, since, tag)
+            place = await self._in_size(step) if step.resize else step.place
+        waited_s = self._clock() - since
+        cold = (place.why or "it was just being made") if step.waiter.ticket.waited and not place.uses and place.made_at >= since else ""
+        start_s = min(place.worker.start_s, waited_s) if cold else 0.0
+        return Lease(place, self._take_back, waited_s - start_s, start_s, cold)
 
-    def take_back(self, lease: Lease, discard: str | None) -> None:
-        worker = lease.worker
-        del self._lent[worker]
-        if self._closed:
-            return  # close() has discarded it
-        worker.uses += 1
-        if discard is None and not worker.connection.usable:
-            discard = "died" if worker.connection.closed else "protocol"
-        if discard is None and not self._returns(lease, worker.uses):
-            discard = "used up"
-        if discard is None:
-            self._rest(worker)
-        else:
-            self._discard(worker, discard)
-        self._serve()
-        self._refill(worker.mode)
+    async def _turn(self, want: Want, since: float, tag: str) -> Give:
+        ticket = _Ticket(tag)
+        waiter = self._tagged[tag] = self._lending.enter(want, since, ticket)
+        self._waiters.add(waiter)
+        try:
+            self._act()
+            ticket.waited = not ticket.turn.done()
+            if ticket.waited and self._lending.overflows():
+                raise SandboxBusyError(_full(self.settings))
+            limit = self.settings.max_wait_s
+            done, _ = await asyncio.wait({ticket.turn}, timeout=limit and max(0.0, since + limit - self._clock()))
+            if not done:
+                raise SandboxBusyError(_waited(self.settings))
+            return ticket.turn.result()
+        except BaseException:
+            self._leave(waiter)
+            raise
+        finally:
+            self._waiters.discard(waiter)
+            if self._tagged.get(tag) is waiter:
+                del self._tagged[tag]
+
+    def keep_ready(self, mode: ModeSettings) -> None:
+        """Make the workers that are kept ready for `mode`, in the background. Wait for them with `settled`."""
+        self._require_open()
+        self._lending.keep(want_of(mode, mode.limits, None))
+        self._act()
+
+    async def settled(self) -> None:
+        """Until nothing is being made, changed or closed."""
+        while self._tasks or self._closers:
+            await asyncio.wait({*self._tasks, *self._closers})
 
     def state_of(self, tag: str) -> str:
         """Where a request stands before it runs: "queued 3rd", "starting, 2 s"; "" once it runs."""
-        for position, waiter in enumerate(self._waiting, 1):
-            if waiter.tag == tag:
-                return f"queued {_ordinal(position)}"
-        since = self._starting.get(tag)
-        return "" if since is None else f"starting, {self._clock() - since:.0f} s"
+        waiter = self._tagged.get(tag)
+        position = self._lending.position(waiter) if waiter is not None else 0
+        if waiter is None or not position:
+            return ""
+        place = self._lending.starting_for(waiter, position)
+        return f"queued {_ordinal(position)}" if place is None else f"starting, {self._clock() - place.since:.0f} s"
 
     def counts(self, mode_id: str) -> Counts:
-        workers = [worker for worker in self._workers() if worker.mode.id == mode_id]
-        used = [worker.memory_bytes for worker in workers if worker.memory_bytes is not None]
+        places = [place for place in self._lending.places if place.want.mode == mode_id]
+        used = [place.worker.memory_bytes for place in places if place.worker is not None and place.worker.memory_bytes is not None]
         return Counts(
-            active=sum(worker.mode.id == mode_id for worker in self._lent),
-            queued=sum(waiter.mode.id == mode_id for waiter in self._waiting),
-            containers=len(workers) + sum(mode.id == mode_id for mode in self._making),
+            active=sum(place.state is State.LENT for place in places),
+            queued=self._lending.waiting(mode_id),
+            containers=len(places),
             memory_bytes=sum(used) if used else None,
+            outcomes=dict(self._lending.outcomes.get(mode_id, {})),
+            discards=dict(self._lending.discards.get(mode_id, {})),
         )
 
     def weaker(self, mode_id: str) -> str:
         """What a worker of the mode says that it does not promise here; "" when it promises everything, or there is none."""
-        return next((worker.connection.channel.expectations.weaker for worker in self._workers() if worker.mode.id == mode_id), "")
+        return next((each.connection.channel.expectations.weaker for each in self._workers() if each.mode.id == mode_id), "")
 
     async def cleanup_idle(self, idle_s: float | None = None) -> int:
         """Discard the workers that were idle for `idle_s` (default: the configured time); how many there were."""
-        limit = self.settings.idle_timeout_s if idle_s is None else idle_s
-        old = [worker for worker in self._idle if self._clock() - worker.idle_since >= limit]
-        for worker in old:
-            self._idle.remove(worker)
-        await asyncio.gather(*(self._discard(worker, "idle") for worker in old))
+        old = self._lending.expire(self._clock(), idle_s)
+        await asyncio.gather(*(self._discard(place, "idle") for place in old))
         return len(old)
 
     async def close(self) -> None:
         """Kill every worker; whoever waits gets an EngineClosedError."""
         self._closed = True
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.turn.done():
-                waiter.turn.set_exception(EngineClosedError("the sandbox was closed while the run waited for its turn"))
+        for waiter in self._waiters:
+            if not waiter.ticket.turn.done():
+                waiter.ticket.turn.set_exception(EngineClosedError("the sandbox was closed while the run waited for its turn"))
         if self._upkeep is not None:
             self._upkeep.cancel()
-        for task in self._makers:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._makers, return_exceptions=True)
-        for worker in list(self._workers()):
-            self._discard(worker, "closed")
-        self._idle.clear()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for place in self._lending.places:
+            if place.worker is not None:
+                self._discard(place, "closed")
+        self._lending.places.clear()
         await asyncio.gather(*self._closers, return_exceptions=True)
 
-    # -- deciding ---------------------------------------------------------------------------------------------------------
+    # -- doing what was decided -------------------------------------------------------------------------------------------
 
-    def _serve(self) -> None:
-        """Give the head of the queue what it needs, as long as there is something to give."""
-        while self._waiting:
-            waiter = self._waiting[0]
-            if not waiter.turn.done():
-                worker = self._match(waiter)
-                if worker is not None:
-                    self._idle.remove(worker)
-                    self._lent[worker] = None
-                elif not self._free_slot():
-                    return
-                else:
-                    self._making.append(waiter.mode)
-                waiter.turn.set_result(worker)
-            self._waiting.popleft()
-
-    def _match(self, waiter: _Waiter) -> Worker | None:
-        """The worker that was used last, since its memory is warm; those that never were are kept for requests that ask for one."""
-        wanted = kind_of(waiter.mode)
-        alike = [worker for worker in reversed(self._idle) if kind_of(worker.mode) == wanted and worker.connection.usable]
-        unused = [worker for worker in alike if not worker.uses]
-        if waiter.fresh:
-            return unused[0] if unused else None
-        return next((worker for worker in alike if worker.uses), unused[0] if unused else None)
-
-    def _free_slot(self) -> bool:
-        """Is there room for one more worker, if need be in place of the longest idle one?"""
-        if len(self._idle) + len(self._lent) + len(self._making) < self.settings.max_containers:
-            return True
-        if not self._idle:
-            return False
-        self._discard(self._idle.pop(0), "idle")
-        return True
-
-    def _returns(self, lease: Lease, uses: int) -> bool:
-        return self.settings.reuse_containers and not lease.fresh and uses < self.settings.max_uses
-
-    def _refill(self, mode: ModeSettings, fresh: bool = False) -> None:
-        """Keep `min_warm` workers that are idle, or will be after their run, for a mode that is in use; `fresh`: unused ones.
-
-        A worker near its last use does not count: its successor is made while it still serves.
-        """
-        wanted = kind_of(mode)
-        aged = self.settings.max_uses * AGED
-        coming = sum(kind_of(each) == wanted for each in self._making)
-        coming += sum(kind_of(worker.mode) == wanted and worker.uses <= (0 if fresh else aged) for worker in self._idle)
-        for worker, lease in self._lent.items():
-            returns = lease is None or (not fresh and worker.uses < aged and self._returns(lease, worker.uses + 1))
-            coming += kind_of(worker.mode) == wanted and returns
-        room = self.settings.max_containers - len(self._idle) - len(self._lent) - len(self._making)
-        if self._closed or self._waiting or room <= 0 or coming >= self.settings.min_warm:
+    def _act(self) -> None:
+        if self._closed:
             return
-        self._making.append(mode)
-        _spawn(self._make_spare(mode), self._makers)
+        for step in self._lending.decide(self._clock()):
+            if isinstance(step, Give):
+                step.waiter.ticket.turn.set_result(step)
+            elif isinstance(step, Start):
+                _spawn(self._make(step.place), self._tasks)
+            elif isinstance(step, Resize):
+                _spawn(self._resize_idle(step.place), self._tasks)
+            else:
+                self._discard(step.place, step.reason)
 
-    # -- doing ------------------------------------------------------------------------------------------------------------
+    def _leave(self, waiter: Waiter) -> None:
+        """A request goes away; what it was given in the same moment goes to the next."""
+        turn: asyncio.Future[Give] = waiter.ticket.turn
+        given = turn.done() and turn.exception() is None
+        self._lending.leave(waiter)
+        if given:
+            self._take_back(turn.result().place, None)
+        self._act()
 
-    async def _make_for(self, waiter: _Waiter) -> Worker:
-        """In a task of its own: when the request is cancelled meanwhile, the worker is kept for the next one."""
-        self._starting[waiter.tag] = self._clock()
-        making = _spawn(self._make(waiter.mode), self._makers)
+    def _take_back(self, place: Place, outcome: Outcome | None) -> None:
+        if self._closed:
+            return  # close() has discarded it
+        reason = self._lending.back(place, outcome, self._clock(), usable=place.worker.connection.usable)
+        if reason is not None:
+            self._discard(place, reason)
+        self._act()
+
+    # -- making and changing ----------------------------------------------------------------------------------------------
+
+    async def _make(self, place: Place) -> None:
         try:
-            return await asyncio.shield(making)
-        except asyncio.CancelledError:
-            if making.cancelled():
-                raise EngineClosedError("the sandbox was closed while its worker started") from None
-            making.add_done_callback(self._keep)
-            raise
-        finally:
-            self._starting.pop(waiter.tag, None)
-
-    async def _make_spare(self, mode: ModeSettings) -> None:
-        try:
-            worker = await self._make(mode)
-        except GleitzeitError as exc:
-            logger.warning("no spare worker for mode %s: %s", mode.id, exc)
+            await self._try_to_make(place)
+        except (GleitzeitError, asyncio.CancelledError) as exc:
+            self._not_made(place, exc)
             return
-        del self._lent[worker]
-        self._rest(worker)
-        self._serve()
-
-    async def _make(self, mode: ModeSettings) -> Worker:
-        """A worker, lent to nobody yet. Its slot is given back when it cannot be made."""
-        started = self._clock()
-        try:
-            launcher = self._launcher_of(mode.kind)
-            isolation = await launcher.check(mode)
-            channel = await launcher.launch(mode, mode.limits, mode.image)
-            worker = Worker(mode, GuestConnection(channel, lambda: self._died(worker)), isolation, self._clock())
-            await worker.connection.open()
-        except BaseException:
-            self._making.remove(mode)
-            self._serve()
+        except Exception as exc:
+            self._not_made(place, exc)
             raise
-        self._making.remove(mode)
-        self._lent[worker] = None
+        self._lending.started(place, self._clock())
+        self._act()
+
+    async def _try_to_make(self, place: Place) -> None:
+        size, started = place.size, self._clock()
+        mode: ModeSettings = place.want.recipe
+        mode = replace(mode, limits=replace(mode.limits, memory_bytes=size.memory_bytes, cpus=size.cpus))
+        launcher = self._launcher_of(mode.kind)
+        isolation = await launcher.check(mode)
+        channel = await launcher.launch(mode, mode.limits, mode.image)
+        worker = Worker(mode, GuestConnection(channel, lambda: self._died(place)), isolation)
+        await worker.connection.open()
+        place.worker = worker
         worker.start_s = self._clock() - started
         worker.memory_bytes = await channel.memory_bytes()
         self._events.emit(ContainerMade(at=time.time(), mode=mode.id, container=channel.name, start_s=worker.start_s))
         if self._upkeep is None or self._upkeep.done():
             self._upkeep = asyncio.create_task(self._keep_up(), name="gleitzeit-sandbox-upkeep")
-        return worker
 
-    def _keep(self, making: asyncio.Task[Worker]) -> None:
-        """A worker was made for a request that has gone."""
-        if making.cancelled() or making.exception() is not None:
-            return
-        del self._lent[making.result()]
-        self._rest(making.result())
-        self._serve()
+    def _not_made(self, place: Place, error: BaseException) -> None:
+        """The error goes to the first who would have taken the worker; a spare's is logged."""
+        waiter = self._lending.failed(place)
+        if isinstance(error, asyncio.CancelledError):
+            error = EngineClosedError("the sandbox was closed while its worker started")
+        if waiter is not None and not waiter.ticket.turn.done():
+            waiter.ticket.turn.set_exception(error)
+        elif not isinstance(error, EngineClosedError):
+            logger.warning("no spare worker for mode %s: %s", place.want.mode, error)
+        self._act()
 
-    def _leave_queue(self, waiter: _Waiter) -> None:
-        """A request was cancelled; what it may have been given in the same moment goes to the next."""
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
-        elif waiter.turn.done() and not waiter.turn.cancelled() and waiter.turn.exception() is None:
-            worker = waiter.turn.result()
-            if worker is None:
-                self._making.remove(waiter.mode)
-            else:
-                del self._lent[worker]
-                self._rest(worker)
-        self._serve()
+    async def _in_size(self, step: Give) -> Place | None:
+        """The place once its worker has the size that was asked for; None when that cannot be, and the worker is discarded."""
+        try:
+            if await self._resized(step.place):
+                return step.place
+        except BaseException:  # whoever asked has left, and nobody knows whether it was done
+            self._give_up(step.place, "size")
+            raise
+        self._give_up(step.place, "size")
+        return None
 
-    def _rest(self, worker: Worker) -> None:
-        if self._closed or not worker.connection.usable:
-            self._discard(worker, "closed" if self._closed else "died")
-            return
-        worker.idle_since = self._clock()
-        self._idle.append(worker)
+    async def _resize_idle(self, place: Place) -> None:
+        if await self._resized(place):
+            self._lending.resized(place)
+            self._act()
+        else:
+            self._give_up(place, "size")
 
-    def _died(self, worker: Worker) -> None:
-        """Its guest went away by itself. One that is lent out is dealt with at the end of its lease."""
-        if worker in self._idle:
-            self._idle.remove(worker)
-            self._discard(worker, "died")
-            self._serve()
-            if self._clock() - worker.made_at > SETTLED_S:
-                self._refill(worker.mode)
+    async def _resized(self, place: Place) -> bool:
+        worker: Worker = place.worker
+        try:
+            await worker.connection.channel.resize(place.size.memory_bytes, place.size.cpus)
+        except SandboxError as exc:
+            logger.info("%r could not be given another size: %s", worker, exc)
+            return False
+        return worker.connection.usable
 
-    def _discard(self, worker: Worker, reason: str) -> asyncio.Task[None]:
+    # -- ends -------------------------------------------------------------------------------------------------------------
+
+    def _died(self, place: Place) -> None:
+        """Its guest went away by itself. One that is lent out or being changed is dealt with by whoever has it."""
+        if place.state is State.IDLE and place in self._lending.places:
+            self._give_up(place, "died")
+
+    def _give_up(self, place: Place, reason: str) -> None:
+        if self._closed:
+            return  # close() has discarded it
+        self._lending.lost(place, self._clock(), reason)
+        self._discard(place, reason)
+        self._act()
+
+    def _discard(self, place: Place, reason: str) -> asyncio.Task[None]:
+        worker: Worker = place.worker
         self._events.emit(ContainerLost(at=time.time(), mode=worker.mode.id, container=worker.connection.channel.name, reason=reason))
         return _spawn(worker.connection.close(), self._closers)
 
     async def _keep_up(self) -> None:
         """While there are workers: what they use, and whether they were idle for too long."""
-        while self._idle or self._lent or self._making:
+        while self._lending.places:
             await asyncio.sleep(UPKEEP_S)
             for worker in list(self._workers()):
                 worker.memory_bytes = await worker.connection.channel.memory_bytes()
             await self.cleanup_idle()
 
     def _workers(self) -> Iterator[Worker]:
-        yield from self._idle
-        yield from self._lent
+        return (place.worker for place in self._lending.places if place.worker is not None)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise EngineClosedError("the sandbox is closed: start it again, or make a new one")
+
+
+def _full(settings: ContainerPoolSettings) -> str:
+    return (
+        f"{settings.max_waiting} runs wait for a worker already, so this one was not taken.\n"
+        "Start fewer at once, or raise container_pool.max_waiting or max_containers."
+    )
+
+
+def _waited(settings: ContainerPoolSettings) -> str:
+    return (
+        f"No worker was free within {settings.max_wait_s:g} s, so nothing was run. All {settings.max_containers} are busy.\n"
+        "Try again later, or raise container_pool.max_wait or max_containers."
+    )
 
 
 def _spawn(work: Coroutine[Any, Any, T], held: set[asyncio.Task[Any]]) -> asyncio.Task[T]:

@@ -44,7 +44,7 @@ class Profile:
             "pids_limit": limits.pids,
             "mem_limit": limits.memory_bytes,
             "memswap_limit": limits.memory_bytes,  # the same value: no swap
-            "nano_cpus": round(limits.cpus * 1e9),
+            "nano_cpus": nano_cpus(limits.cpus),
             "ipc_mode": "private",
             "shm_size": limits.shm_bytes,
             "ulimits": [
@@ -83,6 +83,10 @@ class Profile:
             "healthcheck": {"test": ["NONE"]},  # an image's health check would run beside the guest
             "use_config_proxy": False,  # the user's proxy settings are none of the sandbox's business
         }
+
+
+def nano_cpus(cpus: float) -> int:
+    return round(cpus * 1e9)
 
 
 @functools.lru_cache(maxsize=1)

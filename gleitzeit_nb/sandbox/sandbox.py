@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.config import run_limits, sandbox_settings
 from gleitzeit_nb.core.execution import ExecutionRequest, ExecutionResult, Limits, ModeKind, ModeSettings, SandboxSettings, Timings
+from gleitzeit_nb.core.places import Outcome
 from gleitzeit_nb.errors import (
     EngineClosedError,
     ImageMissingError,
@@ -23,15 +24,14 @@ from gleitzeit_nb.protocols import OutputSink
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
-from gleitzeit_nb.sandbox.pool import Lease, WorkerPool
+from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.request import RunOptions, make_request, refuse_session
+from gleitzeit_nb.sandbox.worker import Lease
 from gleitzeit_nb.snapshot import ModeView, RunView
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-# How a run ended → why its worker is not used again. Protocol errors and dead guests are the pool's to see.
-DISCARD = {"timeout": "timeout", "oom": "oom", "killed": "cancelled", "lost": "died"}
 LABEL_CHARS = 60
 
 
@@ -128,10 +128,19 @@ class Sandbox:
             run.leasing.cancel()
         return True
 
-    async def cleanup_idle(self, idle_s: float | None = None) -> int:
-        """Discard the workers that were idle for `idle_s` (default: the configured time); how many there were."""
+    async def cleanup_idle_containers(self, idle_s: float | None = None) -> int:
+        """Remove the workers that were idle for `idle_s` (default: the configured time); how many there were."""
         self._require_open()
         return await self._pool.cleanup_idle(idle_s)
+
+    async def warm(self, mode: str | None = None) -> str:
+        """Have the workers that are kept ready for `mode` (default: the configured one) made; returns the mode when they are there."""
+        self._require_open()
+        found = self._modes.find(mode or (await self.resolve_default())[0])
+        await self._modes.check(found.id)
+        self._pool.keep_ready(found)
+        await self._pool.settled()
+        return found.id
 
     async def _execute(self, request: ExecutionRequest, own: Mapping[str, Any], on_output: OutputSink | None) -> ExecutionResult:
         refuse_session(request)
@@ -160,31 +169,33 @@ class Sandbox:
             return ExecutionResult("killed", run.mode.id, detail="stopped before it started")
         worker = lease.worker
         run.connection = worker.connection
-        discard: str | None = "cancelled"
+        outcome: Outcome | None = "killed"
         try:
             self._modes.verdicts[run.mode.id] = (True, worker.isolation)
             result = await worker.connection.run(run.request, limits, on_output, run.mode.allowed_modules)
-            discard = DISCARD.get(result.status)
+            outcome = result.status
         except TransferError:
-            discard = None  # nothing was sent
+            outcome = None  # nothing was sent
             raise
         except SandboxProtocolError:
-            discard = "protocol"
+            outcome = "protocol"
             raise
         finally:
-            lease.end(discard)
+            lease.end(outcome)
         return replace(
             result,
             timings=Timings(lease.queue_s, lease.start_s, result.timings.run_s),
             isolation=_isolation(worker.isolation, result.isolation),
+            cold=lease.cold,
         )
 
     async def _lease(self, run: _Run, limits: Limits) -> Lease | None:
         """A worker that is alive; None when the run was cancelled while it waited."""
         request = run.request
         while True:
-            run.leasing = asyncio.create_task(self._pool.lease(run.mode, limits, image=request.image, fresh=request.fresh, tag=request.id))
-            leasing = run.leasing
+            run.leasing = leasing = asyncio.create_task(
+                self._pool.lease(run.mode, limits, image=request.image, fresh=request.fresh, tag=request.id, caller=request.label)
+            )
             try:
                 lease = await leasing
             except asyncio.CancelledError:
@@ -200,7 +211,7 @@ class Sandbox:
                 return None
             if lease.worker.connection.usable:
                 return lease
-            lease.end("died")  # between its choice and now; nothing was sent to it
+            lease.end()  # it died between its choice and now; nothing was sent to it
 
     # -- what there is ----------------------------------------------------------------------------------------------------
 

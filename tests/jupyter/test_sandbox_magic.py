@@ -60,6 +60,12 @@ def test_what_is_weaker_and_what_was_cut_stand_in_the_line(shell: Shell) -> None
     assert line == "restricted · ok · 12 ms · seccomp; weaker: no namespaces · 12,345 bytes of stdout left out"
 
 
+def test_a_cold_start_says_why(shell: Shell) -> None:
+    shell.engine.sandbox.result = replace(OK, cold="another image", timings=Timings(start_s=0.41, run_s=0.012))
+    line = shell.run("%%sandbox --image img\npass").shown_value["text/plain"]
+    assert line.startswith("docker-sandbox · ok · 12 ms · cold: another image, 410 ms · ")
+
+
 def test_values_come_back_under_their_names_only(shell: Shell) -> None:
     shell.engine.sandbox.result = replace(OK, outputs={"x": 42, "y": "text", "sneaky": "no"})
     shell.run("%%sandbox --out x,y\npass")

@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
-from gleitzeit_nb.errors import SandboxProtocolError
+from gleitzeit_nb.errors import SandboxProtocolError, SandboxUnavailableError
 from gleitzeit_nb.sandbox.bundle import guest_command
 from gleitzeit_nb.sandbox.channel import Expectations
 
 
 class SubprocessChannel:
-    """`oom` and `expected` are what the channel says about itself; tests set them."""
+    """`oom`, `expected` and `rigid` are what the channel says about itself; tests set them. `sizes`: what it was changed to."""
 
     def __init__(self, process: asyncio.subprocess.Process, expected: Expectations) -> None:
         self.process = process
         self.expected = expected
         self.oom = 0
+        self.rigid = False
+        self.sizes: list[tuple[int, float]] = []
 
     @classmethod
     async def start(cls, work: Path, expected: Expectations | None = None, command: Sequence[str] | None = None) -> SubprocessChannel:
@@ -64,6 +66,11 @@ class SubprocessChannel:
     async def memory_bytes(self) -> int | None:
         return None
 
+    async def resize(self, memory_bytes: int, cpus: float) -> None:
+        if self.rigid:
+            raise SandboxUnavailableError("it stays as it is")
+        self.sizes.append((memory_bytes, cpus))
+
 
 class SubprocessLauncher:
     """Launches channels; `failure` is raised instead when it is set. `channels` holds all that were made."""
@@ -72,6 +79,7 @@ class SubprocessLauncher:
         self.root = root
         self.failure: Exception | None = None
         self.channels: list[SubprocessChannel] = []
+        self.made_with: list[Limits] = []
         self.closed = False
         self._numbers = itertools.count()
 
@@ -87,6 +95,7 @@ class SubprocessLauncher:
         work.mkdir()
         channel = await SubprocessChannel.start(work)
         self.channels.append(channel)
+        self.made_with.append(limits)
         return channel
 
     async def aclose(self) -> None:

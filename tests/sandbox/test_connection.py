@@ -65,6 +65,9 @@ class ScriptedChannel:
     async def oom_kills(self) -> int:
         return self.oom
 
+    async def resize(self, memory_bytes: int, cpus: float) -> None:
+        return
+
     async def memory_bytes(self) -> int | None:
         return None
 

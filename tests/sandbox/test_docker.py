@@ -66,9 +66,11 @@ def listed(client: Any, label: str, every: bool = True) -> list[Any]:
 # -- how a container is made --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_container_has_the_whole_profile(docker_sandbox: Sandbox, docker_daemon: Any) -> None:
-    await docker_sandbox.execute("1", memory_limit="128m", pids_limit=20, cpu_limit=0.5)
-    made = docker_daemon.api.inspect_container(container_of(docker_sandbox))
+async def test_a_container_has_the_whole_profile(docker_image: str, docker_daemon: Any) -> None:
+    limits = {"memory_limit": "128m", "pids_limit": 20, "cpu_limit": 0.5}
+    async with Sandbox({"default_mode": DOCKER_MODE, "modes": {DOCKER_MODE: limits}}) as sandbox:
+        await sandbox.execute("1")
+        made = docker_daemon.api.inspect_container(container_of(sandbox))
     host, config = made["HostConfig"], made["Config"]
     assert host["NetworkMode"] == "none"
     assert host["ReadonlyRootfs"] is True
@@ -207,7 +209,7 @@ async def test_nothing_is_left_after_closing(docker_daemon: Any, docker_image: s
     owner = Owner.current()
     async with Sandbox(launchers={"docker": DockerLauncher(owner=owner)}) as sandbox:
         await asyncio.gather(*(sandbox.execute("1") for _ in range(3)))
-        starting = asyncio.create_task(sandbox.execute("1", memory_limit="100m"))
+        starting = asyncio.create_task(sandbox.execute("1", pids_limit=20))
         await asyncio.sleep(0.05)
     with pytest.raises(Exception, match="closed"):
         await starting
@@ -316,6 +318,30 @@ async def test_the_daemon_describes_itself(docker_daemon: Any) -> None:
     assert facts.cgroup_version in ("1", "2")
     assert facts.default_runtime in facts.runtimes
     await launcher.aclose()
+
+
+async def test_memory_and_cpus_are_changed_on_a_warm_container_and_changed_back(docker_sandbox: Sandbox, docker_daemon: Any) -> None:
+    def limits() -> tuple[int, ...]:
+        host = docker_daemon.api.inspect_container(first.container)["HostConfig"]
+        return tuple(host[name] for name in ("Memory", "MemorySwap", "NanoCpus"))
+
+    first = await docker_sandbox.execute("1")
+    greedy = "print(len(bytearray(200 << 20)))"
+    small = await docker_sandbox.execute(greedy, memory_limit="64m", cpu_limit=0.5)
+    assert small.status == "oom"
+    first = await docker_sandbox.execute("1")
+    other = await docker_sandbox.execute(greedy, memory_limit="1g")
+    assert (other.status, other.container, other.cold) == ("ok", first.container, "")
+    await until(lambda: limits() == (512 * MIB, 512 * MIB, 1_000_000_000))
+    assert (await docker_sandbox.execute("1")).container == first.container
+
+
+async def test_a_fresh_run_takes_a_container_that_was_made_ready(docker_sandbox: Sandbox) -> None:
+    await docker_sandbox.execute("1", fresh=True)
+    await until(lambda: docker_sandbox.mode_views()[0].containers == 1)
+    await docker_sandbox._pool.settled()
+    second = await docker_sandbox.execute("1", fresh=True)
+    assert (second.cold, second.timings.start_s) == ("", 0.0)
 
 
 # -- the guide's face -------------------------------------------------------------------------------------------------------------

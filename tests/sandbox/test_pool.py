@@ -10,9 +10,11 @@ import pytest
 import pytest_asyncio
 
 from gleitzeit_nb.core.execution import MIB, ContainerPoolSettings, ExecutionRequest, ExecutionResult, Limits, ModeSettings
-from gleitzeit_nb.errors import EngineClosedError, SandboxUnavailableError
+from gleitzeit_nb.core.places import State
+from gleitzeit_nb.errors import EngineClosedError, SandboxBusyError, SandboxUnavailableError
 from gleitzeit_nb.events import ContainerLost, ContainerMade, EventBus
-from gleitzeit_nb.sandbox.pool import Lease, WorkerPool
+from gleitzeit_nb.sandbox.pool import WorkerPool
+from gleitzeit_nb.sandbox.worker import Lease
 from tests.conftest import FakeClock
 from tests.sandbox.subprocess_channel import SubprocessLauncher
 from tests.sandbox.waiting import until
@@ -50,11 +52,14 @@ def made(pool: WorkerPool) -> int:
     return sum(isinstance(event, ContainerMade) for event in pool._events.log)
 
 
+def idle(pool: WorkerPool) -> int:
+    return sum(place.state is State.IDLE for place in pool._lending.places)
+
+
 async def use(pool: WorkerPool, mode: ModeSettings = MODE, limits: Limits = LIMITS, **options: object) -> str:
     """One whole lease; the worker's name."""
     lease = await pool.lease(mode, limits, **options)  # type: ignore[arg-type]
-    await run(lease)
-    lease.end()
+    lease.end((await run(lease)).status)
     return lease.worker.connection.channel.name
 
 
@@ -80,8 +85,7 @@ async def test_a_warm_start_costs_no_start(make_pool: MakePool) -> None:
     [
         (OTHER, LIMITS, None),
         (replace(MODE, environment={"A": "b"}), LIMITS, None),
-        (MODE, replace(LIMITS, memory_bytes=64 * MIB), None),
-        (MODE, replace(LIMITS, cpus=0.5), None),
+        (MODE, replace(LIMITS, pids=10), None),
         (MODE, LIMITS, "other-image"),
     ],
 )
@@ -108,7 +112,7 @@ async def test_used_workers_are_preferred_so_that_unused_ones_stay(make_pool: Ma
     pool = make_pool(replace(QUIET, max_containers=3, min_warm=1))
     warm = await use(pool)
     await use(pool, fresh=True)
-    await until(lambda: len(pool._idle) == 2)
+    await until(lambda: idle(pool) == 2)
     assert await use(pool) == warm
     lease = await pool.lease(MODE, LIMITS, fresh=True)
     assert lease.start_s == 0.0
@@ -181,6 +185,108 @@ async def test_a_worker_that_was_started_for_somebody_who_left_serves_the_next(m
     assert made(pool) == 1
 
 
+async def test_a_crowd_of_one_caller_keeps_no_other_waiting(make_pool: MakePool) -> None:
+    pool = make_pool(replace(QUIET, max_containers=1))
+    served: list[str] = []
+
+    async def one(caller: str) -> None:
+        lease = await pool.lease(MODE, LIMITS, caller=caller)
+        served.append(caller)
+        await asyncio.sleep(0)
+        lease.end("ok")
+
+    crowd = [asyncio.create_task(one("map")) for _ in range(1000)]
+    await until(lambda: len(served) > 3)
+    await one("cell")
+    assert served.index("cell") < 100
+    await asyncio.gather(*crowd)
+    assert len(served) == 1001
+
+
+async def test_a_queue_that_is_full_refuses_at_once_and_says_what_to_raise(make_pool: MakePool) -> None:
+    pool = make_pool(replace(QUIET, max_containers=1, max_waiting=1))
+    lease = await pool.lease(MODE, LIMITS)
+    waiting = asyncio.create_task(pool.lease(MODE, LIMITS))
+    await until(lambda: pool.counts("m").queued == 1)
+    with pytest.raises(SandboxBusyError, match=r"1 runs wait.*\n.*container_pool\.max_waiting"):
+        await pool.lease(MODE, LIMITS)
+    assert pool.counts("m").queued == 1
+    lease.end("ok")
+    (await waiting).end()
+
+
+async def test_who_waited_for_too_long_is_told_and_forgotten(make_pool: MakePool) -> None:
+    pool = make_pool(replace(QUIET, max_containers=1))
+    lease = await pool.lease(MODE, LIMITS)
+    pool.settings = replace(pool.settings, max_wait_s=0.1)  # not before: the first one's start may take longer
+    with pytest.raises(SandboxBusyError, match=r"within 0\.1 s.*\n.*max_wait"):
+        await pool.lease(MODE, LIMITS)
+    assert pool.counts("m").queued == 0
+    lease.end("ok")
+    pool.settings = QUIET
+    await use(pool)
+
+
+# -- other sizes --------------------------------------------------------------------------------------------------------------
+
+
+async def test_another_size_is_given_to_an_idle_worker_and_taken_back(make_pool: MakePool, launcher: SubprocessLauncher) -> None:
+    pool = make_pool(QUIET)
+    first = await use(pool)
+    assert await use(pool, limits=replace(LIMITS, memory_bytes=64 * MIB, cpus=0.5)) == first
+    channel = launcher.channels[0]
+    await until(lambda: len(channel.sizes) == 2)
+    assert channel.sizes == [(64 * MIB, 0.5), (512 * MIB, 1.0)]
+    assert await use(pool) == first
+
+
+async def test_a_worker_that_cannot_be_changed_is_replaced(make_pool: MakePool, launcher: SubprocessLauncher) -> None:
+    pool = make_pool(QUIET)
+    first = await use(pool)
+    launcher.channels[0].rigid = True
+    assert await use(pool, limits=replace(LIMITS, memory_bytes=64 * MIB)) != first
+    assert lost(pool) == ["size"]
+    assert launcher.made_with[-1].memory_bytes == 64 * MIB
+
+
+async def test_a_size_is_keyed_apart_where_it_cannot_be_changed(make_pool: MakePool) -> None:
+    pool = make_pool(QUIET)
+    mode = replace(MODE, kind="restricted")
+    first = await use(pool, mode)
+    assert await use(pool, mode, replace(LIMITS, memory_bytes=64 * MIB)) != first
+
+
+# -- cold and warm ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cold_start_says_what_was_missing(make_pool: MakePool) -> None:
+    pool = make_pool(QUIET)
+    reasons = []
+    for image in (None, "other", None):
+        lease = await pool.lease(MODE, LIMITS, image=image)
+        reasons.append(lease.cold)
+        lease.end("ok")
+    assert reasons == ["the first in this mode", "another image", ""]
+
+
+async def test_workers_are_made_ready_when_asked_for(make_pool: MakePool, launcher: SubprocessLauncher) -> None:
+    pool = make_pool(replace(QUIET, min_warm=2))
+    pool.keep_ready(MODE)
+    await pool.settled()
+    assert idle(pool) == 2
+    lease = await pool.lease(MODE, LIMITS)
+    assert (lease.start_s, lease.cold) == (0.0, "")
+    lease.end("ok")
+
+
+async def test_outcomes_and_discards_are_counted(make_pool: MakePool) -> None:
+    pool = make_pool(QUIET)
+    for outcome in ("ok", "error", "ok", "timeout"):
+        (await pool.lease(MODE, LIMITS)).end(outcome)  # type: ignore[arg-type]
+    counts = pool.counts("m")
+    assert (counts.outcomes, counts.discards) == ({"ok": 2, "error": 1, "timeout": 1}, {"timeout": 1})
+
+
 # -- the ends of workers ------------------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +340,7 @@ async def test_idle_workers_are_discarded_after_their_time(make_pool: MakePool, 
 async def test_a_discarded_worker_is_replaced_in_the_background(make_pool: MakePool) -> None:
     pool = make_pool(replace(QUIET, min_warm=1))
     (await pool.lease(MODE, LIMITS)).end("oom")
-    await until(lambda: len(pool._idle) == 1)
+    await until(lambda: idle(pool) == 1)
     lease = await pool.lease(MODE, LIMITS)
     assert lease.start_s == 0.0
     lease.end()
@@ -244,7 +350,7 @@ async def test_the_successor_is_ready_before_the_last_use(make_pool: MakePool) -
     pool = make_pool(replace(QUIET, min_warm=1, max_uses=8))
     for _ in range(7):
         await use(pool)
-    await until(lambda: len(pool._idle) == 2)
+    await until(lambda: idle(pool) == 2)
     await use(pool)
     lease = await pool.lease(MODE, LIMITS)
     assert lease.start_s == 0.0
@@ -266,7 +372,7 @@ async def test_a_refill_that_fails_is_told_and_not_repeated(
     lease = await pool.lease(MODE, LIMITS)
     launcher.failure = SandboxUnavailableError("the daemon was stopped")
     lease.end("oom")
-    await until(lambda: not pool._making)
+    await until(lambda: not pool._tasks)
     assert caplog.text.count("the daemon was stopped") == 1
 
 

@@ -167,6 +167,9 @@ class GuestProcess:
     async def memory_bytes(self) -> int | None:
         return self._counted(Cgroup.memory_bytes)
 
+    async def resize(self, memory_bytes: int, cpus: float) -> None:
+        raise SandboxUnavailableError(f"{self._name} keeps the limits that it was started with")
+
     def _counted(self, question: Callable[[Cgroup], int]) -> int | None:
         if self._cgroup is None:
             return None

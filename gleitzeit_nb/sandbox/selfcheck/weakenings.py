@@ -170,6 +170,9 @@ class AlteredSource:
     async def memory_bytes(self) -> int | None:
         return await self._channel.memory_bytes()
 
+    async def resize(self, memory_bytes: int, cpus: float) -> None:
+        await self._channel.resize(memory_bytes, cpus)
+
 
 def altered(message: bytes, replacements: tuple[tuple[str, str], ...]) -> bytes:
     """Raises AssertionError when a text is not in the guest (any more): then the weakening would weaken nothing."""

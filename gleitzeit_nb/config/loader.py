@@ -65,13 +65,13 @@ def load(
     files = trusted_files(environ, home)
     layers = [checked(layer_of_file(path)) for _, path in files]
     sources = ["defaults", *(source for source, _ in files)]
+    written = [environment.layer_of_environment(environ), *_argument_layers(ollama_config, python_config, overrides)]
+    above = [checked(layer) for layer in written if layer.data]
     if use_file is not None:
-        layers.append(_used(use_file, [path for _, path in files], layers))
+        layers.append(_used(use_file, [path for _, path in files], layers, above))
         sources.append(f"{use_file} (used; {'trusted' if layers[-1].layer.trusted else 'not trusted'})")
-    above = [environment.layer_of_environment(environ), *_argument_layers(ollama_config, python_config, overrides)]
-    above = [layer for layer in above if layer.data]
-    layers += [checked(layer) for layer in above]
-    sources += [_source(layer) for layer in above]
+    layers += above
+    sources += [_source(one.layer) for one in above]
     pool, explicit = pool_settings_of(layers, environ)
     streams = [one.root.stream for one in layers if "stream" in one.root.model_fields_set]
     return Config(
@@ -126,11 +126,11 @@ def trusted_files(environ: Mapping[str, str], home: Path | None = None) -> list[
     return found
 
 
-def _used(path: Path, trusted: Sequence[Path], below: Sequence[Checked]) -> Checked:
+def _used(path: Path, trusted: Sequence[Path], below: Sequence[Checked], above: Sequence[Checked]) -> Checked:
     is_trusted = any(path.exists() and path.samefile(other) for other in trusted)
     layer = checked(layer_of_file(path, trusted=is_trusted))
     if not is_trusted:
-        refuse_untrusted(layer, below)
+        refuse_untrusted(layer, below, above)
     return layer
 
 

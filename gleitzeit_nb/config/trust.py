@@ -33,13 +33,21 @@ _ANSWERS = {
     "record": "writes a file",
     "replay": "answers from a file, in place of your servers",
 }
+_MODELS = {
+    "aliases": "lets names stand for other models",
+    "default_model": "chooses the model where none is named",
+    "preload": "loads models",
+    "keep_alive": "says how long models stay loaded",
+}
+"""Only on servers that the same file lists: on the user's own they would send prompts to other models, such as those of a cloud, or
+take up memory."""
 _RANK = {"local": 0, "restricted": 1, "docker": 3}
 _AUTO_RANK = 2  # docker where there is a daemon, else restricted
 
 
-def refuse_untrusted(layer: Checked, below: Sequence[Checked]) -> None:
-    """Raises ConfigError with every line of `layer` that only the user's own configuration (`below`) may hold."""
-    problems = [*_keys(layer), *_required_tags(layer, below), *_sandbox(layer, below)]
+def refuse_untrusted(layer: Checked, below: Sequence[Checked], above: Sequence[Checked] = ()) -> None:
+    """Raises ConfigError with every line of `layer` that only the user's own configuration (`below` and `above` it) may hold."""
+    problems = [*_keys(layer), *_models(layer, above), *_required_tags(layer, below), *_sandbox(layer, below)]
     if problems:
         raise ConfigError(
             "\n".join(problems) + "\nA file that is used from a working directory may not do that. "
@@ -81,6 +89,20 @@ def _place(layer: Checked, section: AccessFields, path: Key, field: str) -> str:
     aliases = [alias for alias, name in section.keys().items() if name == field]
     keys = [(*path, alias) for alias in aliases]
     return next((layer.layer.places[key] for key in keys if key in layer.layer.places), layer.layer.place(path))
+
+
+def _models(layer: Checked, above: Sequence[Checked]) -> Iterator[str]:
+    section, path = layer.root.section("ollama")
+    if section is None:
+        return
+    overruled = any(each is not None and "instances" in each.model_fields_set for each, _ in (one.root.section("ollama") for one in above))
+    if "instances" in section.model_fields_set and section.instances and not overruled:
+        return
+    why = "its instances are overruled, so that would be on yours" if overruled else "it lists no instances, so that would be on yours"
+    for name, reason in _MODELS.items():
+        if name in section.model_fields_set:
+            keys = [key for key, field in section.keys().items() if field == name and (*path, key) in layer.layer.places]
+            yield f"{layer.layer.place((*path, *keys[:1]))}: {name} {reason}; {why}"
 
 
 def _required_tags(layer: Checked, below: Sequence[Checked]) -> Iterator[str]:

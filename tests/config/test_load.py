@@ -162,7 +162,7 @@ def test_each_layer_beats_the_one_below(loaded: Loaded, own_file: Write, a_file:
     own = own_file("ollama: {default_model: own, queue: {max_queue: 1}, timeouts: {connect: 1}, load_balancing: {retry_attempts: 1}}")
     named = tmp_path / "named.yaml"
     named.write_text("ollama: {default_model: named, timeouts: {connect: 2}, queue: {queue_timeout: 9}}")
-    used = a_file("ollama: {default_model: used, timeouts: {between_tokens: 7}}")
+    used = a_file("ollama: {default_model: used, timeouts: {between_tokens: 7}, instances: [{id: its, url: 'http://its'}]}")
     env = {"GLEITZEIT_CONFIG": str(named)}
     assert loaded().pool.default_model == "own"
     assert loaded(env=env).pool.default_model == "named"

@@ -64,6 +64,15 @@ WEAKER = {
     "a docker daemon": ("python:\n  docker_host: tcp://evil", 2, "docker_host"),
     "answers kept": ("ollama:\n  cache: {enabled: true}", 2, "kept on this machine"),
     "answers recorded": ("ollama:\n  record: ./x.jsonl", 2, "writes a file"),
+    "an alias": (
+        "ollama:\n  aliases: {llama3.2: 'gpt-oss:120b-cloud'}",
+        2,
+        "aliases lets names stand for other models; it lists",
+    ),
+    "a default model": ("ollama:\n  default_model: gpt-oss:120b-cloud", 2, "default_model chooses the model"),
+    "a default model by another name": ("ollama:\n  health_check_interval: 9\n  model: x", 3, "default_model chooses the model"),
+    "models loaded": ("ollama:\n  instances: []\n  preload: [llama3.2:70b]", 3, "preload loads models"),
+    "models kept loaded": ("ollama:\n  keep_alive: -1", 2, "keep_alive says how long"),
     "volume roots": ("python:\n  volume_roots: [/]", 2, "volume_roots"),
 }
 
@@ -167,6 +176,16 @@ def test_a_strangers_file_may_require_more_tags_and_not_fewer(loaded: Loaded, ow
     for fewer in ("[]", "[gpu]"):
         with pytest.raises(ConfigError, match="require_tags leaves out in-house"):
             loaded(use_file=a_file(f"ollama: {{require_tags: {fewer}}}"))
+
+
+def test_a_strangers_file_may_name_models_on_servers_of_its_own_while_those_count(loaded: Loaded, a_file: Write) -> None:
+    servers = "instances: [{id: demo, url: 'http://demo'}]"
+    path = a_file(f"ollama: {{{servers}, aliases: {{fast: phi}}, preload: [phi], default_model: fast, keep_alive: 60}}")
+    assert loaded(use_file=path).pool.preload == ("phi",)
+    mine = {"GLEITZEIT_OLLAMA_INSTANCES": "mine:http://mine"}
+    with pytest.raises(ConfigError, match="preload loads models; its instances are overruled"):
+        loaded(use_file=path, env=mine)
+    assert loaded(use_file=a_file(f"ollama: {{{servers}}}"), env=mine).pool.instances[0].id == "mine"
 
 
 def test_the_message_says_where_trusted_settings_belong(loaded: Loaded, a_file: Write) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionRequest, ExecutionResult
 from gleitzeit_nb.core.instances import InstanceSettings
 
 OutputSink = Callable[[Literal["stdout", "stderr"], str], None]
 """Told of output as it arrives, on the engine's loop; must not block."""
+DisplaySink = Callable[[Display], None]
+"""Told of what a run shows, in the order in which it was shown and printed; must not block."""
 
 
 class Transport(Protocol):

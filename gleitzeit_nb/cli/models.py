@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import sys
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from gleitzeit_nb.core.plain import one_line
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
+    from gleitzeit_nb.core.displays import Display
     from gleitzeit_nb.core.execution import ExecutionResult
     from gleitzeit_nb.core.requests import Reply, RequestOptions
 
@@ -148,6 +150,7 @@ def _source(file: str) -> tuple[str, str]:
 
 async def _execute(code: str, name: str, arguments: argparse.Namespace) -> ExecutionResult:
     from gleitzeit_nb.config import load
+    from gleitzeit_nb.rendering.displays import as_text
     from gleitzeit_nb.sandbox import Sandbox
 
     shows = {"stdout": (shower(sys.stdout), say), "stderr": (shower(sys.stderr), complain)}
@@ -155,6 +158,9 @@ async def _execute(code: str, name: str, arguments: argparse.Namespace) -> Execu
     def on_output(stream: Literal["stdout", "stderr"], text: str) -> None:
         show, write = shows[stream]
         write(show.feed(text), end="")
+
+    def on_display(shown: Display) -> None:
+        say(_shown(as_text(shown)))
 
     async with Sandbox(load().sandbox) as sandbox:
         result = await sandbox.execute(
@@ -165,6 +171,7 @@ async def _execute(code: str, name: str, arguments: argparse.Namespace) -> Execu
             memory_limit=arguments.memory,
             filename=name,
             on_output=None if arguments.json else on_output,
+            on_display=None if arguments.json else on_display,
         )
     if not arguments.json:
         for show, write in shows.values():
@@ -176,6 +183,8 @@ def _report(result: ExecutionResult) -> None:
     """What the streams did not show: the traceback, and why it is not ok."""
     if result.traceback:
         complain(_shown(result.traceback).rstrip("\n"))
+    if result.displays_dropped:
+        complain(f"({result.displays_dropped} of what it displayed were not shown)")
     for stream, dropped in result.truncated.items():
         if dropped:
             complain(f"({dropped} more bytes of {stream} were dropped)")
@@ -198,6 +207,14 @@ def exit_code(result: ExecutionResult) -> int:
 def _plain(result: ExecutionResult) -> dict[str, Any]:
     """JSON types. A value or file that is not text is told by its size only."""
     said = asdict(result)
+    said["displays"] = [_plain_display(shown) for shown in result.displays]
     said["artifacts"] = {name: f"{len(content)} bytes" for name, content in result.artifacts.items()}
     said["outputs"] = {name: value if isinstance(value, _JSON) else repr(value)[:200] for name, value in result.outputs.items()}
+    return said
+
+
+def _plain_display(shown: Display) -> dict[str, Any]:
+    said = asdict(shown)
+    if shown.picture is not None:
+        said["picture"]["data"] = base64.b64encode(shown.picture.data).decode("ascii")
     return said

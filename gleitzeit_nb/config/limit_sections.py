@@ -57,6 +57,7 @@ class LimitFields(Section):
     workspace_inodes: Annotated[Count, AfterValidator(_least("workspace_inodes"))] = keyed("workspace_files")
     shm_bytes: Annotated[Size, AfterValidator(_least("shm_bytes"))] = keyed("shm_size")
     value_bytes: Annotated[Size, AfterValidator(_least("value_bytes"))] = keyed("max_value")
+    display_bytes: Annotated[Size, AfterValidator(_least("display_bytes"))] = keyed("max_display")
 
 
 LIMIT_KEYS: Mapping[str, str] = {field: key for key, field in reversed(LimitFields.keys().items())}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.run_limits import MIB as MIB  # noqa: PLC0414 - what a run is made of is found here
 from gleitzeit_nb.core.run_limits import Limits as Limits  # noqa: PLC0414
 
@@ -90,7 +91,7 @@ class ExecutionRequest:
     """What is to be run. `mode` None means the configured default; `limits` are already merged from mode and call.
 
     `inputs` are bound as variables before the code runs; `outputs` name the variables to bring back.
-    `filename` is what tracebacks call the code.
+    `filename` is what tracebacks call the code. `trust_html`: HTML that the code makes is passed on, live.
     """
 
     id: str
@@ -104,6 +105,7 @@ class ExecutionRequest:
     session: str | None = None
     filename: str = "<sandbox>"
     label: str = ""
+    trust_html: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class ExecutionResult:
 
     `status`: "ok"; "error" (the code raised, or left with a non-zero exit code); "timeout"; "oom"; "killed" (interrupted or
     stopped by the user); "lost" (the sandbox went away under it). `exit_code` is negative for a signal, as in subprocess.
-    `traceback` is the user's own frames. `truncated` holds the bytes dropped per stream. `isolation` says in one line what held it.
+    `traceback` is the user's own frames. `displays` are what it showed: the value of its last expression, figures, `display()`;
+    `displays_dropped` counts those that were malformed or too much. `truncated` holds the bytes dropped per stream. `isolation` says
+    in one line what held it.
     """
 
     status: ResultStatus
@@ -130,6 +134,8 @@ class ExecutionResult:
     stderr: str = ""
     exit_code: int | None = None
     traceback: str = ""
+    displays: tuple[Display, ...] = ()
+    displays_dropped: int = 0
     outputs: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     truncated: Mapping[str, int] = field(default_factory=dict)

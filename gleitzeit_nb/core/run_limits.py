@@ -23,6 +23,7 @@ LEAST: Mapping[str, float] = {
     "shm_bytes": 64 * KIB,
     "output_bytes": 64,
     "value_bytes": 64,
+    "display_bytes": 64,
 }
 OUTPUT_BYTES_MOST = 64 * MIB  # per stream: the guest holds the last quarter in its own memory
 
@@ -45,6 +46,7 @@ class Limits:
     workspace_inodes: int = 8192
     shm_bytes: int = 64 * MIB
     value_bytes: int = 64 * MIB  # one input or output value, encoded
+    display_bytes: int = 16 * MIB  # everything that one run shows: texts, tables, pictures
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no run could live with."""

@@ -33,6 +33,7 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], Any], str, str], ...] = (
     ("--workspace-files", "workspace_files", _count, "N", "in the work directory, and in /tmp"),
     ("--shm-size", "shm_size", str, "SIZE", "of /dev/shm"),
     ("--max-value", "max_value", str, "SIZE", "of one variable in or out"),
+    ("--max-display", "max_display", str, "SIZE", "of all that the run shows: values, tables, pictures"),
 )
 
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 
+from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.plain import OutputText, clean, one_line
 from gleitzeit_nb.errors import RunFailedError, UsageError
 from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, identifiers, joined
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.limit_options import add_limits, limits_of
+from gleitzeit_nb.jupyter.sandbox_display import mime_bundle
 from gleitzeit_nb.jupyter.values import SandboxRun, duration
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.sandbox import Sandbox
     from gleitzeit_nb.sandbox.request import RunOptions
 
-Piece = tuple[Literal["stdout", "stderr"], str]
+Piece = tuple[Literal["stdout", "stderr"], str] | Display
 
 _ADVICE = {
     "error": "Mend the code and run the cell again; its own traceback stands above.",
@@ -45,6 +47,7 @@ def sandbox_parser() -> MagicParser:
     add("-o", "--output", type=identifier, metavar="NAME", help="bind the run (status, stdout, …) to this variable")
     add("--fresh", action="store_true", help="in a worker that has never run anything")
     add("--no-fail", action="store_true", help="do not fail the cell when the run is not ok")
+    add("--trust-html", action="store_true", help="show HTML that the code makes: it runs in your browser, with your rights")
     add("-q", "--quiet", action="store_true", help="show no output and no footer")
     add_limits(parser)
     return parser
@@ -95,6 +98,8 @@ class SandboxMagics(Magics):
             "outputs": joined(args.outputs),
             "fresh": args.fresh,
             "image": args.image,
+            "trust_html": args.trust_html,
+            "filename": f"<cell [{self.front.cell_number}]>",
             "label": f"[{self.front.cell_number}] %%sandbox",
         }
         given.update(limits_of(args))
@@ -119,6 +124,8 @@ class SandboxMagics(Magics):
                     for piece in batch:
                         if isinstance(piece, ExecutionResult):
                             result = piece
+                        elif isinstance(piece, Display):
+                            screen.display(piece)
                         else:
                             screen.show(*piece)
                     screen.flush()
@@ -149,6 +156,15 @@ class _Screen:
     def show(self, stream: Literal["stdout", "stderr"], text: str) -> None:
         self._write(stream, self._texts[stream].feed(text))
 
+    def display(self, shown: Display) -> None:
+        """Behind everything that was printed before it."""
+        if self._quiet:
+            return
+        self.end()
+        from IPython.display import publish_display_data
+
+        publish_display_data(data=mime_bundle(shown))  # type: ignore[no-untyped-call]
+
     def end(self) -> None:
         for stream, text in self._texts.items():
             self._write(stream, text.flush())
@@ -174,7 +190,8 @@ async def _pieces(sandbox: Sandbox, code: str, mode: str | None, options: RunOpt
     import asyncio  # here: loading the extension in a terminal needs none of it
 
     arrived: asyncio.Queue[Piece | None] = asyncio.Queue()
-    running = asyncio.ensure_future(sandbox.execute(code, mode, on_output=lambda *piece: arrived.put_nowait(piece), **options))
+    execute = sandbox.execute(code, mode, on_output=lambda *piece: arrived.put_nowait(piece), on_display=arrived.put_nowait, **options)
+    running = asyncio.ensure_future(execute)
     running.add_done_callback(lambda _: arrived.put_nowait(None))
     try:
         while (piece := await arrived.get()) is not None:

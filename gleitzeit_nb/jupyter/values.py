@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.requests import Reply
@@ -165,6 +166,11 @@ class SandboxRun(_OneLine):
         return self.result.stderr
 
     @property
+    def displays(self) -> tuple[Display, ...]:
+        """What it showed: the value of its last expression, figures, `display()`."""
+        return self.result.displays
+
+    @property
     def outputs(self) -> dict[str, Any]:
         return dict(self.result.outputs)
 
@@ -179,4 +185,5 @@ class SandboxRun(_OneLine):
         parts += [f"cold: {one_line(result.cold, 60)}, {duration(result.timings.start_s)}"] if result.cold else []
         parts += [one_line(result.isolation, 200)] if result.isolation else []
         parts += [f"{size:,} bytes of {stream} left out" for stream, size in sorted(result.truncated.items()) if size]
+        parts += [f"not shown of what it displayed: {result.displays_dropped:,}"] if result.displays_dropped else []
         return " · ".join(parts)

@@ -13,10 +13,11 @@ from typing import Any, Literal
 from gleitzeit_nb.core.execution import MIB, ExecutionRequest, ExecutionResult, Limits, Timings
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import SandboxProtocolError, SandboxUnavailableError, TransferError
-from gleitzeit_nb.protocols import OutputSink
+from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox import protocol
 from gleitzeit_nb.sandbox.bundle import guest_source
 from gleitzeit_nb.sandbox.channel import GuestChannel
+from gleitzeit_nb.sandbox.displays import DisplayReader
 from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
 from gleitzeit_nb.sandbox.values import Report, ReportReader, check_names, encode_inputs
@@ -95,6 +96,7 @@ class GuestConnection:
         limits: Limits,
         on_output: OutputSink | None = None,
         allowed_modules: Sequence[str] | None = None,
+        on_display: DisplaySink | None = None,
     ) -> ExecutionResult:
         """Run `request` and say how it ended. A guest that goes away is a result too ("lost").
 
@@ -106,7 +108,7 @@ class GuestConnection:
         header = _header(request, limits)
         header["allowed_modules"] = None if allowed_modules is None else list(allowed_modules)
         messages = _messages(header, request, limits, self.facts.get("packages", ()))
-        run = self._run = _Run(request, limits, on_output)
+        run = self._run = _Run(request, limits, on_output, on_display)
         started = time.monotonic()
         exchange = asyncio.create_task(self._exchange(run, messages))
         try:
@@ -238,6 +240,8 @@ class GuestConnection:
             stderr=run.stderr.end(),
             exit_code=ending.exit_code if ending is not None else None,
             traceback=report.traceback,
+            displays=tuple(run.displays.displays),
+            displays_dropped=run.displays.dropped,
             outputs=report.outputs,
             truncated={name: text.dropped for name, text in run.streams.items() if text.dropped},
             timings=Timings(run_s=ending.run_s if ending is not None and ending.run_s else elapsed_s),
@@ -250,7 +254,9 @@ class GuestConnection:
 class _Run:
     """What is known of the run that is going on."""
 
-    def __init__(self, request: ExecutionRequest, limits: Limits, on_output: OutputSink | None) -> None:
+    def __init__(
+        self, request: ExecutionRequest, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None = None
+    ) -> None:
         self.request = request
         self.limits = limits
         self.done: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
@@ -260,7 +266,8 @@ class _Run:
         self.stdout = _Text("stdout", limits.output_bytes, on_output)
         self.stderr = _Text("stderr", limits.output_bytes, on_output)
         self.streams = {"stdout": self.stdout, "stderr": self.stderr}
-        self.report = ReportReader(request.outputs, limits.value_bytes)
+        self.displays = DisplayReader(limits.display_bytes, html=request.trust_html, on_display=on_display)
+        self.report = ReportReader(request.outputs, limits.value_bytes, self.displays)
         self._report_left = _report_bytes(request, limits)
 
     def take(self, kind: bytes, payload: bytes) -> None:
@@ -331,7 +338,7 @@ def _not_preloaded(preload: Sequence[str], facts: Mapping[str, Any]) -> SandboxU
 
 
 def _report_bytes(request: ExecutionRequest, limits: Limits) -> int:
-    return len(request.outputs) * (limits.value_bytes + protocol.CHUNK_BYTES) + REPORT_BYTES
+    return len(request.outputs) * (limits.value_bytes + protocol.CHUNK_BYTES) + limits.display_bytes + REPORT_BYTES
 
 
 def _header(request: ExecutionRequest, limits: Limits) -> dict[str, Any]:
@@ -341,6 +348,8 @@ def _header(request: ExecutionRequest, limits: Limits) -> dict[str, Any]:
         "output_bytes": limits.output_bytes,
         "result_bytes": _report_bytes(request, limits),
         "value_bytes": limits.value_bytes,
+        "display_bytes": limits.display_bytes,
+        "html": request.trust_html,
         "rlimits": {"CORE": 0, "FSIZE": limits.file_bytes, "NOFILE": limits.open_files},
         "outputs": list(request.outputs),
     }

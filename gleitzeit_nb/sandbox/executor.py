@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gleitzeit_nb.config import sandbox_settings
 from gleitzeit_nb.core.execution import DOCKER_MODE, ExecutionRequest, ExecutionResult, SandboxSettings
 from gleitzeit_nb.events import EventBus
-from gleitzeit_nb.protocols import OutputSink
+from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox.request import RunOptions
 from gleitzeit_nb.sandbox.sandbox import Sandbox
 
@@ -27,10 +27,16 @@ class DockerExecutor(Sandbox):
         super().__init__(_containers_only(config), events=events)
 
     async def execute(
-        self, code: str | ExecutionRequest, mode: str | None = None, *, on_output: OutputSink | None = None, **options: Unpack[RunOptions]
+        self,
+        code: str | ExecutionRequest,
+        mode: str | None = None,
+        *,
+        on_output: OutputSink | None = None,
+        on_display: DisplaySink | None = None,
+        **options: Unpack[RunOptions],
     ) -> ExecutionResult:
         await self.start()
-        return await super().execute(code, mode, on_output=on_output, **options)
+        return await super().execute(code, mode, on_output=on_output, on_display=on_display, **options)
 
     async def execute_in_container(
         self,

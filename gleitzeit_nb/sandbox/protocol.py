@@ -34,11 +34,16 @@ FAULT = b"T"  # JSON: type and text of the exception that ended the code
 VALUE = b"N"  # JSON: name, kind and size of an output whose DATA follows
 DATA = b"D"
 REFUSED = b"F"  # JSON: name of an output and why it cannot cross
+DISPLAY = b"Y"  # JSON: kinds and sizes of the parts of something shown, whose DATA follows
+UNSHOWN = b"U"  # JSON: how many displays were too many or too large
 
 CHUNK_BYTES = 64 * KIB
 BLOB_BYTES = 1 * MIB
 FAULT_BYTES = 256 * KIB
 MAX_CODE_BYTES = 8 * MIB
+PART_BYTES = 8 * MIB  # one part of a display
+MAX_DISPLAYS = 200  # in one run
+REPORT_FD = 3  # where the code's process writes its report
 
 TO_GUEST = {RUN: 1 * MIB, BLOB: BLOB_BYTES, CANCEL: 0}
 FROM_GUEST = {
@@ -50,7 +55,7 @@ FROM_GUEST = {
     RESULT: CHUNK_BYTES,
     EXIT: CHUNK_BYTES,
 }
-FROM_CODE = {FAULT: FAULT_BYTES, VALUE: 4 * KIB, DATA: BLOB_BYTES, REFUSED: 4 * KIB}
+FROM_CODE = {FAULT: FAULT_BYTES, VALUE: 4 * KIB, DATA: BLOB_BYTES, REFUSED: 4 * KIB, DISPLAY: 4 * KIB, UNSHOWN: KIB}
 
 _HEADER = struct.Struct(">cI")
 

@@ -31,13 +31,15 @@ class LimitOptions(TypedDict, total=False):
     workspace_files: int | None
     shm_size: str | int | None
     max_value: str | int | None
+    max_display: str | int | None
 
 
 class RunOptions(LimitOptions, total=False):
     """`timeout` in seconds or as "30s", sizes in bytes or as "512m"; what is not given comes from the mode's configuration.
 
     `inputs` are bound as variables before the code runs, `outputs` name the variables to bring back. `fresh`: a worker that has
-    never run anything. `filename` is what tracebacks call the code, `label` what the views call the run.
+    never run anything. `filename` is what tracebacks call the code, `label` what the views call the run. `trust_html`:
+    HTML that the code makes is passed on, and a browser will run what it holds.
     """
 
     image: str | None
@@ -46,6 +48,7 @@ class RunOptions(LimitOptions, total=False):
     fresh: bool
     filename: str
     label: str
+    trust_html: bool
     volumes: Mapping[str, Any] | Sequence[str] | None
     network: str
     gpu: bool
@@ -68,6 +71,7 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
         fresh=options.get("fresh", False),
         filename=options.get("filename", "<sandbox>"),
         label=options.get("label", ""),
+        trust_html=options.get("trust_html", False),
     )
     return request, {key: options[key] for key in LimitOptions.__annotations__ if key in options}  # type: ignore[literal-required]
 

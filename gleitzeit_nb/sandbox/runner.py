@@ -21,9 +21,9 @@ import types
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.sandbox import codec, protocol
+from gleitzeit_nb.sandbox import codec, protocol, showing
+from gleitzeit_nb.sandbox.protocol import REPORT_FD
 
-REPORT_FD = 3
 TRACEBACK_CHARS = 48 << 10
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 OUT_OF_MEMORY = "MemoryError"
@@ -78,6 +78,8 @@ def run(header: dict[str, Any], code: bytes, inputs: list[bytes]) -> int:
     """Run the code and report. Returns the exit code."""
     write, namespace = os.write, _fresh_main()
     filename = header["filename"]
+    screen = showing.Screen(lambda data: _write_all(write, data), header["display_bytes"], header["html"])
+    screen.install()
     try:
         for each, data in zip(header["inputs"], inputs):  # noqa: B905 - Python 3.8 has no strict=
             namespace[each["name"]] = codec.decode(each["kind"], data)
@@ -91,6 +93,7 @@ def run(header: dict[str, Any], code: bytes, inputs: list[bytes]) -> int:
         status = 1
     else:
         status = 0
+    screen.finish()
     if status == 0:
         for name in header["outputs"]:
             _send_output(write, name, namespace, header["value_bytes"])
@@ -111,28 +114,43 @@ def _execute(source: str, filename: str, namespace: dict[str, Any], allowed_modu
     if allowed_modules is not None:
         _refuse_imports(tree, set(allowed_modules))
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    steps = []
-    last: list[ast.stmt] = []
-    if tree.body and isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";"):
-        last = [tree.body.pop()]
-    if tree.body:
-        steps.append(compile(tree, filename, "exec", flags, dont_inherit=True))
-    if last:
-        steps.append(compile(ast.Interactive(last), filename, "single", flags, dont_inherit=True))
+    shown = _shown_value(tree, source)
+    steps = [compile(tree, filename, "exec", flags, dont_inherit=True)] if tree.body else []
+    if shown is not None:
+        steps.append(compile(shown, filename, "eval", flags, dont_inherit=True))
+    value: Any = None
     if not any(step.co_flags & inspect.CO_COROUTINE for step in steps):
         for step in steps:
-            exec(step, namespace)
-        return
+            value = eval(step, namespace)  # noqa: S307 - running the code is the purpose
+    else:
 
-    async def in_one_loop() -> None:
-        for step in steps:
-            pending = eval(step, namespace)  # noqa: S307 - running the code is the purpose
-            if step.co_flags & inspect.CO_COROUTINE:
-                await pending
+        async def in_one_loop() -> Any:
+            value = None
+            for step in steps:
+                value = eval(step, namespace)  # noqa: S307
+                if step.co_flags & inspect.CO_COROUTINE:
+                    value = await value
+            return value
 
-    import asyncio
+        import asyncio
 
-    asyncio.run(in_one_loop())
+        value = asyncio.run(in_one_loop())
+    if shown is not None:
+        sys.displayhook(value)
+
+
+def _shown_value(tree: ast.Module, source: str) -> ast.Expression | None:
+    """The last expression, taken out of the tree; None where there is none, or where a semicolon behind it silences it."""
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr):
+        return None
+    # Lines as Python counts them: str.splitlines would also split at form feeds and others.
+    behind = source.encode("utf-8", "surrogatepass").split(b"\n")[(last.end_lineno or 1) - 1 :]
+    behind[0] = behind[0][last.end_col_offset :]
+    if b"\n".join(behind).lstrip(b" \t\f\\\r\n)").startswith(b";"):
+        return None
+    del tree.body[-1]
+    return ast.Expression(last.value)
 
 
 def _refuse_imports(tree: ast.AST, allowed: set[str]) -> None:

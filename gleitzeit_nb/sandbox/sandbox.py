@@ -20,7 +20,7 @@ from gleitzeit_nb.errors import (
     WrongLoopError,
 )
 from gleitzeit_nb.events import EventBus, RunEnded
-from gleitzeit_nb.protocols import OutputSink
+from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
@@ -97,7 +97,13 @@ class Sandbox:
     # -- running ----------------------------------------------------------------------------------------------------------
 
     async def execute(
-        self, code: str | ExecutionRequest, mode: str | None = None, *, on_output: OutputSink | None = None, **options: Unpack[RunOptions]
+        self,
+        code: str | ExecutionRequest,
+        mode: str | None = None,
+        *,
+        on_output: OutputSink | None = None,
+        on_display: DisplaySink | None = None,
+        **options: Unpack[RunOptions],
     ) -> ExecutionResult:
         """Run code, or a request made before (then without other arguments), in `mode` (default: the configured one).
 
@@ -108,9 +114,9 @@ class Sandbox:
         if isinstance(code, ExecutionRequest):
             if mode is not None or options:
                 raise TypeError("a request carries its own mode and options")
-            return await self._execute(code, {}, on_output)
+            return await self._execute(code, {}, on_output, on_display)
         request, own = make_request(code, mode, options)
-        return await self._execute(request, own, on_output)
+        return await self._execute(request, own, on_output, on_display)
 
     async def run(self, request: ExecutionRequest, on_output: OutputSink | None = None) -> ExecutionResult:
         """The `Executor` protocol: `execute` for a request."""
@@ -142,7 +148,9 @@ class Sandbox:
         await self._pool.settled()
         return found.id
 
-    async def _execute(self, request: ExecutionRequest, own: Mapping[str, Any], on_output: OutputSink | None) -> ExecutionResult:
+    async def _execute(
+        self, request: ExecutionRequest, own: Mapping[str, Any], on_output: OutputSink | None, on_display: DisplaySink | None
+    ) -> ExecutionResult:
         refuse_session(request)
         mode_id = request.mode if request.mode not in (None, "auto") else None
         mode = self._modes.find(mode_id or (await self.resolve_default())[0])
@@ -153,7 +161,7 @@ class Sandbox:
             raise ValueError(f"a run with the id {request.id!r} is going on")
         self._runs[request.id] = run
         try:
-            result = await self._in_worker(run, limits, on_output)
+            result = await self._in_worker(run, limits, on_output, on_display)
         except (SandboxUnavailableError, ImageMissingError) as exc:
             if request.image is None:  # an image that this one run named says nothing about the mode
                 self._modes.note(mode.id, exc)
@@ -163,7 +171,7 @@ class Sandbox:
         self.events.emit(RunEnded(at=time.time(), mode=mode.id, request_id=request.id, status=result.status))
         return result
 
-    async def _in_worker(self, run: _Run, limits: Limits, on_output: OutputSink | None) -> ExecutionResult:
+    async def _in_worker(self, run: _Run, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None) -> ExecutionResult:
         lease = await self._lease(run, limits)
         if lease is None:
             return ExecutionResult("killed", run.mode.id, detail="stopped before it started")
@@ -172,7 +180,7 @@ class Sandbox:
         outcome: Outcome | None = "killed"
         try:
             self._modes.verdicts[run.mode.id] = (True, worker.isolation)
-            result = await worker.connection.run(run.request, limits, on_output, run.mode.allowed_modules)
+            result = await worker.connection.run(run.request, limits, on_output, run.mode.allowed_modules, on_display)
             outcome = result.status
         except TransferError:
             outcome = None  # nothing was sent

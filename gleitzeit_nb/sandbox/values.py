@@ -9,6 +9,7 @@ from typing import Any
 
 from gleitzeit_nb.errors import TransferError
 from gleitzeit_nb.sandbox import codec, protocol
+from gleitzeit_nb.sandbox.displays import DisplayReader
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
 
 
@@ -55,11 +56,12 @@ class Report:
 class ReportReader:
     """Reads the process's report as it comes. Malformed bytes end the reading, and `problem` says so; they never raise.
 
-    `outputs` are the names that were asked for; whatever else the process sends is not kept.
+    `outputs` are the names that were asked for; whatever else the process sends is not kept. `displays` reads what it shows.
     """
 
-    def __init__(self, outputs: Iterable[str], value_bytes: int) -> None:
+    def __init__(self, outputs: Iterable[str], value_bytes: int, displays: DisplayReader) -> None:
         self.problem = ""
+        self.displays = displays
         self._wanted = set(outputs)
         self._value_bytes = value_bytes
         self._frames = FrameReader(protocol.FROM_CODE)
@@ -86,10 +88,14 @@ class ReportReader:
 
     def _take(self, kind: bytes, payload: bytes) -> None:
         if kind == protocol.DATA:
-            self._take_data(payload)
+            (self.displays.take if self.displays.reading else self._take_data)(payload)
             return
+        self.displays.cut()
         if self._value is not None:
             raise FrameError("a value was cut by another record")
+        if kind in (protocol.DISPLAY, protocol.UNSHOWN):
+            self._take_display(kind, payload)
+            return
         content = protocol.json_payload(payload)
         if kind == protocol.FAULT:
             self._report.fault_type = _text(content, "type")
@@ -106,6 +112,14 @@ class ReportReader:
             raise FrameError(f"the output {name!r} has an impossible size")
         self._value = (name, _text(content, "kind"), size)
         self._take_data(b"")
+
+    def _take_display(self, kind: bytes, payload: bytes) -> None:
+        """One that cannot be read costs itself, not what follows it."""
+        try:
+            content: Mapping[str, Any] = protocol.json_payload(payload)
+        except FrameError:
+            content = {}
+        (self.displays.begin if kind == protocol.DISPLAY else self.displays.unshown)(content)
 
     def _take_data(self, payload: bytes) -> None:
         if self._value is None:

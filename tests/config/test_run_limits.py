@@ -29,6 +29,7 @@ TOO_LITTLE = {
     "shm_size": ("4k", "at least 64k"),
     "max_output": (10, "at least 64"),
     "max_value": (10, "at least 64"),
+    "max_display": (10, "at least 64"),
 }
 
 

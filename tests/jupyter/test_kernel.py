@@ -158,7 +158,8 @@ def test_a_real_sandbox_runs_a_cell(sandboxed: Kernel) -> None:
     run = sandboxed.run(
         "%%sandbox --in numbers --out total\nimport sys\ntotal = sum(numbers)\nprint('out')\nprint('err', file=sys.stderr)\ntotal * 2"
     )
-    assert run.stream("stdout") == "out\n12\n"
+    assert run.stream("stdout") == "out\n"
+    assert [shown["data"] for shown in run.of("display_data")] == [{"text/plain": "12"}]
     assert run.stream("stderr") == "err\n"
     assert " · ok · " in run.value
     assert sandboxed.run("print(total)").stream("stdout") == "6\n"

@@ -20,7 +20,7 @@ from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches
 from tests.sandbox.subprocess_channel import SubprocessChannel
 from tests.sandbox.waiting import until
 
-LIMITS = Limits(timeout_s=20, output_bytes=1000, value_bytes=1000)
+LIMITS = Limits(timeout_s=20, output_bytes=1000, value_bytes=1000, display_bytes=1000)
 READY = protocol.json_frame(protocol.READY, {"dumpable": 0, "packages": []})
 END = {"reason": "end", "exit_code": 0, "run_s": 0.5, "clean": True}
 EXIT = protocol.json_frame(protocol.EXIT, END)

@@ -82,7 +82,8 @@ def children_of(pid: int) -> str:
 )
 async def test_code_runs_as_in_a_notebook(run: Runner, code: str, stdout: str) -> None:
     result = await run(code)
-    assert (result.status, result.stdout, result.stderr, result.traceback) == ("ok", stdout, "", "")
+    shown = "".join(f"{each.text}\n" for each in result.displays)
+    assert (result.status, result.stdout + shown, result.stderr, result.traceback) == ("ok", stdout, "", "")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ async def test_allowed_modules_are_a_courtesy(run: Runner, code: str, status: st
 
 
 async def test_random_numbers_differ_between_runs(run: Runner) -> None:
-    first, second = [(await run("import random; random.random()")).stdout for _ in range(2)]
+    first, second = [(await run("import random; print(random.random())")).stdout for _ in range(2)]
     assert first != second
 
 
@@ -331,7 +332,7 @@ PYTHONS = [path for minor in range(8, 16) if (path := shutil.which(f"python3.{mi
 async def test_any_python_that_this_machine_has_can_be_a_guest(tmp_path: Path, python: str) -> None:
     connection = GuestConnection(await SubprocessChannel.start(tmp_path, command=guest_command(python, work=str(tmp_path), wiped=[])))
     await connection.open()
-    result = await connection.run(ExecutionRequest("id", "y = x + 1\ny", inputs={"x": 41}, outputs=("y",)), Limits())
+    result = await connection.run(ExecutionRequest("id", "y = x + 1\nprint(y)", inputs={"x": 41}, outputs=("y",)), Limits())
     assert (result.status, result.stdout, result.outputs) == ("ok", "42\n", {"y": 42})
     assert (await connection.run(ExecutionRequest("id", "1/0"), Limits())).traceback.endswith("ZeroDivisionError: division by zero\n")
     await connection.close()

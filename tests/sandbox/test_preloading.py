@@ -38,7 +38,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
 
 async def said(connection: GuestConnection, code: str) -> str:
-    return (await connection.run(ExecutionRequest("id", code), Limits())).stdout
+    """What it printed, and then the value of its last expression."""
+    result = await connection.run(ExecutionRequest("id", code), Limits())
+    return result.stdout + "".join(f"{shown.text}\n" for shown in result.displays)
 
 
 def module(tmp_path: Path, source: str) -> str:

@@ -67,6 +67,7 @@ async def test_the_least_that_is_taken_is_enough(docker_sandbox: Sandbox) -> Non
         "shm_size": LEAST["shm_bytes"],
         "max_output": LEAST["output_bytes"],
         "max_value": LEAST["value_bytes"],
+        "max_display": LEAST["display_bytes"],
     }
     for _ in range(2):  # the second in the same container
         result = await docker_sandbox.execute("print(6 * 7)", **least)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from gleitzeit_nb.errors import TransferError
 from gleitzeit_nb.sandbox import codec, protocol
+from gleitzeit_nb.sandbox.displays import DisplayReader
 from gleitzeit_nb.sandbox.values import ReportReader, check_names, encode_inputs
 
 ALL = ("numpy", "pandas")
@@ -262,14 +263,14 @@ def value(name: str, data: bytes, kind: str = "bytes", size: int | None = None) 
 
 
 def read(stream: bytes, outputs: tuple[str, ...] = ("x", "y"), value_bytes: int = 100) -> Any:
-    reader = ReportReader(outputs, value_bytes)
+    reader = ReportReader(outputs, value_bytes, DisplayReader(1000))
     reader.feed(stream)
     return reader.finish()
 
 
 def test_a_report_is_read_in_any_pieces() -> None:
     stream = value("x", b"one") + protocol.json_frame(protocol.FAULT, {"type": "E", "text": "t"}) + value("y", b"")
-    reader = ReportReader(("x", "y"), 100)
+    reader = ReportReader(("x", "y"), 100, DisplayReader(1000))
     for byte in stream:
         reader.feed(bytes([byte]))
     report = reader.finish()

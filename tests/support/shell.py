@@ -13,6 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from gleitzeit_nb.config import Config
+from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult, Timings
 from gleitzeit_nb.core.explanation import Explained, Explanation
 from gleitzeit_nb.core.receipts import Receipt
@@ -91,12 +92,14 @@ class FakePool:
 class FakeSandbox:
     """Runs nothing: emits `output` and gives `result`."""
 
-    output: Sequence[tuple[str, str] | float | BaseException] = ()
+    output: Sequence[tuple[str, str] | Display | float | BaseException] = ()
     result: ExecutionResult = ExecutionResult("ok", "docker-sandbox", timings=Timings(run_s=0.012), isolation="a container")
     runs: list[dict[str, Any]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
-    async def execute(self, code: str, mode: str | None = None, *, on_output: Any = None, **options: Any) -> ExecutionResult:
+    async def execute(
+        self, code: str, mode: str | None = None, *, on_output: Any = None, on_display: Any = None, **options: Any
+    ) -> ExecutionResult:
         self.runs.append({"code": code, "mode": mode, **options})
         try:
             for step in self.output:
@@ -104,6 +107,8 @@ class FakeSandbox:
                     raise step
                 if isinstance(step, float):
                     await asyncio.sleep(step)
+                elif isinstance(step, Display):
+                    on_display(step)
                 else:
                     on_output(*step)
         except asyncio.CancelledError:

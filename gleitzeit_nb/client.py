@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.llm.documents import BatchReport
     from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
     from gleitzeit_nb.llm.mapping import Asks, MapItem
+    from gleitzeit_nb.llm.named_files import Folder
     from gleitzeit_nb.llm.pool import OllamaPoolManager
     from gleitzeit_nb.sandbox.request import RunOptions
 
@@ -122,6 +123,7 @@ class GleitzeitClient:
         *,
         model: str | None = None,
         method: str = "llm/chat",
+        files_from: Folder | None = None,
         **request: Unpack[RequestOptions],
     ) -> AsyncGenerator[MapItem, None]:
         """The answers to many requests as they come, each with its index, and in bounded memory; see OllamaPoolManager.map.
@@ -130,7 +132,7 @@ class GleitzeitClient:
         """
         from gleitzeit_nb.llm.mapping import Wish
 
-        pool, wish = self._pool_here(), Wish.of(method, model or "", request)
+        pool, wish = self._pool_here(), Wish.of(method, model or "", request, files_from)
         return pool.mapper(wish, max_concurrent, lambda made: self._on_engine(pool.complete_request(made))).items(requests)
 
     async def batch_process(

@@ -17,6 +17,7 @@ from typing import Any
 
 from gleitzeit_nb.core.requests import LLMRequest, Message, Reply
 from gleitzeit_nb.errors import EngineClosedError, GleitzeitError, QueueFullError, WrongLoopError
+from gleitzeit_nb.llm.named_files import Folder
 from gleitzeit_nb.llm.params import TAKES, kind_of, request_of
 
 BACKGROUND = 30  # the default priority: somebody who waits goes before all of these that came less than five minutes earlier
@@ -50,15 +51,19 @@ class MapItem:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the requests of one map have in common. `common` counts where a request says nothing itself."""
+    """What the requests of one map have in common. `common` counts where a request says nothing itself.
+
+    `files_from`: the folder of the files that dictionaries among them may name; None: they may name none.
+    """
 
     method: str
     common: Mapping[str, Any]
+    files_from: Folder | None = None
 
     @classmethod
-    def of(cls, method: str, model: str, common: Mapping[str, Any]) -> Wish:
+    def of(cls, method: str, model: str, common: Mapping[str, Any], files_from: Folder | None = None) -> Wish:
         """Raises TypeError and ValueError for what no request could be made of."""
-        wish = cls(method, {"model": model, "priority": BACKGROUND, **common})
+        wish = cls(method, {"model": model, "priority": BACKGROUND, **common}, files_from)
         wish.request("check", "")
         return wish
 
@@ -73,10 +78,11 @@ class Wish:
             raise TypeError(f"a request is a text, a dialogue, a dictionary or an LLMRequest, not {type(ask).__name__}")
         own: Mapping[str, Any] = ask if isinstance(ask, Mapping) else {}
         kind = kind_of(own.get("method", self.method))
-        asked = {name: value for name, value in own.items() if name != "method"} if own else {TAKES[kind][0]: ask}
+        asked = {name: value for name, value in own.items() if name != "method"}
+        common = self.common if own else {**self.common, TAKES[kind][0]: ask}
         if not own and kind == "generate" and not isinstance(ask, str):
             raise TypeError("llm/generate takes a text; a dialogue is for llm/chat")
-        return request_of(request_id, kind, {**self.common, **asked}, label)
+        return request_of(request_id, kind, asked, label, common=common, files_from=self.files_from)
 
 
 def room_for(slots: int, max_queue: int, max_concurrent: int | None) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gleitzeit_nb.core.requests import Kind, LLMRequest, RequestOptions
 from gleitzeit_nb.llm.asking import request_from
+from gleitzeit_nb.llm.named_files import Folder, with_files
 
 METHODS: Mapping[str, Kind] = {"llm/chat": "chat", "llm/generate": "generate", "llm/embed": "embed"}
 TAKES: Mapping[Kind, tuple[str, ...]] = {"chat": ("messages", "prompt"), "generate": ("prompt",), "embed": ("inputs", "input")}
@@ -25,12 +27,21 @@ def kind_of(method: str) -> Kind:
     raise ValueError(f"there is no method {method!r}; {f'did you mean {near[0]!r}?' if near else 'there are: ' + ', '.join(METHODS)}")
 
 
-def request_of(request_id: str, kind: Kind, params: Mapping[str, Any], label: str = "") -> LLMRequest:
+def request_of(
+    request_id: str,
+    kind: Kind,
+    params: Mapping[str, Any],
+    label: str = "",
+    *,
+    common: Mapping[str, Any] = MappingProxyType({}),
+    files_from: Folder | None = None,
+) -> LLMRequest:
     """`params`: `model`, what the method takes, the guide's routing keys, and Ollama's common options by name.
 
-    Raises TypeError for an unknown key (naming the nearest) and ValueError for a bad value.
+    `common`: the caller's own words, which count where `params` says nothing. Files that `params` names must lie beneath `files_from`;
+    None: it may name none. Raises TypeError for an unknown key (naming the nearest) and ValueError for a bad value.
     """
-    given = dict(params)
+    given = {**common, **with_files(params, files_from)}
     own = {name: given.pop(name) for name in OWN_PARAMS & given.keys()}
     by_name = {name: given.pop(name) for name in MODEL_OPTIONS & given.keys()}
     if by_name:

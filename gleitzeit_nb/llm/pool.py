@@ -30,6 +30,7 @@ from gleitzeit_nb.llm.inventory import LoadedListing, ModelListing
 from gleitzeit_nb.llm.layers import answers
 from gleitzeit_nb.llm.listing import list_loaded, list_models
 from gleitzeit_nb.llm.mapping import Asks, MapItem, Mapper, Wish, room_for
+from gleitzeit_nb.llm.named_files import Folder
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.receipts import Receipts
 from gleitzeit_nb.llm.upkeep import Upkeep
@@ -197,13 +198,15 @@ class OllamaPoolManager:
         *,
         model: str = "",
         method: str = "llm/chat",
+        files_from: Folder | None = None,
         **request: Unpack[RequestOptions],
     ) -> AsyncGenerator[MapItem, None]:
         """The answers to many requests, as they come, each with its index; behind everybody who waits, unless `priority` says more.
 
         `requests` may be endless: no more are taken than are under way. `max_concurrent` None: as many as keep every slot busy.
+        `files_from`: the folder of the files that dictionaries among them may name; without it they may name none.
         """
-        return self.mapper(Wish.of(method, model, request), max_concurrent, self.complete_request).items(requests)
+        return self.mapper(Wish.of(method, model, request, files_from), max_concurrent, self.complete_request).items(requests)
 
     def mapper(self, wish: Wish, max_concurrent: int | None, answer: Callable[[LLMRequest], Awaitable[Reply]]) -> Mapper:
         """What `map` runs on, with another way to get at an answer: for callers on a loop that is not the pool's."""

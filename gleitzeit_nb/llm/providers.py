@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.config import DEFAULT_OLLAMA_URL
 from gleitzeit_nb.core.requests import LLMRequest, Reply
+from gleitzeit_nb.llm.named_files import Folder
 from gleitzeit_nb.llm.params import kind_of, request_of
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 
@@ -53,15 +54,17 @@ class OllamaPoolProvider:
         if self._owns:
             await self.pool.close()
 
-    async def execute(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    async def execute(self, method: str, params: Mapping[str, Any], *, files_from: Folder | None = None) -> dict[str, Any]:
         """Ask. `params`: `model`, what the method takes, the guide's routing keys, and Ollama's common options by name.
+
+        Pictures and schemas that `params` names as files must lie beneath the folder `files_from`; without it, none is read.
 
         Raises ValueError for an unknown method, TypeError for an unknown parameter, and the pool's errors.
         """
         kind = kind_of(method)
         self._asked += 1
         request_id = f"{self.provider_id}-{self._asked}"
-        request = request_of(request_id, kind, params, label=f"{request_id} {kind}")
+        request = request_of(request_id, kind, params, f"{request_id} {kind}", files_from=files_from)
         return _answer_of(request, await self.pool.complete_request(request))
 
 

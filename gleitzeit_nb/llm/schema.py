@@ -130,15 +130,21 @@ def _from_file(path: Path) -> Mapping[str, Any]:
         path = path.expanduser()
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(f"the schema {str(path)!r} is larger than {MAX_FILE_BYTES >> 20} MiB")
-        schema = json.loads(path.read_text("utf-8"))
+        return parsed(path.read_bytes(), f"the schema {str(path)!r}")
     except OSError as exc:
         raise ValueError(f"the schema {str(path)[:200]!r} cannot be read: {exc.strerror or exc}") from exc
+
+
+def parsed(data: bytes, name: str) -> Mapping[str, Any]:
+    """A JSON Schema out of a file's content. Raises ValueError; `name` begins the messages."""
+    try:
+        schema = json.loads(data.decode("utf-8"))
     except UnicodeDecodeError as exc:
-        raise ValueError(f"the schema {str(path)!r} is not UTF-8") from exc
+        raise ValueError(f"{name} is not UTF-8") from exc
     except json.JSONDecodeError as exc:
-        raise ValueError(f"the schema {str(path)!r} is not JSON: {exc.msg} in line {exc.lineno}") from exc
+        raise ValueError(f"{name} is not JSON: {exc.msg} in line {exc.lineno}") from exc
     if not isinstance(schema, Mapping):
-        raise ValueError(f"the schema {str(path)!r} holds no JSON object")
+        raise ValueError(f"{name} holds no JSON object")
     return schema
 
 

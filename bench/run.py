@@ -18,6 +18,7 @@ from bench.loads import load_promises
 from bench.promises import Promise
 from bench.routing import routing_promises
 from bench.sandbox import sandbox_promises
+from bench.sandbox_datascience import datascience_promises
 from bench.scaling import scaling_promises
 
 GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
@@ -29,6 +30,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "haproxy": haproxy_promises,
     "loads": load_promises,
     "sandbox": sandbox_promises,
+    "datascience": datascience_promises,
 }
 
 

@@ -14,7 +14,7 @@ from gleitzeit_nb.sandbox import Sandbox, images
 CODE = "print(6 * 7)"
 
 
-async def _docker(*arguments: str) -> str:
+async def docker(*arguments: str) -> str:
     process = await asyncio.create_subprocess_exec("docker", *arguments, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     if process.returncode:
@@ -29,11 +29,11 @@ async def sandbox_promises() -> AsyncIterator[Promise]:
         except SandboxError as error:
             print(f"sandbox: not measured, {error}")
             return
-        container = await _docker("run", "--detach", "--rm", "--network", "none", await images.default_image(), "sleep", "600")
+        container = await docker("run", "--detach", "--rm", "--network", "none", await images.default_image(), "sleep", "600")
         try:
             yield await _print_promise(sandbox, container)
         finally:
-            await _docker("kill", container)
+            await docker("kill", container)
 
 
 async def _print_promise(sandbox: Sandbox, container: str) -> Promise:
@@ -42,6 +42,6 @@ async def _print_promise(sandbox: Sandbox, container: str) -> Promise:
         assert result.stdout == "42\n"
 
     async def control() -> None:
-        assert await _docker("exec", container, "python3", "-c", CODE) == "42"
+        assert await docker("exec", container, "python3", "-c", CODE) == "42"
 
     return await compare("a warm sandboxed print", ours, control, against="docker exec python3 -c", limit=0.25, pairs=40)

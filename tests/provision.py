@@ -170,10 +170,11 @@ class DockerDaemon:
             self.stop()
 
 
-def build_image() -> str:
+def build_images() -> str:
     if not daemon_answers():
         raise StepError("no Docker daemon answers")
     run_quietly("image", [SCRIPTS / "gleitzeit-nb", "images", "build"])
+    run_quietly("image", [SCRIPTS / "gleitzeit-nb", "images", "build", "datascience"])
     return "ready"
 
 
@@ -199,7 +200,7 @@ def main() -> int:
     with DockerDaemon().for_a_while() as daemon:
         steps.run("Debian packages", install_packages)
         steps.run("Docker daemon", daemon.start)
-        steps.run("base image", build_image)
+        steps.run("images", build_images)
         steps.run("small model", fetch_model)
         steps.run("side panel", build_labextension)
         return run_tests(sys.argv[1:])

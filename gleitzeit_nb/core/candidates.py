@@ -57,9 +57,6 @@ class Standing(Enum):
         self.hope = hope
         self.words = words
 
-    def text(self, a: object, b: object) -> str:
-        return self.words.format(a=a, b=b)
-
 
 OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.SLOW_START})
 """All its slots are taken for now: one that is worth asking for advice, or waiting for."""
@@ -75,7 +72,7 @@ class Verdict(NamedTuple):
 
     @property
     def text(self) -> str:
-        return self.standing.text(self.a, self.b)
+        return self.standing.words.format(a=self.a, b=self.b)
 
     @property
     def row(self) -> tuple[str, str]:

@@ -6,14 +6,14 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 from gleitzeit_nb.core import keep_alive
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from gleitzeit_nb.core.receipts import Candidate, Receipt
+    from gleitzeit_nb.core.receipts import Receipt
 
 Kind = Literal["chat", "generate", "embed"]
 Source = Literal["instance", "cache", "recording"]  # of a reply; else `instance` and the counts are those of the first time
@@ -306,13 +306,8 @@ class Route:
 
     queue_s: float
     attempts: tuple[Attempt, ...]
-    judged: tuple[Candidate, ...]
+    candidates: tuple[tuple[str, str], ...]  # (instance id, "picked: …" or why not)
     strategy: str
-
-    @property
-    def candidates(self) -> tuple[tuple[str, str], ...]:
-        """(instance id, "picked: …" or why not)"""
-        return tuple((each.instance, each.text) for each in self.judged)
 
     @property
     def retries(self) -> int:
@@ -342,7 +337,8 @@ class Reply:
     notices: tuple[str, ...] = ()  # what the caller should know of how it was asked, such as an option that was not followed
 
 
-class Chunk(NamedTuple):
+@dataclass(frozen=True)
+class Chunk:
     """A piece of an answer as it arrives. The last one has no text and carries `reply`. `restart`: what came so far is void."""
 
     text: str = ""

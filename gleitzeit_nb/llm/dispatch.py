@@ -64,26 +64,20 @@ class Dispatcher:
         """
         turn.waiter = waiter = self.queue.enter(needs, key, turn, wishes)
         waiter.patience_s = turn.patience_s
-        try:
-            if not self._closed:
-                now = self._clock()
-                self._obey(self.queue.arrived(waiter, self._members.instances, now, self._rng), now)
-            if turn.outcome is None:
-                self._refuse_overflow(waiter, returning)
-                await self._wait(turn, timeout_s)
-        finally:
-            waiter.ticket = None  # else the two would hold each other until the garbage is collected
-
-    def _refuse_overflow(self, waiter: Waiter, returning: bool) -> None:
-        if returning or not self.queue.overflows():
-            self._full = False
+        if not self._closed:
+            now = self._clock()
+            self._obey(self.queue.arrived(waiter, self._members.instances, now, self._rng), now)
+        if turn.outcome is not None:
             return
-        self.queue.leave(waiter)
-        most = self.queue.settings.max_queue
-        if not self._full:
-            self._full = True
-            self._journal.queue_full(most)
-        raise QueueFullError(f"{most} requests wait for an instance already. Ask again later, or raise max_queue")
+        if not returning and self.queue.overflows():
+            self.queue.leave(waiter)
+            most = self.queue.settings.max_queue
+            if not self._full:
+                self._full = True
+                self._journal.queue_full(most)
+            raise QueueFullError(f"{most} requests wait for an instance already. Ask again later, or raise max_queue")
+        self._full = False
+        await self._wait(turn, timeout_s)
 
     async def _wait(self, turn: Turn, timeout_s: float | None) -> None:
         loop = asyncio.get_running_loop()

@@ -181,7 +181,7 @@ class OllamaPoolManager:
         parts = self._here()
         parts.health.touch()
         reply: Reply | None = None
-        chunks = answers(parts, request, in_pieces=False)
+        chunks = answers(parts, request)
         try:
             async for chunk in chunks:
                 reply = chunk.reply

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gleitzeit_nb.errors import SandboxUnavailableError
 
@@ -93,6 +94,37 @@ class DockerDaemon:
             work = asyncio.get_running_loop().run_in_executor(self._executor, functools.partial(self._call, function))
         except RuntimeError as exc:  # the interpreter ends, and starts no more threads; guests end with their stdin
             raise ProcessEndingError(f"This process is ending; it could not {what}.") from exc
+        return await self._answer(work, what, timeout_s)
+
+    async def call_apart(self, what: str, function: Callable[[APIClient], T], timeout_s: float) -> T:
+        """`call` in a thread of its own, for what takes minutes: neither other calls nor the end of this process wait for it.
+
+        A caller that is cancelled leaves it to end by itself; with the process its connection ends, and so does the daemon's work.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def settle(value: T | None, exc: BaseException | None) -> None:
+            if answer.done():
+                return
+            if exc is not None:
+                answer.set_exception(exc)
+            else:
+                answer.set_result(cast("T", value))
+
+        def work() -> None:
+            value, failure = None, None
+            try:
+                value = self._call(function)
+            except BaseException as exc:  # noqa: BLE001 - it is raised where the answer is awaited
+                failure = exc
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+                loop.call_soon_threadsafe(settle, value, failure)
+
+        threading.Thread(target=work, name="gleitzeit-docker-apart", daemon=True).start()
+        return await self._answer(answer, what, timeout_s)
+
+    async def _answer(self, work: asyncio.Future[T], what: str, timeout_s: float) -> T:
         try:
             return await asyncio.wait_for(work, timeout_s)
         except asyncio.TimeoutError as exc:

@@ -1,4 +1,4 @@
-"""Container images: which one the sandbox runs, and what to say when there is none. `images.recipe` makes one."""
+"""Container images: which one the sandbox runs, and what to say when there is none. `images.making` makes them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.execution import DATASCIENCE_IMAGE
 from gleitzeit_nb.errors import ImageMissingError
+from gleitzeit_nb.sandbox.images.labels import preloaded
 
 if TYPE_CHECKING:
     from docker import APIClient
 
     from gleitzeit_nb.sandbox.daemon import DockerDaemon
+    from gleitzeit_nb.sandbox.images.making import Ways
 
 REPOSITORY = "gleitzeit/sandbox"
-PRELOAD_LABEL = "gleitzeit.image.preload"
 SLIM_PYTHON = "python"  # any python:*-slim that is on the daemon already serves when no image was built
 
 
@@ -25,15 +26,18 @@ async def default_image(daemon: DockerDaemon | None = None) -> str:
         return await own.call("look for the image", resolve)
 
 
-async def build(progress: Callable[[str], None] = print, *, pull: bool = False, daemon: DockerDaemon | None = None) -> str:
-    """Make the sandbox's image, from this machine's Debian or Ubuntu packages (as root), or with `pull` from a registry.
+async def build(
+    progress: Callable[[str], None] = print, *, kind: str = "sandbox", ways: Ways | None = None, daemon: DockerDaemon | None = None
+) -> str:
+    """Make the image of a kind ("sandbox", "datascience"): by default from this machine's Debian or Ubuntu packages (as root).
 
-    Returns its name; does nothing when it is there. `progress` gets a line per stage. Raises SandboxUnavailableError.
+    Returns its name; does nothing when it is there. `progress` gets a line per stage. Raises SandboxUnavailableError or
+    ImageMissingError.
     """
-    from gleitzeit_nb.sandbox.images.recipe import make
+    from gleitzeit_nb.sandbox.images.making import Ways, make
 
     async with _daemon(daemon) as own:
-        return await make(progress, pull=pull, daemon=own)
+        return await make(kind, ways or Ways(), progress, own)
 
 
 @asynccontextmanager
@@ -72,8 +76,7 @@ def resolve(api: APIClient, wanted: str | None = None) -> str:
 
 def preload_of(api: APIClient, image: str) -> tuple[str, ...]:
     """The modules that the image says a guest should import first."""
-    named = (api.inspect_image(image)["Config"].get("Labels") or {}).get(PRELOAD_LABEL, "")  # type: ignore[no-untyped-call]
-    return tuple(name for name in named.split(",") if name)
+    return preloaded(api.inspect_image(image)["Config"].get("Labels") or {})  # type: ignore[no-untyped-call]
 
 
 def missing(wanted: str | None) -> ImageMissingError:

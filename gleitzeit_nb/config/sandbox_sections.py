@@ -8,14 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gleitzeit_nb.config.limit_sections import LimitFields
+from gleitzeit_nb.config.network_sections import NetworkFields
 from gleitzeit_nb.config.section import UNSET, Count, Duration, Id, Name, Names, Section, as_list, keyed, or_empty
 from gleitzeit_nb.core.execution import DOCKER_MODE, LOCAL_MODE, RESTRICTED_MODE, ModeKind
-
-
-def _no_network(value: str) -> str:
-    if value != "none":
-        raise ValueError("should be none: this version gives a sandbox no network at all")
-    return value
 
 
 def _variables(value: dict[str, str]) -> dict[str, str]:
@@ -38,7 +33,7 @@ def _modules(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-class ModeSection(LimitFields):
+class ModeSection(LimitFields, NetworkFields):
     later: ClassVar[Mapping[str, str]] = {
         "volumes": "mounts nothing into a sandbox: pass values in and out by name",
         "mount_data": "mounts nothing into a sandbox: pass values in and out by name",
@@ -51,7 +46,6 @@ class ModeSection(LimitFields):
     label: Annotated[str, Field(min_length=1, max_length=40)] = UNSET
     image: Name | None = UNSET
     ceiling: Annotated[LimitFields, BeforeValidator(or_empty)] = UNSET
-    network: Annotated[str, AfterValidator(_no_network)] = UNSET
     read_only_root: Annotated[bool, AfterValidator(_sealed)] = UNSET
     environment: Annotated[dict[str, str], AfterValidator(_variables)] = UNSET
     allow_weaker: bool = UNSET
@@ -81,7 +75,7 @@ class ModeSection(LimitFields):
         """What was written, in the parts of core's ModeSettings. `trusted: true` is how the older form switches `local` on."""
         written = self.written()
         limits = {name: written[name] for name in LimitFields.model_fields if name in written}
-        plain = ("enabled", "label", "image", "network", "environment", "allow_weaker", "allowed_modules", "preload")
+        plain = ("enabled", "label", "image", "environment", "allow_weaker", "allowed_modules", "preload")
         part: dict[str, Any] = {name: written[name] for name in plain if name in written}
         if "ceiling" in written:
             part["ceiling"] = self.ceiling.written()
@@ -90,6 +84,7 @@ class ModeSection(LimitFields):
             part.setdefault("enabled", written["trusted"])
         if kind is not None:
             part["kind"] = kind
+        part |= self.network_part()
         return part | ({"limits": limits} if limits else {})
 
 

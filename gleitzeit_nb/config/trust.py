@@ -19,6 +19,7 @@ from gleitzeit_nb.config.limit_sections import LIMIT_KEYS, limit_text
 from gleitzeit_nb.config.merge import mode_place, sandbox_place, sandbox_settings_of
 from gleitzeit_nb.config.values import parse_address
 from gleitzeit_nb.core.execution import AUTO_MODE, Limits, ModeSettings, SandboxSettings
+from gleitzeit_nb.core.network import MOST
 from gleitzeit_nb.errors import ConfigError
 
 _TLS_OF_THE_USER = ("client_cert", "client_key", "client_key_password", "verify")
@@ -143,6 +144,7 @@ def _weaker(mode: ModeSettings, trusted: ModeSettings | None) -> Iterator[tuple[
         yield "enabled", "is switched on, which only the user's own configuration may do"
     if mode.allow_weaker and not base.allow_weaker:
         yield "allow_weaker", "accepts weaker isolation"
+    yield from _wider_network(mode, base)
     for name in (item.name for item in fields(Limits)):
         asked, allowed = getattr(mode.limits, name), getattr(base.limits, name)
         if asked > allowed:
@@ -155,6 +157,20 @@ def _weaker(mode: ModeSettings, trusted: ModeSettings | None) -> Iterator[tuple[
         yield "allowed_modules", "allows more modules"
     if mode.kind != "docker" and mode.environment != base.environment:
         yield "environment", "sets environment variables of a process on this machine"
+
+
+def _wider_network(mode: ModeSettings, base: ModeSettings) -> Iterator[tuple[str, str]]:
+    """A network that the user's own configuration has not, hosts that it does not allow, or more of either."""
+    if mode.network == "restricted" and base.network == "none":
+        yield "network", "gives code a network, which only the user's own configuration may do"
+    elif mode.network == "restricted" and (more := set(mode.allow) - set(base.allow)):
+        yield "allow", f"allows {', '.join(sorted(more)[:5])}"
+    if more := set(mode.allow_private) - set(base.allow_private):
+        yield "allow_private", f"opens {', '.join(sorted(more)[:5])}, where the user's own servers may be"
+    for name in MOST:
+        asked, allowed = getattr(mode.network_limits, name), getattr(base.network_limits, name)
+        if asked > allowed:
+            yield "network_limits", f"raises {name} to {asked:g} from {allowed:g}"
 
 
 def _pool(layer: Checked, trusted: SandboxSettings, wanted: SandboxSettings) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gleitzeit_nb.core.displays import Display
+from gleitzeit_nb.core.network import NetworkKind, NetworkLimits, NetworkRecord
 from gleitzeit_nb.core.run_limits import MIB as MIB  # noqa: PLC0414 - what a run is made of is found here
 from gleitzeit_nb.core.run_limits import Limits as Limits  # noqa: PLC0414
 
@@ -27,6 +28,7 @@ class ModeSettings:
 
     `limits` are what a run gets that asks for nothing; `ceiling` names the most of each that a run may ask for, where there is a most.
     `allow_weaker` (restricted only): accept the form without namespaces where the system refuses them.
+    `allow`: rules of a restricted network (see `core.allowlist`); `allow_private`: ranges beyond the public internet that they may lead to.
     `allowed_modules` (restricted and local): a courtesy for the reader of the code, never the boundary.
     `preload` (containers only): modules that are imported once per worker, so that a run finds them imported; None leaves it to the image.
     """
@@ -38,7 +40,10 @@ class ModeSettings:
     image: str | None = None
     limits: Limits = Limits()
     ceiling: Mapping[str, float] = field(default_factory=dict)
-    network: Literal["none"] = "none"
+    network: NetworkKind = "none"
+    allow: tuple[str, ...] = ()
+    allow_private: tuple[str, ...] = ()
+    network_limits: NetworkLimits = NetworkLimits()
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_weaker: bool = False
     allowed_modules: tuple[str, ...] | None = None
@@ -91,7 +96,8 @@ class ExecutionRequest:
     """What is to be run. `mode` None means the configured default; `limits` are already merged from mode and call.
 
     `inputs` are bound as variables before the code runs; `outputs` name the variables to bring back.
-    `filename` is what tracebacks call the code. `trust_html`: HTML that the code makes is passed on, live.
+    `filename` is what tracebacks call the code. `trust_html`: HTML that the code makes is passed on, live. `network` None is the
+    mode's, or restricted where `allow` names something.
     """
 
     id: str
@@ -103,6 +109,8 @@ class ExecutionRequest:
     outputs: tuple[str, ...] = ()
     fresh: bool = False
     session: str | None = None
+    network: NetworkKind | None = None
+    allow: tuple[str, ...] = ()
     filename: str = "<sandbox>"
     label: str = ""
     trust_html: bool = False
@@ -124,8 +132,8 @@ class ExecutionResult:
     `status`: "ok"; "error" (the code raised, or left with a non-zero exit code); "timeout"; "oom"; "killed" (interrupted or
     stopped by the user); "lost" (the sandbox went away under it). `exit_code` is negative for a signal, as in subprocess.
     `traceback` is the user's own frames. `displays` are what it showed: the value of its last expression, figures, `display()`;
-    `displays_dropped` counts those that were malformed or too much. `truncated` holds the bytes dropped per stream. `isolation` says
-    in one line what held it.
+    `displays_dropped` counts those that were malformed or too much. `truncated` holds the bytes dropped per stream. `network`: what
+    the code tried to reach, where it may. `isolation` says in one line what held it.
     """
 
     status: ResultStatus
@@ -139,6 +147,7 @@ class ExecutionResult:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     truncated: Mapping[str, int] = field(default_factory=dict)
+    network: tuple[NetworkRecord, ...] = ()
     timings: Timings = Timings()
     container: str | None = None
     isolation: str = ""

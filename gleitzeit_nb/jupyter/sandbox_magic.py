@@ -15,7 +15,7 @@ from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.plain import OutputText, clean, one_line
 from gleitzeit_nb.errors import RunFailedError, UsageError
-from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, identifiers, joined
+from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, documented, identifier, identifiers, joined
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.limit_options import add_limits, limits_of
 from gleitzeit_nb.jupyter.sandbox_display import mime_bundle
@@ -42,6 +42,7 @@ def sandbox_parser() -> MagicParser:
     add = parser.add_argument
     add("--mode", help="docker-sandbox, restricted or a mode of your own; default: the configured one")
     add("--image", help="the container image (docker modes)")
+    add("--allow", type=comma_list, action="append", metavar="HOST", help="let the code reach example.org, *.example.org, example.org:8443")
     add("--in", dest="inputs", type=identifiers, action="append", metavar="A,B", help="variables of the notebook to pass in")
     add("--out", dest="outputs", type=identifiers, action="append", metavar="X,Y", help="variables to bring back")
     add("-o", "--output", type=identifier, metavar="NAME", help="bind the run (status, stdout, …) to this variable")
@@ -100,6 +101,7 @@ class SandboxMagics(Magics):
             "image": args.image,
             "trust_html": args.trust_html,
             "filename": f"<cell [{self.front.cell_number}]>",
+            "allow": joined(args.allow),
             "label": f"[{self.front.cell_number}] %%sandbox",
         }
         given.update(limits_of(args))

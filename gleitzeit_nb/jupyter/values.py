@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult
+from gleitzeit_nb.core.network import summary
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.requests import Reply
 from gleitzeit_nb.rendering.answers import origin
@@ -187,3 +188,8 @@ class SandboxRun(_OneLine):
         parts += [f"{size:,} bytes of {stream} left out" for stream, size in sorted(result.truncated.items()) if size]
         parts += [f"not shown of what it displayed: {result.displays_dropped:,}"] if result.displays_dropped else []
         return " · ".join(parts)
+
+    def notes(self) -> tuple[str, ...]:
+        """What the code reached and what it was refused, where it had a network."""
+        tried = summary(self.result.network)
+        return (one_line(f"network: {tried}", 600),) if tried else ()

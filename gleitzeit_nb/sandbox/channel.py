@@ -12,8 +12,9 @@ from gleitzeit_nb.core.execution import Limits, ModeSettings
 class Expectations:
     """What the guest must find about itself before it may serve; None means not promised by this mode.
 
-    `interfaces` lists the network interfaces that may be up beside none at all. `weaker` is one line on what the mode does not
-    promise here, shown wherever the mode shows; "" when it promises everything. `preload`: the modules that it imports first.
+    `interfaces` lists the network interfaces that may be up beside none at all. `own_network`: a loopback of its own, on which the
+    guest may listen. `weaker` is one line on what the mode does not promise here, shown wherever the mode shows; "" when it promises
+    everything. `preload`: the modules that it imports first.
     """
 
     pid: int | None = None
@@ -23,6 +24,7 @@ class Expectations:
     seccomp: bool | None = None
     read_only_root: bool | None = None
     interfaces: tuple[str, ...] | None = None
+    own_network: bool = False
     weaker: str = ""
     preload: tuple[str, ...] = ()
 

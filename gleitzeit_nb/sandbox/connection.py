@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from gleitzeit_nb.core.execution import MIB, ExecutionRequest, ExecutionResult, Limits, Timings
 from gleitzeit_nb.core.plain import one_line
-from gleitzeit_nb.errors import SandboxProtocolError, SandboxUnavailableError, TransferError
+from gleitzeit_nb.errors import ConfigError, SandboxProtocolError, SandboxUnavailableError
 from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox import protocol
 from gleitzeit_nb.sandbox.bundle import guest_source
 from gleitzeit_nb.sandbox.channel import GuestChannel
 from gleitzeit_nb.sandbox.displays import DisplayReader
 from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches
+from gleitzeit_nb.sandbox.network import RunNetwork
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
-from gleitzeit_nb.sandbox.values import Report, ReportReader, check_names, encode_inputs
+from gleitzeit_nb.sandbox.sending import report_bytes, run_header, run_messages
+from gleitzeit_nb.sandbox.values import Report, ReportReader
 
 logger = logging.getLogger("gleitzeit_nb.sandbox")
 
@@ -29,7 +30,6 @@ PRELOAD_S = 60.0  # … and this much longer where it imports modules first
 GRACE_S = 3.0  # the guest keeps the deadline itself; this much later the host does
 CANCEL_S = 0.4  # the guest ends a cancelled run at once; this much later the host kills the guest
 TRANSFER_BYTES_PER_S = 8 * MIB  # inputs and outputs may take their time beside the run
-REPORT_BYTES = 1 * MIB
 
 StreamName = Literal["stdout", "stderr"]
 
@@ -49,6 +49,7 @@ class GuestConnection:
         self._oom_kills = 0
         self._pump: asyncio.Task[None] | None = None
         self._kill: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()  # invariant: a message goes to the guest whole before the next one begins
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "running" if self._run else "idle" if self.facts else "opening"
@@ -97,18 +98,22 @@ class GuestConnection:
         on_output: OutputSink | None = None,
         allowed_modules: Sequence[str] | None = None,
         on_display: DisplaySink | None = None,
+        network: RunNetwork | None = None,
     ) -> ExecutionResult:
         """Run `request` and say how it ended. A guest that goes away is a result too ("lost").
 
-        Raises TransferError, before anything runs, for what cannot be sent, and SandboxProtocolError when the guest broke the
-        protocol. Cancelling the caller kills the guest.
+        Raises TransferError, before anything runs, for what cannot be sent, ConfigError for a network that cannot be had here, and
+        SandboxProtocolError when the guest broke the protocol. Cancelling the caller kills the guest.
         """
         if not self.usable:
             raise SandboxProtocolError(f"The guest in {self.channel.name} cannot take a run now ({self!r}).")
-        header = _header(request, limits)
+        header = run_header(request, limits)
         header["allowed_modules"] = None if allowed_modules is None else list(allowed_modules)
-        messages = _messages(header, request, limits, self.facts.get("packages", ()))
+        if network is not None:
+            header["network"] = self._begin(network)
+        messages = run_messages(header, request, limits, self.facts.get("packages", ()))
         run = self._run = _Run(request, limits, on_output, on_display)
+        run.network = network
         started = time.monotonic()
         exchange = asyncio.create_task(self._exchange(run, messages))
         try:
@@ -125,6 +130,8 @@ class GuestConnection:
             raise
         finally:
             self._run = None
+            if network is not None:
+                await network.close()
         return self._result(run, ending, oom_kills, time.monotonic() - started)
 
     def cancel(self) -> None:
@@ -142,12 +149,21 @@ class GuestConnection:
             await asyncio.wait({self._pump}, timeout=1.0)
             self._pump.cancel()
 
+    def _begin(self, network: RunNetwork) -> dict[str, Any]:
+        if not self.channel.expectations.own_network:
+            raise ConfigError(
+                f"{self.channel.name} can have no restricted network: it has no loopback of its own ({self.channel.expectations.weaker}).\n"
+                "Run it in docker-sandbox, or in restricted mode where user namespaces can be had."
+            )
+        network.start(self._send)
+        return network.header()
+
     # -- talking ----------------------------------------------------------------------------------------------------------
 
     async def _exchange(self, run: _Run, messages: list[bytes]) -> Ending | None:
         try:
             for message in messages:
-                await self.channel.write(message)
+                await self._send(message)
         except SandboxProtocolError:
             if not self.closed:  # the reader learns of the end too, and knows more about it
                 await asyncio.wait({run.done}, timeout=1.0)
@@ -155,9 +171,13 @@ class GuestConnection:
                 return None
         return await run.done
 
+    async def _send(self, message: bytes) -> None:
+        async with self._writing:
+            await self.channel.write(message)
+
     async def _cancel(self, run: _Run) -> None:
         try:
-            await asyncio.wait_for(self.channel.write(protocol.frame(protocol.CANCEL)), CANCEL_S)
+            await asyncio.wait_for(self._send(protocol.frame(protocol.CANCEL)), CANCEL_S)
             await asyncio.wait({run.done}, timeout=CANCEL_S)
         except (SandboxProtocolError, asyncio.TimeoutError):
             logger.debug("the guest in %s could not be told to stop", self.channel.name)
@@ -244,6 +264,7 @@ class GuestConnection:
             displays_dropped=run.displays.dropped,
             outputs=report.outputs,
             truncated={name: text.dropped for name, text in run.streams.items() if text.dropped},
+            network=run.network.records() if run.network is not None else (),
             timings=Timings(run_s=ending.run_s if ending is not None and ending.run_s else elapsed_s),
             container=self.channel.name,
             isolation=self.channel.expectations.weaker,
@@ -258,6 +279,7 @@ class _Run:
         self, request: ExecutionRequest, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None = None
     ) -> None:
         self.request = request
+        self.network: RunNetwork | None = None
         self.limits = limits
         self.done: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
         self.cancelled = False
@@ -268,7 +290,7 @@ class _Run:
         self.streams = {"stdout": self.stdout, "stderr": self.stderr}
         self.displays = DisplayReader(limits.display_bytes, html=request.trust_html, on_display=on_display)
         self.report = ReportReader(request.outputs, limits.value_bytes, self.displays)
-        self._report_left = _report_bytes(request, limits)
+        self._report_left = report_bytes(request, limits)
 
     def take(self, kind: bytes, payload: bytes) -> None:
         if kind == protocol.STDOUT:
@@ -284,6 +306,8 @@ class _Run:
             if self._report_left < 0:
                 raise FrameError("it sent more results than it may")
             self.report.feed(payload)
+        elif self.network is not None and kind in self.network.kinds:
+            self.network.take(kind, payload)
         else:
             raise FrameError(f"it sent a frame of type {kind!r} during a run")
 
@@ -335,42 +359,3 @@ def _not_preloaded(preload: Sequence[str], facts: Mapping[str, Any]) -> SandboxU
         f"It failed at {why}\n"
         "Take the module out of the mode's `preload`, or choose an image that has it: `gleitzeit-nb images list` shows yours."
     )
-
-
-def _report_bytes(request: ExecutionRequest, limits: Limits) -> int:
-    return len(request.outputs) * (limits.value_bytes + protocol.CHUNK_BYTES) + limits.display_bytes + REPORT_BYTES
-
-
-def _header(request: ExecutionRequest, limits: Limits) -> dict[str, Any]:
-    return {
-        "filename": request.filename,
-        "timeout_s": limits.timeout_s,
-        "output_bytes": limits.output_bytes,
-        "result_bytes": _report_bytes(request, limits),
-        "value_bytes": limits.value_bytes,
-        "display_bytes": limits.display_bytes,
-        "html": request.trust_html,
-        "rlimits": {"CORE": 0, "FSIZE": limits.file_bytes, "NOFILE": limits.open_files},
-        "outputs": list(request.outputs),
-    }
-
-
-def _messages(header: dict[str, Any], request: ExecutionRequest, limits: Limits, packages: Iterable[str]) -> list[bytes]:
-    """The frames of a run: what, under which limits, then code and inputs in pieces. Raises TransferError."""
-    check_names(request.outputs, "out")
-    code = request.code.encode("utf-8", "surrogatepass")
-    if len(code) > protocol.MAX_CODE_BYTES:
-        raise TransferError(
-            f"The code has {len(code)} bytes, and at most {protocol.MAX_CODE_BYTES} are run at once. Pass data as inputs instead of source."
-        )
-    inputs = encode_inputs(request.inputs, limits.value_bytes, packages)
-    header["inputs"] = [{"name": name, "kind": kind} for name, kind, _ in inputs]
-    header["blobs"] = [len(code), *(len(data) for _, _, data in inputs)]
-    if len(json.dumps(header)) > protocol.TO_GUEST[protocol.RUN]:
-        raise TransferError("The run names too many inputs and outputs. Pass them together, as one dictionary or DataFrame.")
-    messages = [protocol.json_frame(protocol.RUN, header)]
-    for data in (code, *(data for _, _, data in inputs)):
-        messages += protocol.chunks(protocol.BLOB, data, protocol.BLOB_BYTES)
-    if len(messages) == 2:  # the usual case: one write instead of two
-        messages = [b"".join(messages)]
-    return messages

@@ -25,7 +25,7 @@ import time
 from collections import deque
 from typing import Any
 
-from gleitzeit_nb.sandbox import preloading, protocol, runner, wiping, witness
+from gleitzeit_nb.sandbox import preloading, protocol, runner, tunnels, wiping, witness
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 3, 4, 36
 OUTBOX_BYTES = 256 << 10  # more than this waiting for the host stops reading from the child
@@ -68,6 +68,8 @@ class Guest:
         self.outbox = bytearray()
         self.preloaded: dict[str, Any] = {}
         self.nature = witness.nature()
+        self.network: tunnels.Tunnels | None = None  # while a run that may have one goes on
+        self.streams = 1  # the number of the next one; none is used twice
 
     def preload(self, names: list[str]) -> None:
         """What the modules wrote while they were imported is wiped, as after a run."""
@@ -121,6 +123,9 @@ class Guest:
             poll.register(fd, select.POLLIN)
         if self.outbox:
             poll.register(1, select.POLLOUT)
+        if self.network is not None:
+            for fd, events in self.network.interest(len(self.outbox) < OUTBOX_BYTES).items():
+                poll.register(fd, events)
         ready = [fd for fd, _ in poll.poll(int(max(0.0, min(timeout_s, TICK_S)) * 1000) + 1)]
         if 1 in ready:
             self.flush()
@@ -131,6 +136,10 @@ class Guest:
             if not data:
                 self.leave()
             self.inbox.extend(self.reader.feed(data))
+        if self.network is not None:
+            for fd in ready:
+                self.outbox += self.network.serve(fd)
+            self.flush()
         return [fd for fd in ready if fd in fds]
 
     def leave(self) -> None:
@@ -145,9 +154,11 @@ class Guest:
         started = time.monotonic()
         pipes = [os.pipe() for _ in range(3)]
         try:
+            self.network = tunnels.begin(header.get("network"), self.streams)
             child = os.fork()
         except OSError as exc:
-            self.post(protocol.json_frame(protocol.EXIT, {"fault": f"no process could be started: {exc.strerror}", "clean": False}))
+            fault = f"no process or network could be started: {exc.strerror or exc}"
+            self.post(protocol.json_frame(protocol.EXIT, {"fault": fault, "clean": False}))
             return
         if child == 0:
             self.be_child(header, blobs, [write for _, write in pipes])
@@ -165,6 +176,7 @@ class Guest:
         ended: dict[int, int] = {}
         reason = self.watch(child, streams, started + header["timeout_s"], ended)
         run_s = time.monotonic() - started
+        self.end_network()
         clean = self.kill_all(ended)
         for read, stream in streams.items():
             while self.drain(read, stream):
@@ -181,6 +193,8 @@ class Guest:
         status = 1
         leave = os._exit
         try:
+            if self.network is not None:
+                self.network.announce()
             runner.become_child(writes[0], writes[1], writes[2], self.work, header["rlimits"], self.prctl)
             self.outbox.clear()
             status = runner.run(header, blobs[0], blobs[1:])
@@ -201,8 +215,17 @@ class Guest:
                 if not self.drain(fd, streams[fd]) and streams[fd].ended:
                     open_fds.remove(fd)
             while self.inbox:
-                if self.inbox.popleft()[0] == protocol.CANCEL:
+                kind, payload = self.inbox.popleft()
+                if kind == protocol.CANCEL:
                     return "cancel"
+                if self.network is not None:
+                    self.post(self.network.take(kind, payload))
+
+    def end_network(self) -> None:
+        if self.network is not None:
+            self.streams = self.network.next
+            self.network.close()
+            self.network = None
 
     def drain(self, fd: int, stream: Stream | Results) -> bool:
         """Take what one read gives. False when there is nothing more for now, or for ever (`stream.ended`)."""

@@ -26,6 +26,7 @@ EXPECTATIONS = Expectations(
     seccomp=True,
     read_only_root=True,
     interfaces=("lo",),
+    own_network=True,
 )
 
 

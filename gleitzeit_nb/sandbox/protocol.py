@@ -29,6 +29,14 @@ STDERR_GAP = b"e"
 RESULT = b"V"  # opaque bytes that the code's process wrote: frames of the third kind, which the host checks
 EXIT = b"X"  # JSON: how the run ended
 
+# both ways, while a run has a network: one connection of the code each, told apart by a number (see `tunnels`)
+STREAM_OPEN = b"+"  # guest → host only
+STREAM_DATA = b"="
+STREAM_END = b"-"  # no more data from this side
+STREAM_CLOSE = b"#"  # from the guest: it is over. From the host: deliver what was sent, then close; 0 closes the listener
+STREAM_RESET = b"!"  # host → guest only: break it off
+STREAM_WINDOW = b"^"  # 4 bytes: how many bytes were delivered, so that as many more may come
+
 # the code's process → host, inside RESULT; as untrustworthy as the code
 FAULT = b"T"  # JSON: type and text of the exception that ended the code
 VALUE = b"N"  # JSON: name, kind and size of an output whose DATA follows
@@ -45,7 +53,10 @@ PART_BYTES = 8 * MIB  # one part of a display
 MAX_DISPLAYS = 200  # in one run
 REPORT_FD = 3  # where the code's process writes its report
 
-TO_GUEST = {RUN: 1 * MIB, BLOB: BLOB_BYTES, CANCEL: 0}
+WINDOW_BYTES = 64 * KIB  # on the way in one direction of one stream
+_STREAM = {STREAM_DATA: 4 + 32 * KIB, STREAM_END: 4, STREAM_CLOSE: 4, STREAM_WINDOW: 8}
+
+TO_GUEST = {RUN: 1 * MIB, BLOB: BLOB_BYTES, CANCEL: 0, **_STREAM, STREAM_RESET: 4}
 FROM_GUEST = {
     READY: CHUNK_BYTES,
     STDOUT: CHUNK_BYTES,
@@ -54,6 +65,8 @@ FROM_GUEST = {
     STDERR_GAP: 8,
     RESULT: CHUNK_BYTES,
     EXIT: CHUNK_BYTES,
+    **_STREAM,
+    STREAM_OPEN: 4,
 }
 FROM_CODE = {FAULT: FAULT_BYTES, VALUE: 4 * KIB, DATA: BLOB_BYTES, REFUSED: 4 * KIB, DISPLAY: 4 * KIB, UNSHOWN: KIB}
 
@@ -70,6 +83,17 @@ def frame(kind: bytes, payload: bytes = b"") -> bytes:
 
 def json_frame(kind: bytes, content: Mapping[str, Any]) -> bytes:
     return frame(kind, json.dumps(content).encode("ascii"))
+
+
+def stream_frame(kind: bytes, number: int, data: bytes = b"") -> bytes:
+    return frame(kind, number.to_bytes(4, "big") + data)
+
+
+def stream_payload(payload: bytes) -> tuple[int, bytes]:
+    """(number, data) of a frame of a stream."""
+    if len(payload) < 4:
+        raise FrameError("a frame of a stream has no number")
+    return int.from_bytes(payload[:4], "big"), payload[4:]
 
 
 def chunks(kind: bytes, data: bytes, size: int) -> list[bytes]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from gleitzeit_nb.core.execution import ExecutionRequest
+from gleitzeit_nb.core.network import NetworkKind
 from gleitzeit_nb.errors import ConfigError
+from gleitzeit_nb.sandbox.network.policy import host_list, network_kind
 
 _ABSENT = {
     "volumes": "cannot be had: this version mounts nothing into a sandbox. Pass values with inputs and outputs.",
-    "network": "cannot be had: this version gives a sandbox no network at all, so network must be 'none'.",
     "gpu": "cannot be had: this version gives a sandbox no GPU.",
     "session": "cannot be had: this version keeps no variables between runs. Pass values with inputs and outputs.",
 }
@@ -39,7 +40,9 @@ class RunOptions(LimitOptions, total=False):
 
     `inputs` are bound as variables before the code runs, `outputs` name the variables to bring back. `fresh`: a worker that has
     never run anything. `filename` is what tracebacks call the code, `label` what the views call the run. `trust_html`:
-    HTML that the code makes is passed on, and a browser will run what it holds.
+    HTML that the code makes is passed on, and a browser will run what it holds. `network`: "none" or "restricted", which reaches the
+    hosts that `allow` and the mode's configuration name, such as "example.org", "*.example.org" or "example.org:8443"; `allow` alone
+    means restricted.
     """
 
     image: str | None
@@ -50,7 +53,8 @@ class RunOptions(LimitOptions, total=False):
     label: str
     trust_html: bool
     volumes: Mapping[str, Any] | Sequence[str] | None
-    network: str
+    network: NetworkKind | None
+    allow: Sequence[str]
     gpu: bool
     session: str | None
 
@@ -69,6 +73,8 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
         inputs=dict(options.get("inputs") or {}),
         outputs=tuple(options.get("outputs", ())),
         fresh=options.get("fresh", False),
+        network=network_kind(options.get("network")),
+        allow=host_list(options.get("allow", ())),
         filename=options.get("filename", "<sandbox>"),
         label=options.get("label", ""),
         trust_html=options.get("trust_html", False),
@@ -84,7 +90,6 @@ def refuse_session(request: ExecutionRequest) -> None:
 def _refuse_absent(options: RunOptions) -> None:
     asked = {
         "volumes": bool(options.get("volumes")),
-        "network": options.get("network", "none") != "none",
         "gpu": bool(options.get("gpu")),
         "session": options.get("session") is not None,
     }

@@ -192,6 +192,7 @@ class RestrictedLauncher:
             seccomp=True,
             read_only_root=True,
             interfaces=("lo",),
+            own_network=True,
             weaker=confinement.weaker,
         )
         return GuestProcess(pipes, KIND, expectations, Namespace(pipes).strike, cgroup)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.config import run_limits, sandbox_settings
 from gleitzeit_nb.core.execution import ExecutionRequest, ExecutionResult, Limits, ModeKind, ModeSettings, SandboxSettings, Timings
+from gleitzeit_nb.core.network import NetworkPolicy
 from gleitzeit_nb.core.places import Outcome
 from gleitzeit_nb.errors import (
+    ConfigError,
     EngineClosedError,
     ImageMissingError,
     SandboxProtocolError,
@@ -24,6 +26,7 @@ from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
+from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.request import RunOptions, make_request, refuse_session
 from gleitzeit_nb.sandbox.worker import Lease
@@ -42,6 +45,7 @@ class _Run:
     request: ExecutionRequest
     mode: ModeSettings
     since: float
+    policy: NetworkPolicy | None = None
     leasing: asyncio.Task[Lease] | None = None
     connection: GuestConnection | None = None
     cancelled: bool = False
@@ -59,12 +63,14 @@ class Sandbox:
         *,
         events: EventBus | None = None,
         launchers: Mapping[ModeKind, Launcher] | None = None,
+        gateway: Gateway | None = None,
     ) -> None:
         self.settings = settings if isinstance(settings, SandboxSettings) else sandbox_settings(settings)
         self.events = events or EventBus()
         self._launchers = Launchers(launchers)
         self._modes = Modes(self.settings, self._launchers)
         self._pool = WorkerPool(self._launchers.of, self.settings.container_pool, self.events)
+        self._gateway = gateway or Gateway()
         self._runs: dict[str, _Run] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -156,7 +162,7 @@ class Sandbox:
         mode = self._modes.find(mode_id or (await self.resolve_default())[0])
         limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
         request = replace(request, mode=mode.id, limits=limits)
-        run = _Run(request, mode, time.monotonic())
+        run = _Run(request, mode, time.monotonic(), policy_for(mode, request))
         if request.id in self._runs:
             raise ValueError(f"a run with the id {request.id!r} is going on")
         self._runs[request.id] = run
@@ -168,7 +174,9 @@ class Sandbox:
             raise
         finally:
             del self._runs[request.id]
-        self.events.emit(RunEnded(at=time.time(), mode=mode.id, request_id=request.id, status=result.status))
+        refused = sum(each.count for each in result.network if each.outcome == "refused")
+        moved = sum(each.bytes_sent + each.bytes_received for each in result.network)
+        self.events.emit(RunEnded(time.time(), mode.id, request.id, result.status, refused, moved))
         return result
 
     async def _in_worker(self, run: _Run, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None) -> ExecutionResult:
@@ -180,9 +188,10 @@ class Sandbox:
         outcome: Outcome | None = "killed"
         try:
             self._modes.verdicts[run.mode.id] = (True, worker.isolation)
-            result = await worker.connection.run(run.request, limits, on_output, run.mode.allowed_modules, on_display)
+            network = run_network(run.policy, self._gateway, self.events, run.mode.id, run.request.id)
+            result = await worker.connection.run(run.request, limits, on_output, run.mode.allowed_modules, on_display, network)
             outcome = result.status
-        except TransferError:
+        except (TransferError, ConfigError):
             outcome = None  # nothing was sent
             raise
         except SandboxProtocolError:

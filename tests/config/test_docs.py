@@ -13,6 +13,7 @@ from gleitzeit_nb.config.access_sections import TlsSection
 from gleitzeit_nb.config.environment import CACHE_VARIABLE, CONFIG_VARIABLE, DISCOVERY_VARIABLES, VARIABLES
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.model import ProvidersSection, RootSection
+from gleitzeit_nb.config.network_sections import NetworkLimitsSection
 from gleitzeit_nb.config.ollama_sections import (
     BalancingSection,
     BreakerSection,
@@ -40,6 +41,7 @@ SECTIONS: list[type[Section]] = [
     PythonSection,
     ModeSection,
     ContainerPoolSection,
+    NetworkLimitsSection,
 ]
 
 

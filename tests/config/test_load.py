@@ -233,7 +233,7 @@ def test_an_empty_variable_says_nothing(loaded: Loaded) -> None:
         ("GLEITZEIT_PYTHON_MODE", "local", "switched off"),
         ("GLEITZEIT_DOCKER_MEMORY", "lots", "512m"),
         ("GLEITZEIT_DOCKER_MEMORY", "1m", "at least 16m"),
-        ("GLEITZEIT_DOCKER_NETWORK", "restricted", "no network at all"),
+        ("GLEITZEIT_DOCKER_NETWORK", "bridge", "never given a whole network"),
         ("GLEITZEIT_NB_STREAM", "2", "true or false"),
         ("GLEITZEIT_CONFIG", "/nowhere/at/all.yaml", "does not exist"),
         ("OLLAMA_HOST", "ftp://x", "must begin with http"),

@@ -162,7 +162,10 @@ async def test_a_request_can_be_given_whole(sandbox: Sandbox) -> None:
     ("options", "says"),
     [
         ({"volumes": {"/data": {"bind": "/data"}}}, "volumes cannot be had"),
-        ({"network": "restricted"}, "network cannot be had"),
+        ({"network": "bridge"}, "'none' or 'restricted'"),
+        ({"network": "none", "allow": ["example.org"]}, "Leave out one"),
+        ({"allow": ["https://example.org/"]}, "should be a host"),
+        ({"allow": "example.org"}, "must be a list"),
         ({"gpu": True}, "gpu cannot be had"),
         ({"session": "s"}, "session cannot be had"),
         ({"memory_limit": "lots"}, "lots"),

@@ -87,6 +87,7 @@ class LLMRequest:
     max_latency_ms: float | None = None
     deadline_s: float | None = None
     priority: int = 0
+    stands_back: bool = False  # where the queue has no room for it, it waits outside instead of failing, and leaves half to others
     session: str | None = None
     format: str | Mapping[str, Any] | None = None
     schema: AnswerShape | None = None

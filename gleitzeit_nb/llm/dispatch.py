@@ -19,6 +19,7 @@ from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.errors import EngineClosedError, QueueFullError
 from gleitzeit_nb.llm.journal import Journal
 from gleitzeit_nb.llm.membership import Membership
+from gleitzeit_nb.llm.outside import Outside
 
 TIMER_SLACK_S = 0.001  # a loop may fire a timer a clock tick early
 
@@ -31,6 +32,7 @@ class Turn:
     outcome: Grant | Hopeless | None = None
     future: asyncio.Future[None] | None = None
     patience_s: float = PATIENCE_S
+    outside: bool = False  # it waits for room in the queue
 
 
 class Dispatcher:
@@ -54,6 +56,8 @@ class Dispatcher:
         self._wakes_at = math.inf  # when it fires
         self._closed = False
         self._full = False  # and that was told
+        self._outside = Outside()
+        self._inside = 0  # of those who stand back, in the queue
 
     async def acquire(
         self, needs: Needs, wishes: Wishes, key: Key, turn: Turn, *, timeout_s: float | None, returning: bool = False
@@ -62,11 +66,7 @@ class Dispatcher:
 
         Whoever finds a Grant there holds its lease.
         """
-        turn.waiter = waiter = self.queue.enter(needs, key, turn, wishes)
-        waiter.patience_s = turn.patience_s
-        if not self._closed:
-            now = self._clock()
-            self._obey(self.queue.arrived(waiter, self._members.instances, now, self._rng), now)
+        waiter = self._arrive(needs, wishes, key, turn)
         if turn.outcome is not None:
             return
         if not returning and self.queue.overflows():
@@ -78,6 +78,45 @@ class Dispatcher:
             raise QueueFullError(f"{most} requests wait for an instance already. Ask again later, or raise max_queue")
         self._full = False
         await self._wait(turn, timeout_s)
+
+    async def acquire_standing_back(self, needs: Needs, wishes: Wishes, key: Key, turn: Turn, *, timeout_s: float | None) -> None:
+        """As `acquire`, but who finds no room in the queue waits outside. At most half of the queue is for such requests."""
+        ends_at = None if timeout_s is None else self._clock() + timeout_s
+        again = False
+        while True:
+            left_s = None if ends_at is None else ends_at - self._clock()
+            waiter = self._arrive(needs, wishes, key, turn)
+            if turn.outcome is not None or self._has_room():
+                self._outside.let_in()  # there may be room for one more
+                if turn.outcome is None:
+                    await self._wait_inside(turn, left_s)
+                return
+            self.queue.leave(waiter)
+            turn.waiter, turn.outside = None, True
+            if not await self._outside.wait(left_s, again=again):
+                return
+            turn.outside, again = False, True
+
+    def _arrive(self, needs: Needs, wishes: Wishes, key: Key, turn: Turn) -> Waiter:
+        if self._closed:
+            raise EngineClosedError("the pool was closed before the request came to its queue")
+        turn.waiter = waiter = self.queue.enter(needs, key, turn, wishes)
+        waiter.patience_s = turn.patience_s
+        now = self._clock()
+        self._obey(self.queue.arrived(waiter, self._members.instances, now, self._rng), now)
+        return waiter
+
+    def _has_room(self) -> bool:
+        """For one that stands back, and has just entered."""
+        return not self.queue.overflows() and self._inside < max(1, self.queue.settings.max_queue // 2)
+
+    async def _wait_inside(self, turn: Turn, timeout_s: float | None) -> None:
+        self._inside += 1
+        try:
+            await self._wait(turn, timeout_s)
+        finally:
+            self._inside -= 1
+            self._outside.let_in()
 
     async def _wait(self, turn: Turn, timeout_s: float | None) -> None:
         loop = asyncio.get_running_loop()
@@ -109,6 +148,7 @@ class Dispatcher:
             return
         now = self._clock()
         self._obey(self.queue.freed(instance, self._members.instances, now, self._rng), now)
+        self._outside.let_in()
 
     def pump(self) -> None:
         """Hand out what is free. Synchronous: between choosing and reserving nothing else can happen."""
@@ -117,6 +157,7 @@ class Dispatcher:
             return
         now = self._clock()
         self._obey(self.queue.assign(self._members.instances, now, self._rng), now)
+        self._outside.let_in()
 
     def _obey(self, assignment: Assignment, now: float) -> None:
         for grant in assignment.granted:
@@ -145,6 +186,7 @@ class Dispatcher:
             turn: Turn = waiter.ticket
             if turn.future is not None and not turn.future.done():
                 turn.future.set_exception(EngineClosedError("the pool was closed while the request waited in its queue"))
+        self._outside.close()
 
     def _settle(self, turn: Turn, outcome: Grant | Hopeless) -> None:
         turn.outcome = outcome
@@ -156,12 +198,14 @@ class Dispatcher:
             self.end(turn.outcome.lease, Outcome.IGNORED)
         elif turn.waiter is not None:
             self.queue.leave(turn.waiter)
+            self._outside.let_in()
 
     def _expire(self, turn: Turn) -> None:
         if turn.future is None or turn.future.done() or turn.waiter is None:
             return
         self.queue.leave(turn.waiter)
         turn.future.set_result(None)
+        self._outside.let_in()
 
     def _announce(self, lease: Lease) -> None:
         if lease.moves:

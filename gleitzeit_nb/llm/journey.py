@@ -158,9 +158,11 @@ class Journey:
         entered = self.parts.clock()
         limits = [limit for limit in (self.left_s, self.parts.settings.admission.queue_timeout_s) if limit is not None]
         try:
-            await self.parts.dispatcher.acquire(
-                needs, self._wishes, self._key, turn, timeout_s=min(limits, default=None), returning=bool(self.attempts)
-            )
+            dispatcher, timeout_s, returning = self.parts.dispatcher, min(limits, default=None), bool(self.attempts)
+            if self.request.stands_back and not returning:
+                await dispatcher.acquire_standing_back(needs, self._wishes, self._key, turn, timeout_s=timeout_s)
+            else:
+                await dispatcher.acquire(needs, self._wishes, self._key, turn, timeout_s=timeout_s, returning=returning)
         finally:
             self.turn, now = None, self.parts.clock()
             self.queue_s += now - entered

@@ -12,16 +12,15 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gleitzeit_nb.core.requests import LLMRequest, Message, Reply
-from gleitzeit_nb.errors import EngineClosedError, GleitzeitError, QueueFullError, WrongLoopError
+from gleitzeit_nb.errors import EngineClosedError, GleitzeitError, WrongLoopError
 from gleitzeit_nb.llm.named_files import Folder
 from gleitzeit_nb.llm.params import TAKES, kind_of, request_of
 
 BACKGROUND = 30  # the default priority: somebody who waits goes before all of these that came less than five minutes earlier
-QUEUE_PAUSE_S = 0.5  # a full queue is full of others: stand back and ask again
 
 Ask = str | Sequence[Message] | Mapping[str, Any] | LLMRequest
 """One request of a map: a prompt, a dialogue, the guide's dictionary (also with its `method`), or the whole value."""
@@ -154,18 +153,15 @@ class Mapper:
 
     async def _one(self, index: int, ask: Ask) -> MapItem:
         try:
-            request = self.make(index, ask)
+            request = replace(self.make(index, ask), stands_back=True)
         except (TypeError, ValueError) as error:
             return MapItem(index, ask, error=error)
-        while True:
-            try:
-                return MapItem(index, ask, reply=await self.answer(request))
-            except QueueFullError:
-                await asyncio.sleep(QUEUE_PAUSE_S)
-            except (EngineClosedError, WrongLoopError):
-                raise  # of everybody, not of this request
-            except GleitzeitError as error:
-                return MapItem(index, ask, error=error)
+        try:
+            return MapItem(index, ask, reply=await self.answer(request))
+        except (EngineClosedError, WrongLoopError):
+            raise  # of everybody, not of this request
+        except GleitzeitError as error:
+            return MapItem(index, ask, error=error)
 
     def _ended(self, task: asyncio.Task[MapItem]) -> None:
         self.running.discard(task)

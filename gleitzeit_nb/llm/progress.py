@@ -21,6 +21,8 @@ def describe(journey: Journey) -> str:
 def _describe(journey: Journey) -> str:
     if journey.current is not None:
         return _describe_try(journey, journey.current)
+    if journey.turn is not None and journey.turn.outside:
+        return "waiting for room in the queue"
     waiter = journey.turn.waiter if journey.turn is not None else None
     if waiter is None:
         return "looking for an instance"

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from gleitzeit_nb.core.admission import AdmissionSettings
 from gleitzeit_nb.core.requests import LLMRequest, Reply, Route, Usage
-from gleitzeit_nb.errors import ConfigError, EngineClosedError, ModelNotFoundError, QueueFullError, StreamInterruptedError, WrongLoopError
+from gleitzeit_nb.errors import (
+    ConfigError,
+    DeadlineExceededError,
+    EngineClosedError,
+    ModelNotFoundError,
+    StreamInterruptedError,
+    WrongLoopError,
+)
+from gleitzeit_nb.events import QueueFull
 from gleitzeit_nb.llm.mapping import BACKGROUND, Asks, MapItem, Mapper, Wish, room_for
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 from tests.llm.conftest import pool_of, until
@@ -163,15 +171,77 @@ def test_a_map_never_fills_the_queue_and_never_leaves_a_slot_idle(slots: int, ma
         assert room <= wanted
 
 
-async def test_a_full_queue_is_waited_for() -> None:
-    refusals = [QueueFullError("full")] * 2
+class Deepest:
+    """How many waited at most, and how often the queue was full, while a pool was at work."""
 
-    async def answer(request: LLMRequest) -> Reply:
-        if refusals:
-            raise refusals.pop()
-        return await echo(request)
+    def __init__(self, pool: OllamaPoolManager) -> None:
+        self.waiting = self.full = 0
+        queue = pool._open().dispatcher.queue
+        enter = queue.enter
 
-    assert [item.result().text for item in await collected(mapper(answer).items(["x"]))] == ["x"]
+        def watched(*args: Any, **keywords: Any) -> Any:
+            waiter = enter(*args, **keywords)
+            asyncio.get_running_loop().call_soon(lambda: setattr(self, "waiting", max(self.waiting, len(queue))))
+            return waiter
+
+        queue.enter = watched  # type: ignore[method-assign]
+        pool.events.subscribe(lambda event: setattr(self, "full", self.full + isinstance(event, QueueFull)))
+
+
+@pytest.mark.parametrize("limit", [None, 50])
+async def test_a_map_puts_no_more_into_a_small_queue_than_fits_though_few_can_take_its_requests(limit: int | None) -> None:
+    """The pool has eleven slots, of which one can be had."""
+    async with FakeOllama("a", token_s=0.001) as a, FakeOllama("b") as b:
+        async with pool_of(a, b, max_concurrent=1, admission=AdmissionSettings(max_queue=4)) as pool:
+            await pool.add_instance(FakeOllama("c", ["phi"]).settings(max_concurrent=9, url="http://127.0.0.1:9"))
+            deepest = Deepest(pool)
+            items = await collected(pool.map([f"{index}" for index in range(50)], limit, model="llama3.2", instance="a"))
+            receipts = pool.receipts()
+    assert sorted(item.result().text for item in items) == sorted(f"{index} " for index in range(50))
+    assert [each.outcome for each in receipts] == ["ok"] * 50
+    assert (deepest.waiting, deepest.full) == (2, 0), "half of the queue is for others"
+    assert a.most_in_flight == 1
+
+
+async def test_a_queue_that_others_have_filled_is_waited_for_without_a_failure() -> None:
+    async with FakeOllama("a") as server, pool_of(server, max_concurrent=1, admission=AdmissionSettings(max_queue=4)) as pool:
+        server.gate.clear()
+        people = [asyncio.create_task(pool.chat("llama3.2", f"person {number}")) for number in range(5)]
+        await until(lambda: pool.queue_depth == 4)
+        mapping = pool.map(["x"] * 10, 10, model="llama3.2")
+        first = asyncio.ensure_future(anext(mapping))
+        await until(lambda: "waiting for room in the queue" in [view.state for view in pool.run_views()])
+        assert pool.queue_depth == 4
+        people.pop().cancel()
+        await until(lambda: [view.state for view in pool.run_views() if view.label == "map [0]"] == ["queued 4th"])
+        server.gate.set()
+        await asyncio.gather(*people)
+        assert [(await first).ok] + [item.ok for item in await collected(mapping)] == [True] * 10
+        assert [each.outcome for each in pool.receipts(failed=True)] == ["cancelled"]
+        said = [request.body["messages"][-1]["content"] for request in server.asked]
+    assert said[:4] == [f"person {number}" for number in range(4)]
+
+
+async def test_waiting_for_room_ends_with_the_deadline_with_a_cancel_and_with_the_pool() -> None:
+    async with FakeOllama("a") as server, pool_of(server, max_concurrent=1, admission=AdmissionSettings(max_queue=2)) as pool:
+        server.gate.clear()
+        people = [asyncio.create_task(pool.chat("llama3.2", "person")) for _ in range(3)]
+        await until(lambda: pool.queue_depth == 2)
+        late = await collected(pool.map(["x"], model="llama3.2", deadline=0.05))
+        assert isinstance(late[0].error, DeadlineExceededError)
+        given_up = pool.map(["x"] * 3, 3, model="llama3.2")
+        taking = asyncio.ensure_future(anext(given_up))
+        await until(lambda: len(pool.run_views()) == 5, 20)
+        taking.cancel()
+        await asyncio.wait([taking])
+        await until(lambda: len(pool.run_views()) == 3)
+        left = asyncio.ensure_future(anext(pool.map(["x"], model="llama3.2")))
+        await until(lambda: len(pool.run_views()) == 4)
+        await pool.close()
+        with pytest.raises(EngineClosedError, match="waited for room"):
+            await left
+        await asyncio.gather(*people, return_exceptions=True)
+        server.gate.set()
 
 
 async def test_somebody_who_waits_goes_before_a_map() -> None:

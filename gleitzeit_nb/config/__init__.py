@@ -20,11 +20,13 @@ from gleitzeit_nb.config.environment import (
 from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
 from gleitzeit_nb.config.run_limits import run_limits
 from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url, parse_duration, parse_size
+from gleitzeit_nb.config.volumes import absolute
 
 __all__ = [
     "DEFAULT_OLLAMA_URL",
     "Config",
     "ConfigWarning",
+    "absolute",
     "cache_directory",
     "check_file",
     "config_directory",

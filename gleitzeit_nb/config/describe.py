@@ -18,6 +18,7 @@ from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.keep_alive import KeepAlive
 from gleitzeit_nb.core.models import display
 from gleitzeit_nb.core.settings import PoolSettings
+from gleitzeit_nb.core.volumes import Volume
 
 MASK = "***"
 
@@ -45,6 +46,7 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
         "python": {
             "default_mode": sandbox.default_mode,
             "modes": {mode_id: _mode(mode) for mode_id, mode in sandbox.modes.items()},
+            "volume_roots": list(sandbox.volume_roots),
             "container_pool": _by_keys(ContainerPoolSection, sandbox.container_pool),
         },
     }
@@ -101,5 +103,5 @@ def _plain(name: str, value: object) -> Any:
     if name.endswith("_bytes") and isinstance(value, int):
         return size_text(value)
     if isinstance(value, tuple):
-        return list(value)
+        return [each.text if isinstance(each, Volume) else each for each in value]
     return value

@@ -15,12 +15,15 @@ from gleitzeit_nb.config.layers import Key, Layer
 from gleitzeit_nb.config.limit_sections import refuse_exceeding
 from gleitzeit_nb.config.ollama_sections import SINGLE
 from gleitzeit_nb.config.recordings import check_recordings
+from gleitzeit_nb.config.sandbox_sections import PythonSection
 from gleitzeit_nb.config.values import parse_address
+from gleitzeit_nb.config.volumes import anchored
 from gleitzeit_nb.core.access import AccessSettings
 from gleitzeit_nb.core.execution import AUTO_MODE, ContainerPoolSettings, Limits, ModeSettings, SandboxSettings, default_modes
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.network import NetworkLimits
 from gleitzeit_nb.core.settings import PoolSettings
+from gleitzeit_nb.core.volumes import problem
 from gleitzeit_nb.errors import ConfigError
 
 
@@ -93,17 +96,25 @@ def sandbox_settings_of(layers: Sequence[Checked]) -> SandboxSettings:
     merged: dict[str, Any] = {}
     for one in layers:
         section, _ = one.root.section("python")
-        merged = overlaid(merged, section.partial()) if section is not None else merged
+        merged = overlaid(merged, _anchored(section, one)) if section is not None else merged
     modes = default_modes()
     for mode_id, part in merged.get("modes", {}).items():
         modes[mode_id] = _mode(mode_id, part, modes.get(mode_id), layers)
     settings = SandboxSettings(
         modes=modes,
         default_mode=merged.get("default_mode", AUTO_MODE),
+        volume_roots=merged.get("volume_roots", ()),
         container_pool=replace(ContainerPoolSettings(), **merged.get("container_pool", {})),
     )
     _check_sandbox(settings, layers)
     return settings
+
+
+def _anchored(section: PythonSection, one: Checked) -> dict[str, Any]:
+    try:
+        return anchored(section.partial(), one.layer.folder)
+    except ValueError as exc:
+        raise ConfigError(f"{sandbox_place([one], 'modes')}: a volume {exc}") from exc
 
 
 def _mode(mode_id: str, part: Mapping[str, Any], base: ModeSettings | None, layers: Sequence[Checked]) -> ModeSettings:
@@ -133,6 +144,12 @@ def _check_mode(mode: ModeSettings, where: str) -> None:
     if mode.image and mode.kind != "docker":
         raise ConfigError(f"{where}: the mode {mode.id!r} has an image, but nothing of the kind {mode.kind} runs in one")
     refuse_exceeding(mode.limits, mode.ceiling, f"{where}: the mode {mode.id!r} gives more than its own ceiling")
+    why = problem(mode.volumes)
+    if why:
+        raise ConfigError(f"{where}: the volumes of the mode {mode.id!r} cannot be mounted: {why}")
+    for name in ("volumes", "gpu", "runtime"):
+        if getattr(mode, name) and mode.kind != "docker":
+            raise ConfigError(f"{where}: the mode {mode.id!r} sets {name}, which only containers have")
     if mode.allow_weaker and mode.kind != "restricted":
         raise ConfigError(f"{where}: the mode {mode.id!r} sets allow_weaker, which only a restricted mode knows")
     if mode.network != "none" and mode.kind == "local":

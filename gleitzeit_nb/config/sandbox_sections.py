@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from gleitzeit_nb.config.limit_sections import LimitFields
 from gleitzeit_nb.config.network_sections import NetworkFields
 from gleitzeit_nb.config.section import UNSET, Count, Duration, Id, Name, Names, Section, as_list, keyed, or_empty
+from gleitzeit_nb.config.volumes import Roots, Volumes
 from gleitzeit_nb.core.execution import DOCKER_MODE, LOCAL_MODE, RESTRICTED_MODE, ModeKind
 
 
@@ -34,11 +35,7 @@ def _modules(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class ModeSection(LimitFields, NetworkFields):
-    later: ClassVar[Mapping[str, str]] = {
-        "volumes": "mounts nothing into a sandbox: pass values in and out by name",
-        "mount_data": "mounts nothing into a sandbox: pass values in and out by name",
-        "gpu": "gives a sandbox no GPU",
-    }
+    later: ClassVar[Mapping[str, str]] = {"mount_data": "mounts what `volumes` lists"}
 
     type: Literal["native", "container", "docker", "restricted", "local"] = UNSET
     trusted: bool = UNSET
@@ -51,11 +48,14 @@ class ModeSection(LimitFields, NetworkFields):
     allow_weaker: bool = UNSET
     allowed_modules: Names | None = UNSET
     preload: Annotated[Names, AfterValidator(_modules)] | None = UNSET
+    volumes: Volumes = UNSET
+    gpu: bool = UNSET
+    runtime: Name | None = UNSET
 
     @model_validator(mode="before")
     @classmethod
     def _switched_off(cls, value: object) -> object:
-        """`gpu: false` and empty `volumes` ask for nothing that is missing."""
+        """`mount_data: false` asks for nothing that is missing."""
         if not isinstance(value, dict):
             return value
         return {key: item for key, item in value.items() if not (key in cls.later and not item)}
@@ -75,8 +75,8 @@ class ModeSection(LimitFields, NetworkFields):
         """What was written, in the parts of core's ModeSettings. `trusted: true` is how the older form switches `local` on."""
         written = self.written()
         limits = {name: written[name] for name in LimitFields.model_fields if name in written}
-        plain = ("enabled", "label", "image", "environment", "allow_weaker", "allowed_modules", "preload")
-        part: dict[str, Any] = {name: written[name] for name in plain if name in written}
+        own = {"type", "trusted", "ceiling", "read_only_root", *LimitFields.model_fields}  # which say something else there
+        part: dict[str, Any] = {name: item for name, item in written.items() if name not in own and name != "id"}
         if "ceiling" in written:
             part["ceiling"] = self.ceiling.written()
         kind = self.kind(mode_id)
@@ -107,7 +107,6 @@ class ContainerPoolSection(Section):
 
 class PythonSection(Section):
     later: ClassVar[Mapping[str, str]] = {
-        "volume_roots": "mounts nothing into a sandbox",
         "docker_host": "finds the Docker daemon by DOCKER_HOST or the Docker context, not by a key",
     }
 
@@ -115,6 +114,7 @@ class PythonSection(Section):
     modes: Annotated[dict[Id, Annotated[ModeSection, BeforeValidator(or_empty)]], BeforeValidator(or_empty)] = UNSET
     execution_modes: Annotated[list[ListedModeSection], BeforeValidator(as_list)] = UNSET
     container_pool: Annotated[ContainerPoolSection, BeforeValidator(or_empty)] = UNSET
+    volume_roots: Roots = UNSET
 
     def listed(self) -> list[tuple[str, ModeSection, tuple[str | int, ...]]]:
         """(id, mode, where it was written) of both forms."""
@@ -136,6 +136,8 @@ class PythonSection(Section):
         parts: dict[str, Any] = {}
         if "default_mode" in self.model_fields_set:
             parts["default_mode"] = self.default_mode
+        if "volume_roots" in self.model_fields_set:
+            parts["volume_roots"] = self.volume_roots
         modes = {mode_id: mode.partial(mode_id) for mode_id, mode, _ in self.listed()}
         if modes:
             parts["modes"] = modes

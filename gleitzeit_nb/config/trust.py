@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from gleitzeit_nb.config.access_sections import AccessFields
 from gleitzeit_nb.config.check import Checked
@@ -130,6 +130,8 @@ def _sandbox(layer: Checked, below: Sequence[Checked]) -> Iterator[str]:
         base = trusted.modes.get(mode_id)
         for field, reason in _weaker(mode, base):
             yield f"{mode_place([layer], mode_id, field)}: mode {mode_id!r} {reason}"
+    if wanted.volume_roots != trusted.volume_roots:
+        yield f"{sandbox_place([layer], 'volume_roots')}: volume_roots says which folders of this machine may be mounted"
     yield from _pool(layer, trusted, wanted)
 
 
@@ -155,6 +157,12 @@ def _weaker(mode: ModeSettings, trusted: ModeSettings | None) -> Iterator[tuple[
             yield "ceiling", f"raises the ceiling of {LIMIT_KEYS[name]} to {limit_text(name, asked)} from {limit_text(name, most)}"
     if base.allowed_modules is not None and not set(mode.allowed_modules or ("*",)) <= set(base.allowed_modules):
         yield "allowed_modules", "allows more modules"
+    if not set(mode.volumes) <= {*base.volumes, *(replace(each, writable=False) for each in base.volumes)}:
+        yield "volumes", "mounts folders of this machine"
+    if mode.gpu and not base.gpu:
+        yield "gpu", "takes the GPU"
+    if mode.runtime != base.runtime:
+        yield "runtime", "chooses another runtime"
     if mode.kind != "docker" and mode.environment != base.environment:
         yield "environment", "sets environment variables of a process on this machine"
 

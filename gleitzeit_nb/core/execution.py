@@ -10,6 +10,7 @@ from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.network import NetworkKind, NetworkLimits, NetworkRecord
 from gleitzeit_nb.core.run_limits import MIB as MIB  # noqa: PLC0414 - what a run is made of is found here
 from gleitzeit_nb.core.run_limits import Limits as Limits  # noqa: PLC0414
+from gleitzeit_nb.core.volumes import Volume
 
 ModeKind = Literal["docker", "restricted", "local"]
 ResultStatus = Literal["ok", "error", "timeout", "oom", "killed", "lost"]
@@ -30,6 +31,7 @@ class ModeSettings:
     `allow_weaker` (restricted only): accept the form without namespaces where the system refuses them.
     `allow`: rules of a restricted network (see `core.allowlist`); `allow_private`: ranges beyond the public internet that they may lead to.
     `allowed_modules` (restricted and local): a courtesy for the reader of the code, never the boundary.
+    `volumes`, `gpu` (all that the daemon has) and `runtime` (the daemon's name for it; None: its default) are for containers only.
     `preload` (containers only): modules that are imported once per worker, so that a run finds them imported; None leaves it to the image.
     """
 
@@ -48,6 +50,9 @@ class ModeSettings:
     allow_weaker: bool = False
     allowed_modules: tuple[str, ...] | None = None
     preload: tuple[str, ...] | None = None
+    volumes: tuple[Volume, ...] = ()
+    gpu: bool = False
+    runtime: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,15 @@ def default_modes() -> dict[str, ModeSettings]:
 
 @dataclass(frozen=True)
 class SandboxSettings:
-    """All modes by id, which of them is the default, and the pool's bounds. `default_mode` "auto" never resolves to `local`."""
+    """All modes by id, which of them is the default, and the pool's bounds. `default_mode` "auto" never resolves to `local`.
+
+    `volume_roots`: the folders beneath which volumes may lie.
+    """
 
     modes: Mapping[str, ModeSettings] = field(default_factory=default_modes)
     default_mode: str = AUTO_MODE
     container_pool: ContainerPoolSettings = ContainerPoolSettings()
+    volume_roots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ class ExecutionRequest:
 
     `inputs` are bound as variables before the code runs; `outputs` name the variables to bring back.
     `filename` is what tracebacks call the code. `trust_html`: HTML that the code makes is passed on, live. `network` None is the
-    mode's, or restricted where `allow` names something.
+    mode's, or restricted where `allow` names something. `volumes` and `gpu` come on top of what the mode has.
     """
 
     id: str
@@ -114,6 +123,8 @@ class ExecutionRequest:
     filename: str = "<sandbox>"
     label: str = ""
     trust_html: bool = False
+    volumes: tuple[Volume, ...] = ()
+    gpu: bool = False
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ def sandbox_parser() -> MagicParser:
     add("--mode", help="docker-sandbox, restricted or a mode of your own; default: the configured one")
     add("--image", help="the container image (docker modes)")
     add("--allow", type=comma_list, action="append", metavar="HOST", help="let the code reach example.org, *.example.org, example.org:8443")
+    add("--volume", action="append", metavar="HOST:GUEST[:rw]", help="a folder or file to mount, read-only unless :rw (docker modes)")
+    add("--gpu", action="store_true", help="with the machine's GPUs (docker modes)")
     add("--in", dest="inputs", type=identifiers, action="append", metavar="A,B", help="variables of the notebook to pass in")
     add("--out", dest="outputs", type=identifiers, action="append", metavar="X,Y", help="variables to bring back")
     add("-o", "--output", type=identifier, metavar="NAME", help="bind the run (status, stdout, …) to this variable")
@@ -102,6 +104,8 @@ class SandboxMagics(Magics):
             "trust_html": args.trust_html,
             "filename": f"<cell [{self.front.cell_number}]>",
             "allow": joined(args.allow),
+            "volumes": args.volume,
+            "gpu": args.gpu,
             "label": f"[{self.front.cell_number}] %%sandbox",
         }
         given.update(limits_of(args))

@@ -34,14 +34,20 @@ module.main(sys.argv[1])
 
 
 def guest_command(
-    python: str = "python3", *, work: str = WORK_DIR, wiped: Sequence[str] = WRITABLE_DIRS, preload: Sequence[str] = ()
+    python: str = "python3",
+    *,
+    work: str = WORK_DIR,
+    wiped: Sequence[str] = WRITABLE_DIRS,
+    preload: Sequence[str] = (),
+    mounts: Sequence[str] = (),
 ) -> list[str]:
     """The command that becomes a guest once `guest_source()` is written to its stdin.
 
     `work` is where code runs. `wiped` are emptied after every run, whatever they hold: name only directories that are the
     sandbox's own. Both must exist and be writable for the guest's user. `preload`: modules that every run finds imported.
+    `mounts`: mount points that it reports on.
     """
-    settings = {"work": work, "wiped": list(wiped), "preload": list(preload)}
+    settings = {"work": work, "wiped": list(wiped), "preload": list(preload), "mounts": list(mounts)}
     return [python, "-I", "-X", "utf8", "-c", BOOTSTRAP, json.dumps(settings)]
 
 

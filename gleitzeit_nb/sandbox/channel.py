@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
@@ -15,6 +16,7 @@ class Expectations:
     `interfaces` lists the network interfaces that may be up beside none at all. `own_network`: a loopback of its own, on which the
     guest may listen. `weaker` is one line on what the mode does not promise here, shown wherever the mode shows; "" when it promises
     everything. `preload`: the modules that it imports first.
+    `mounts`: what it must see at each mount point, as (device, inode, read-only).
     """
 
     pid: int | None = None
@@ -27,6 +29,7 @@ class Expectations:
     own_network: bool = False
     weaker: str = ""
     preload: tuple[str, ...] = ()
+    mounts: Mapping[str, tuple[int, int, bool]] = field(default_factory=dict)
 
 
 class GuestChannel(Protocol):

@@ -17,7 +17,7 @@ from gleitzeit_nb.sandbox import protocol
 from gleitzeit_nb.sandbox.bundle import guest_source
 from gleitzeit_nb.sandbox.channel import GuestChannel
 from gleitzeit_nb.sandbox.displays import DisplayReader
-from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches
+from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches, unusable
 from gleitzeit_nb.sandbox.network import RunNetwork
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
 from gleitzeit_nb.sandbox.sending import report_bytes, run_header, run_messages
@@ -77,6 +77,9 @@ class GuestConnection:
                     f"The sandbox {self.channel.name} is not isolated as promised, so nothing was run in it: {'; '.join(wrong)}.\n"
                     "Something between this process and the kernel ignores a security setting: see `%gleitzeit doctor`."
                 )
+            forbidden = unusable(self.channel.expectations.mounts, facts.get("mounts") or {})
+            if forbidden:
+                raise SandboxUnavailableError(forbidden)
             if facts.get("preload_failed") or (preload and facts.get("preloaded") != list(preload)):
                 raise _not_preloaded(preload, facts)
             self._oom_kills = await self.channel.oom_kills()

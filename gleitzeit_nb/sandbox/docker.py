@@ -16,9 +16,11 @@ from gleitzeit_nb.sandbox import images, ownership
 from gleitzeit_nb.sandbox.cgroup import Cgroup, group_of
 from gleitzeit_nb.sandbox.channel import Expectations
 from gleitzeit_nb.sandbox.daemon import DaemonRefusalError, DockerDaemon, ProcessEndingError
+from gleitzeit_nb.sandbox.equipment import NO_DRIVER, daemon_cpus, gpu_request, no_gpu, refuse_runtime
 from gleitzeit_nb.sandbox.ownership import Owner, provably_dead
 from gleitzeit_nb.sandbox.profile import USER_ID, Profile, nano_cpus
 from gleitzeit_nb.sandbox.stream import KEPT_STDERR_BYTES, AttachedSocket, Demultiplexer
+from gleitzeit_nb.sandbox.volumes import Held, hold
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -45,7 +47,7 @@ class DockerLauncher:
         return f"<DockerLauncher {self.daemon!r} owner {self.owner.id[:8]}>"
 
     async def check(self, mode: ModeSettings) -> str:
-        image = await self.daemon.call("look for the image", functools.partial(images.resolve, wanted=mode.image))
+        image = await self.daemon.call("look for the image", functools.partial(_look, mode=mode))
         if self._sweeping is None:  # once, and nobody waits for it
             self._sweeping = asyncio.create_task(self._sweep_quietly(), name="gleitzeit-sweep")
         return f"container of {image}: no network, no capabilities, read-only root, seccomp, uid {USER_ID}"
@@ -57,7 +59,7 @@ class DockerLauncher:
         try:
             started = await self.daemon.call("start a container", start, timeout_s=LAUNCH_S)
         except DaemonRefusalError as exc:
-            raise _explained(exc, image or mode.image) from exc
+            raise _explained(exc, image or mode.image, mode.id) from exc
         except BaseException:
             late = handover.abandon()
             if late is not None:
@@ -90,20 +92,25 @@ class DockerLauncher:
         image = images.resolve(api, wanted)
         if mode.preload is None:
             mode = replace(mode, preload=images.preload_of(api, image))
+        info = functools.lru_cache(maxsize=1)(api.info)
+        limits = replace(limits, cpus=daemon_cpus(limits.cpus, info))
         config = self.profile.container_config(image, mode, self.owner.labels(__version__))
-        host = api.create_host_config(**self.profile.host_config(limits))
-        container = api.create_container(**config, name=name, host_config=host)["Id"]
-        attached = None
+        held = hold(mode.volumes, own_sockets(api)) if mode.volumes else Held()
+        attached = container = None
         try:
+            host = api.create_host_config(**self.profile.host_config(limits), **self.profile.equipment(mode, held, info))
+            container = api.create_container(**config, name=name, host_config=host)["Id"]
             attached = AttachedSocket.take_over(api.attach_socket(container, params=STREAMS))
             api.start(container)
             pid = api.inspect_container(container)["State"]["Pid"]
-            expected = replace(self.profile.expectations, preload=mode.preload or ())
-            return handover.give(_Started(container, attached, group_of(pid, container), expected))
+            expected = self.profile.expectations_of(mode, held)
+            return handover.give(_Started(container, attached, group_of(pid, container), expected, held))
         except BaseException:
+            held.release()
             if attached is not None:
                 attached.close()
-            _remove(api, container)
+            if container is not None:
+                _remove(api, container)
             raise
 
     def _sweep(self, api: APIClient) -> int:
@@ -121,6 +128,7 @@ class _Started:
     attached: AttachedSocket
     group: Cgroup | None
     expectations: Expectations
+    held: Held
 
 
 class _Handover:
@@ -155,6 +163,7 @@ class DockerChannel:
         self._socket = started.attached
         self._group = started.group
         self._expectations = started.expectations
+        self._held = started.held
         self._streams = Demultiplexer()
         self._stderr = bytearray()
         self._spoke = False
@@ -190,6 +199,8 @@ class DockerChannel:
         await self._socket.write(data)
 
     async def kill(self) -> None:
+        held, self._held = self._held, Held()
+        held.release()
         self._socket.close()  # even a daemon that does not answer cannot keep the guest alive: it ends with its input
         try:
             await self._daemon.call("remove a container", functools.partial(_remove, container=self._container), timeout_s=REMOVE_S)
@@ -219,6 +230,29 @@ class DockerChannel:
             return None
 
 
+def _look(api: APIClient, mode: ModeSettings) -> str:
+    """The image of the mode, when all else that it asks of the daemon is there too."""
+    image = images.resolve(api, mode.image)
+    if mode.runtime is not None or mode.gpu:
+        info = api.info()
+        if mode.runtime is not None:
+            refuse_runtime(mode, info)
+        if mode.gpu:
+            gpu_request(mode.id, info)
+    return image
+
+
+def own_sockets(api: APIClient) -> list[str]:
+    """Of the daemon that this client speaks to. Raises SandboxUnavailableError unless it is on this machine, as volumes need."""
+    socket = getattr(api.adapters.get("http+docker://"), "socket_path", None)
+    if not isinstance(socket, str):
+        raise SandboxUnavailableError(
+            f"The Docker daemon at {api.base_url} is not on this machine, where the volumes are, so nothing can be mounted.\n"
+            "Pass values with inputs and outputs, or files with the run."
+        )
+    return [socket]
+
+
 def _remove(api: APIClient, container: str) -> None:
     from docker.errors import APIError
 
@@ -231,6 +265,7 @@ def _remove(api: APIClient, container: str) -> None:
 
 def _resize(api: APIClient, container: str, memory_bytes: int, cpus: float) -> None:
     """By the API's own words: the SDK's `update_container` knows no NanoCPUs, and a container that has them takes nothing else."""
+    cpus = daemon_cpus(cpus, api.info)
     change = {"Memory": memory_bytes, "MemorySwap": memory_bytes, "NanoCPUs": nano_cpus(cpus)}
     inner: Any = api  # what the SDK builds its own calls of, untyped
     inner._raise_for_status(inner._post_json(inner._url("/containers/{0}/update", container), data=change))
@@ -241,12 +276,14 @@ def _oom_killed(api: APIClient, container: str) -> int:
     return int(bool(api.inspect_container(container)["State"].get("OOMKilled")))
 
 
-def _explained(exc: DaemonRefusalError, image: str | None) -> SandboxUnavailableError | ImageMissingError:
+def _explained(exc: DaemonRefusalError, image: str | None, mode: str) -> SandboxUnavailableError | ImageMissingError:
     text = str(exc)
     if "executable file not found" in text or "no such file or directory" in text:
         return SandboxUnavailableError(
             f"The image {image} has no python3, which the sandbox needs. Choose an image with Python 3.8 or newer."
         )
+    if NO_DRIVER in text:  # what is left after the daemon was asked: a runtime that is registered and broken
+        return no_gpu(mode)
     if exc.status == 404 and "image" in text.lower():
         return images.missing(image)
     return exc

@@ -34,11 +34,12 @@ TICK_S = 60.0
 
 
 def main(options: str) -> None:
-    """`options`: JSON with `work` (where the code runs), `wiped` (directories that are emptied after each run) and `preload`."""
+    """`options`: JSON with `work` (where the code runs), `wiped` (directories that are emptied after each run), `preload` and `mounts`."""
     for name in [name for name in sys.modules if name.startswith("gleitzeit_nb")]:
         del sys.modules[name]  # the code shall not find the guest by importing
     settings = json.loads(options)
     guest = Guest(settings["work"], settings["wiped"])
+    guest.mounts = settings["mounts"]
     guest.preload(settings["preload"])
     gc.collect()
     gc.freeze()
@@ -67,6 +68,7 @@ class Guest:
         self.inbox: deque[tuple[bytes, bytes]] = deque()
         self.outbox = bytearray()
         self.preloaded: dict[str, Any] = {}
+        self.mounts: list[str] = []
         self.nature = witness.nature()
         self.network: tunnels.Tunnels | None = None  # while a run that may have one goes on
         self.streams = 1  # the number of the next one; none is used twice
@@ -291,6 +293,8 @@ class Guest:
             "python": platform.python_version(),
             "packages": [name for name in ("numpy", "pandas") if importlib.util.find_spec(name)],
             "wiped": sorted(self.wiped),
+            "mounts": witness.mounts(self.mounts),
+            "python_in_mount": witness.python_in(self.mounts),
             **self.preloaded,
         }
 

@@ -1,9 +1,9 @@
-"""Two decisions about a guest: is it isolated as promised, and how did its run end. Pure."""
+"""Decisions about a guest: is it isolated as promised, can it use what it was given, and how did its run end. Pure."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,33 @@ def mismatches(expected: Expectations, facts: Mapping[str, Any]) -> list[str]:
     up = facts.get("interfaces")
     if expected.interfaces is not None and (not isinstance(up, list) or not set(up) <= set(expected.interfaces)):
         found.append(f"network interfaces are {up!r} instead of at most {list(expected.interfaces)!r}")
-    return found
+    return [*found, *_other_mounts(expected, facts)] if expected.mounts else found
+
+
+def _other_mounts(expected: Expectations, facts: Mapping[str, Any]) -> Iterator[str]:
+    reports = facts.get("mounts")
+    for place, wanted in expected.mounts.items():
+        report = reports.get(place) if isinstance(reports, dict) else None
+        seen = report.get("seen") if isinstance(report, dict) else None
+        if seen != list(wanted):
+            yield f"at {place} there is {seen!r} instead of {list(wanted)!r} (device, inode, read-only): not what was checked here"
+    if facts.get("python_in_mount") is not False:
+        yield "its Python comes from a volume"
+
+
+def unusable(volumes: Mapping[str, tuple[int, int, bool]], seen: Mapping[str, Any]) -> str:
+    """What the guest's user may not do with its volumes, and the remedy; "" when it may do everything it should."""
+    for guest, report in seen.items():
+        if guest not in volumes or not isinstance(report, dict):
+            continue
+        wanted = "read" if not report.get("readable") else "write" if not volumes[guest][2] and not report.get("writable") else ""
+        if wanted:
+            grant = "rX" if wanted == "read" else "rwX"
+            return (
+                f"The sandbox's user {report.get('uid')} may not {wanted} the volume at {guest}, so nothing was run.\n"
+                f"Let others in (chmod -R o+{grant} FOLDER), or that user alone (setfacl -R -m u:{report.get('uid')}:{grant} FOLDER)."
+            )
+    return ""
 
 
 @dataclass(frozen=True)

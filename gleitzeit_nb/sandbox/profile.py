@@ -8,13 +8,16 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.sandbox.bundle import WORK_DIR, guest_command
 from gleitzeit_nb.sandbox.channel import Expectations
+from gleitzeit_nb.sandbox.equipment import equipment, has_own_kernel
+from gleitzeit_nb.sandbox.volumes import Held
 
 USER_ID = 65534
 
@@ -65,9 +68,17 @@ class Profile:
             "auto_remove": True,
         }
 
+    def equipment(self, mode: ModeSettings, held: Held, info: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """The rest of them: what the mode asks for beside the profile."""
+        return equipment(mode, held, info)
+
+    def expectations_of(self, mode: ModeSettings, held: Held) -> Expectations:
+        found = replace(self.expectations, preload=mode.preload or (), mounts=held.seen)
+        return replace(found, seccomp=None) if has_own_kernel(mode.runtime) else found
+
     def container_config(self, image: str, mode: ModeSettings, labels: Mapping[str, str]) -> dict[str, Any]:
         """Arguments of `APIClient.create_container` beside the host's."""
-        command = guest_command(preload=mode.preload or ())
+        command = guest_command(preload=mode.preload or (), mounts=[each.guest for each in mode.volumes])
         # Numeric libraries would start a thread for every core of the machine, and each one counts as a process.
         environment = {"HOME": WORK_DIR, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": str(max(1, math.ceil(mode.limits.cpus)))}
         return {

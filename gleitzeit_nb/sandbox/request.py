@@ -10,10 +10,9 @@ from gleitzeit_nb.core.execution import ExecutionRequest
 from gleitzeit_nb.core.network import NetworkKind
 from gleitzeit_nb.errors import ConfigError
 from gleitzeit_nb.sandbox.network.policy import host_list, network_kind
+from gleitzeit_nb.sandbox.volumes import volumes_of
 
 _ABSENT = {
-    "volumes": "cannot be had: this version mounts nothing into a sandbox. Pass values with inputs and outputs.",
-    "gpu": "cannot be had: this version gives a sandbox no GPU.",
     "session": "cannot be had: this version keeps no variables between runs. Pass values with inputs and outputs.",
 }
 
@@ -42,7 +41,8 @@ class RunOptions(LimitOptions, total=False):
     never run anything. `filename` is what tracebacks call the code, `label` what the views call the run. `trust_html`:
     HTML that the code makes is passed on, and a browser will run what it holds. `network`: "none" or "restricted", which reaches the
     hosts that `allow` and the mode's configuration name, such as "example.org", "*.example.org" or "example.org:8443"; `allow` alone
-    means restricted.
+    means restricted. `volumes` and `gpu` come
+    on top of what the mode has: "host:guest[:rw]" each, or {host: {"bind": guest, "mode": "rw"}}.
     """
 
     image: str | None
@@ -78,6 +78,8 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
         filename=options.get("filename", "<sandbox>"),
         label=options.get("label", ""),
         trust_html=options.get("trust_html", False),
+        volumes=volumes_of(options.get("volumes") or ()),
+        gpu=bool(options.get("gpu")),
     )
     return request, {key: options[key] for key in LimitOptions.__annotations__ if key in options}  # type: ignore[literal-required]
 
@@ -89,8 +91,6 @@ def refuse_session(request: ExecutionRequest) -> None:
 
 def _refuse_absent(options: RunOptions) -> None:
     asked = {
-        "volumes": bool(options.get("volumes")),
-        "gpu": bool(options.get("gpu")),
         "session": options.get("session") is not None,
     }
     for name in filter(asked.__getitem__, asked):

@@ -25,10 +25,12 @@ from gleitzeit_nb.events import EventBus, RunEnded
 from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
+from gleitzeit_nb.sandbox.equipment import refuse_in_other_kinds
 from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
 from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.request import RunOptions, make_request, refuse_session
+from gleitzeit_nb.sandbox.volumes import VolumeKeeper, hinted
 from gleitzeit_nb.sandbox.worker import Lease
 from gleitzeit_nb.snapshot import ModeView, RunView
 
@@ -71,6 +73,7 @@ class Sandbox:
         self._modes = Modes(self.settings, self._launchers)
         self._pool = WorkerPool(self._launchers.of, self.settings.container_pool, self.events)
         self._gateway = gateway or Gateway()
+        self._volumes = VolumeKeeper(self.settings)
         self._runs: dict[str, _Run] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -150,7 +153,7 @@ class Sandbox:
         self._require_open()
         found = self._modes.find(mode or (await self.resolve_default())[0])
         await self._modes.check(found.id)
-        self._pool.keep_ready(found)
+        self._pool.keep_ready(await self._equipped(found))
         await self._pool.settled()
         return found.id
 
@@ -160,6 +163,7 @@ class Sandbox:
         refuse_session(request)
         mode_id = request.mode if request.mode not in (None, "auto") else None
         mode = self._modes.find(mode_id or (await self.resolve_default())[0])
+        mode = await self._equipped(mode, request)
         limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
         request = replace(request, mode=mode.id, limits=limits)
         run = _Run(request, mode, time.monotonic(), policy_for(mode, request))
@@ -178,6 +182,15 @@ class Sandbox:
         moved = sum(each.bytes_sent + each.bytes_received for each in result.network)
         self.events.emit(RunEnded(time.time(), mode.id, request.id, result.status, refused, moved))
         return result
+
+    async def _equipped(self, mode: ModeSettings, request: ExecutionRequest | None = None) -> ModeSettings:
+        """The mode with what the request wants beside it, and with volumes that were found. Raises ConfigError."""
+        if request is not None and (request.volumes or request.gpu):
+            mode = replace(mode, volumes=mode.volumes + request.volumes, gpu=mode.gpu or request.gpu)
+            refuse_in_other_kinds(mode)
+        if not mode.volumes:
+            return mode
+        return replace(mode, volumes=await asyncio.to_thread(self._volumes.find, mode.volumes))
 
     async def _in_worker(self, run: _Run, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None) -> ExecutionResult:
         lease = await self._lease(run, limits)
@@ -200,7 +213,7 @@ class Sandbox:
         finally:
             lease.end(outcome)
         return replace(
-            result,
+            hinted(result, run.mode),
             timings=Timings(lease.queue_s, lease.start_s, result.timings.run_s),
             isolation=_isolation(worker.isolation, result.isolation),
             cold=lease.cold,

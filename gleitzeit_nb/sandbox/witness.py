@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
+import sys
+from typing import Any
 
 IFF_UP = 1
 # The kernel puts these into every new network namespace when their modules are loaded; they are down, and stay so.
@@ -40,6 +43,31 @@ def interfaces() -> list[str] | None:
 def _flags(interface: str) -> int:
     with open(f"/sys/class/net/{interface}/flags") as file:
         return int(file.read(), 16)
+
+
+def mounts(paths: list[str]) -> dict[str, Any]:
+    """What this process sees at each mount point; None where it sees nothing."""
+    found: dict[str, Any] = {}
+    for path in paths:
+        try:
+            status, system = os.stat(path), os.statvfs(path)
+        except OSError:
+            found[path] = None
+            continue
+        look = os.R_OK | (os.X_OK if stat.S_ISDIR(status.st_mode) else 0)
+        found[path] = {
+            "seen": [status.st_dev, status.st_ino, bool(system.f_flag & os.ST_RDONLY)],
+            "readable": os.access(path, look),
+            "writable": os.access(path, look | os.W_OK),
+            "uid": os.getuid(),
+        }
+    return found
+
+
+def python_in(paths: list[str]) -> bool:
+    """Does the Python that runs this come from one of `paths`, where somebody may have put it?"""
+    own = [os.path.realpath(path) for path in (sys.executable, sys.prefix, sys.base_prefix, os.__file__)]
+    return any(place == path or place.startswith(path + "/") for place in own for path in paths)
 
 
 def nature() -> tuple[object, ...]:

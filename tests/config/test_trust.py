@@ -73,7 +73,11 @@ WEAKER = {
     "a default model by another name": ("ollama:\n  health_check_interval: 9\n  model: x", 3, "default_model chooses the model"),
     "models loaded": ("ollama:\n  instances: []\n  preload: [llama3.2:70b]", 3, "preload loads models"),
     "models kept loaded": ("ollama:\n  keep_alive: -1", 2, "keep_alive says how long"),
-    "volume roots": ("python:\n  volume_roots: [/]", 2, "volume_roots"),
+    "a volume": ("python:\n  modes:\n    docker-sandbox:\n      volumes: [/x:/data]", 4, "mounts folders of this machine"),
+    "a volume in a new mode": ("python:\n  modes:\n    docker-x:\n      volumes: {/x: /data}", 4, "mounts folders of this machine"),
+    "the GPU": ("python:\n  modes:\n    docker-sandbox:\n      gpu: true", 4, "takes the GPU"),
+    "a runtime": ("python:\n  modes:\n    docker-sandbox:\n      runtime: runc", 4, "chooses another runtime"),
+    "volume roots": ("python:\n  volume_roots: [/data]", 2, "volume_roots says which folders"),
 }
 
 
@@ -94,7 +98,7 @@ OWN = {
     for name, case in WEAKER.items()
     if name
     not in (
-        *("a docker daemon", "volume roots", "a literal key", "user info", "a keyring's key"),
+        *("a docker daemon", "a literal key", "user info", "a keyring's key"),
         *("a pair", "no verifying", "a client certificate", "an authority for all", "a key for all"),  # which warn, or want a file
     )
 }
@@ -142,6 +146,15 @@ def test_what_the_user_allows_is_the_measure(loaded: Loaded, own_file: Write, a_
     ]:
         with pytest.raises(ConfigError, match=words):
             loaded(use_file=a_file(text))
+
+
+def test_volumes_of_the_users_own_may_be_left_out_or_made_read_only_and_not_more(loaded: Loaded, own_file: Write, a_file: Write) -> None:
+    own_file("python: {volume_roots: [/srv], modes: {docker-mine: {volumes: ['/srv/a:/a', '/srv/b:/b:rw']}}}")
+    for fewer in ("[]", "['/srv/b:/b:ro']", "['/srv/a:/a', '/srv/b:/b:rw']"):
+        assert loaded(use_file=a_file(f"python: {{modes: {{docker-mine: {{volumes: {fewer}}}}}}}"))
+    for more in ("['/srv/a:/a:rw']", "['/srv/c:/a']", "['/srv/a:/b']"):
+        with pytest.raises(ConfigError, match="mounts folders"):
+            loaded(use_file=a_file(f"python: {{modes: {{docker-mine: {{volumes: {more}}}}}}}"))
 
 
 def test_a_ceiling_may_come_lower_and_not_higher(loaded: Loaded, own_file: Write, a_file: Write) -> None:

@@ -161,12 +161,14 @@ async def test_a_request_can_be_given_whole(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"volumes": {"/data": {"bind": "/data"}}}, "volumes cannot be had"),
         ({"network": "bridge"}, "'none' or 'restricted'"),
         ({"network": "none", "allow": ["example.org"]}, "Leave out one"),
         ({"allow": ["https://example.org/"]}, "should be a host"),
         ({"allow": "example.org"}, "must be a list"),
-        ({"gpu": True}, "gpu cannot be had"),
+        ({"volumes": {"/data": {"bind": "/data"}}}, "no folder is named beneath which volumes may lie"),
+        ({"volumes": ["/data"]}, "volumes should be host:guest"),
+        ({"volumes": {"/data": "/data"}, "mode": "restricted"}, "'restricted' is no container and has no volumes"),
+        ({"gpu": True, "mode": "restricted"}, "'restricted' is no container and has no gpu"),
         ({"session": "s"}, "session cannot be had"),
         ({"memory_limit": "lots"}, "lots"),
         ({"memory_limit": "1m"}, "memory_limit should be at least 16m"),

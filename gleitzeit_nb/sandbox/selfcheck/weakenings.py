@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
@@ -15,16 +15,18 @@ from gleitzeit_nb.sandbox.channel import Expectations, GuestChannel
 from gleitzeit_nb.sandbox.docker import DockerLauncher
 from gleitzeit_nb.sandbox.profile import Profile
 from gleitzeit_nb.sandbox.selfcheck.probing import SECRET, SECRET_NAME
+from gleitzeit_nb.sandbox.volumes import Held
 
 Change = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Weakening:
-    """`host` and `config` change the SDK's arguments; `source` replaces text in the guest."""
+    """`host`, `config` and `equipment` change the SDK's arguments; `source` replaces text in the guest."""
 
     host: Change | None = None
     config: Change | None = None
+    equipment: Change | None = None
     source: tuple[tuple[str, str], ...] = ()
 
 
@@ -117,6 +119,15 @@ class WeakProfile(Profile):
         arguments = super().host_config(limits)
         if self.weakening.host is not None:
             self.weakening.host(arguments)
+        return arguments
+
+    def expectations_of(self, mode: ModeSettings, held: Held) -> Expectations:
+        return replace(self.expectations, preload=mode.preload or ())
+
+    def equipment(self, mode: ModeSettings, held: Held, info: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        arguments = super().equipment(mode, held, info)
+        if self.weakening.equipment is not None:
+            self.weakening.equipment(arguments)
         return arguments
 
     def container_config(self, image: str, mode: ModeSettings, labels: Mapping[str, str]) -> dict[str, Any]:

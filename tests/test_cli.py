@@ -411,7 +411,7 @@ def pool_of_one(serving: tuple[subprocess.Popen[str], str], monkeypatch: pytest.
 
 @pytest.mark.model
 def test_ask_streams_the_answer_and_says_who_gave_it(pool_of_one: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ask", "Say hello.", "--deadline", "2m"]) == 0
+    assert main(["ask", "Say hello.", "--option", "num_predict=24", "--deadline", "2m"]) == 0
     out, err = capsys.readouterr()
     assert out.strip()
     assert err.startswith("one · smollm2:135m · ")
@@ -422,8 +422,9 @@ def test_ask_reads_standard_input_and_prints_json(
     pool_of_one: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("Say hello."))
-    assert main(["ask", "-", "--json", "-m", "smollm2:135m", "--deadline", "2m"]) == 0
+    assert main(["ask", "-", "--json", "-m", "smollm2:135m", "--option", "num_predict=24", "--deadline", "2m"]) == 0
     reply = json.loads(capsys.readouterr().out)
+    assert reply["usage"]["completion_tokens"] <= 24
     assert reply["instance"] == "one"
     assert reply["text"]
 

@@ -37,6 +37,9 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     ask.add_argument("--private", action="store_true", help="only instances on this machine")
     ask.add_argument("--fallback", type=_names, default=(), metavar="A,B", help="models to ask when nobody can with the first")
     ask.add_argument("--system", metavar="TEXT", help="a system message before the prompt")
+    ask.add_argument(
+        "--option", type=_option, action="append", metavar="K=V", help="a model option such as num_predict=200; may be repeated"
+    )
     ask.add_argument("--deadline", type=_seconds, metavar="S", help="for waiting and all tries together")
     ask.add_argument("--json", action="store_true", help="the whole reply as JSON, with its route")
     ask.add_argument("-q", "--quiet", action="store_true", help="no line about who answered")
@@ -69,6 +72,15 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _option(text: str) -> tuple[str, Any]:
+    from gleitzeit_nb.core.typed_options import typed_option
+
+    try:
+        return typed_option(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 # -- ask ------------------------------------------------------------------------------------------------------------------
 
 
@@ -78,6 +90,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     messages.append({"role": "user", "content": prompt})
     request: RequestOptions = {"tags": arguments.tags, "instance": arguments.instance, "deadline": arguments.deadline}
     request |= {"require_gpu": arguments.gpu, "private": arguments.private, "fallback_model": arguments.fallback}
+    request |= {"options": dict(arguments.option or ())}
     reply = asyncio.run(_answer(arguments.model, messages, request, shows=not arguments.json))
     if arguments.json:
         say(json.dumps(asdict(reply), indent=2, ensure_ascii=not is_terminal(), default=str))

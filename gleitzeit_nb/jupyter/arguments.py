@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 import inspect
-import json
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
+from gleitzeit_nb.core.typed_options import typed_option
 from gleitzeit_nb.errors import UsageError
 
 Magic = TypeVar("Magic", bound=Callable[..., Any])
@@ -119,14 +119,11 @@ def identifier(text: str) -> str:
 
 
 def key_value(text: str) -> tuple[str, Any]:
-    """`temperature=0` as ("temperature", 0): the value is JSON where it can be, else text."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value")
+    """`temperature=0` as ("temperature", 0)."""
     try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
+        return typed_option(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def positive(text: str) -> float:

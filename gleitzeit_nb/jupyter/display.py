@@ -41,8 +41,8 @@ class AnswerView(Protocol):
         """What came so far is void: another answer takes its place."""
         ...
 
-    def finish(self, metadata: dict[str, Any]) -> None:
-        """Show the whole answer."""
+    def finish(self, metadata: dict[str, Any], instead: str = "") -> None:
+        """Show the whole answer; `instead`: a line in place of one without any text."""
         ...
 
     def give_up(self, note: str) -> None:
@@ -89,7 +89,7 @@ class NoView:
     def restart(self) -> None:
         return
 
-    def finish(self, metadata: dict[str, Any]) -> None:
+    def finish(self, metadata: dict[str, Any], instead: str = "") -> None:
         return
 
     def give_up(self, note: str) -> None:
@@ -114,8 +114,8 @@ class WholeView:
     def restart(self) -> None:
         self._pieces.clear()
 
-    def finish(self, metadata: dict[str, Any]) -> None:
-        self._publish(_whole("".join(self._pieces), self._written), metadata, False)
+    def finish(self, metadata: dict[str, Any], instead: str = "") -> None:
+        self._publish(_whole("".join(self._pieces), self._written, instead=instead), metadata, False)
 
     def give_up(self, note: str) -> None:
         if self._pieces:
@@ -169,11 +169,11 @@ class StreamView:
         self._pace.sent(message_bytes(markdown), ended, ended - began)
         self._dirty = False
 
-    def finish(self, metadata: dict[str, Any]) -> None:
+    def finish(self, metadata: dict[str, Any], instead: str = "") -> None:
         try:
             self._sleep(min(self._pace.wait_s(self._clock()), LAST_PAINT_WAIT_S))
         finally:  # an interrupt now must not cost the end of a whole answer
-            self._send(_whole("".join(self._pieces), self._written), metadata)
+            self._send(_whole("".join(self._pieces), self._written, instead=instead), metadata)
 
     def give_up(self, note: str) -> None:
         if self._shown or self._pieces:
@@ -204,8 +204,10 @@ class TerminalView:
         self.finish({})
         self._write("(asked again)\n" if began else "")
 
-    def finish(self, metadata: dict[str, Any]) -> None:
+    def finish(self, metadata: dict[str, Any], instead: str = "") -> None:
         self._write(self._text.flush())
+        if not self._began and instead:
+            self._write(f"({one_line(instead)})")
         if self._last != "\n":
             self._write("\n")
 
@@ -222,14 +224,16 @@ class TerminalView:
             self._began, self._last = True, text[-1]
 
 
-def _whole(text: str, written: Written, note: str = "") -> dict[str, Any]:
-    """An answer's last form. Readers without Markdown get the text too, of a very long one the beginning."""
-    markdown = written(text) or ("" if note else "*(an empty answer)*")
+def _whole(text: str, written: Written, note: str = "", instead: str = "") -> dict[str, Any]:
+    """An answer's last form; `instead` is what one without text consists of. Readers without Markdown get the text too, of a very long
+    one the beginning."""
+    empty = one_line(instead) or "an empty answer"
+    markdown = written(text) or ("" if note else f"*({harmless_line(empty)})*")
     plain = clean(text[:PLAIN_CHARS]) + (f"\n… {len(text) - PLAIN_CHARS:,} more characters" if len(text) > PLAIN_CHARS else "")
     if note:
         markdown = "\n\n".join(part for part in (markdown, f"*({harmless_line(note)})*") if part)
         plain = "\n".join(part for part in (plain, f"({one_line(note)})") if part)
-    return {"text/markdown": markdown, "text/plain": plain or "(an empty answer)"}
+    return {"text/markdown": markdown, "text/plain": plain or f"({empty})"}
 
 
 def message_bytes(text: str) -> int:

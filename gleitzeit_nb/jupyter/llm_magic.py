@@ -25,7 +25,7 @@ from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts
 from gleitzeit_nb.jupyter.strategy_option import strategies_text, strategy
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
-from gleitzeit_nb.jupyter.tool_rounds import converse, toolbox_of
+from gleitzeit_nb.jupyter.tool_rounds import called, converse, toolbox_of
 from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS, keep_up
 from gleitzeit_nb.jupyter.values import LLMReply
 from gleitzeit_nb.jupyter.vectors import embedded, texts_of
@@ -100,7 +100,7 @@ class LLMMagics(Magics):
                 reply = LLMReply(answer_into(view, self.front, request))
             else:
                 reply = converse(view, self.front, request, box, args)
-        view.finish(metadata=reply.metadata())
+        view.finish(metadata=reply.metadata(), instead=called(reply.tool_calls))
         if not args.quiet:
             show_thinking(self.front, reply.thinking)
         return self._given(reply, args)

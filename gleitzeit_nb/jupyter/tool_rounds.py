@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from gleitzeit_nb.llm.tools import Toolbox, ToolRun, answering, call_text, parse
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.display import AnswerView
     from gleitzeit_nb.jupyter.front import Front
+
+CALLS_SHOWN = 5
 
 
 def toolbox_of(args: argparse.Namespace, front: Front) -> Toolbox | None:
@@ -39,6 +41,13 @@ def toolbox_of(args: argparse.Namespace, front: Front) -> Toolbox | None:
         return Toolbox(functions, allowed)
     except (TypeError, ValueError) as error:
         raise UsageError(f"--tools: {error}.\nThe model can be offered functions of the notebook: --tools look,add") from error
+
+
+def called(calls: Sequence[Mapping[str, Any]]) -> str:
+    """What a reply without text asks for, in one line; "" for one that calls nothing."""
+    shown = ", ".join(call_text(*parsed(call)) for call in calls[:CALLS_SHOWN])
+    more = f" and {len(calls) - CALLS_SHOWN} more" if len(calls) > CALLS_SHOWN else ""
+    return f"no text, but {'a call' if len(calls) == 1 else 'calls'}: {shown}{more}" if calls else ""
 
 
 def converse(view: AnswerView, front: Front, request: LLMRequest, box: Toolbox, args: argparse.Namespace) -> LLMReply:

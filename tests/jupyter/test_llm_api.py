@@ -273,6 +273,21 @@ def test_a_function_that_is_only_offered_is_not_run(shell: Shell) -> None:
     assert "tool calls: 0 run, 1 not run" in cell.shown_value["text/plain"]
 
 
+def test_an_answer_that_only_calls_functions_shows_the_calls(shell: Shell, terminal: Shell) -> None:
+    for opened in (shell, terminal):
+        opened.engine.pool.script = []
+        opened.run(FUNCTIONS)
+    answering(shell, [call("look", where="<b>\x1b[2J*up*")])
+    (shown,) = [each["data"] for each in shell.run("%%llm --tools look\nhi").displays]
+    assert shown["text/plain"] == "(no text, but a call: look(where='<b>\\x1b[2J*up*'))"
+    assert "<b>" not in shown["text/markdown"]
+    assert "empty" not in shown["text/markdown"]
+    answering(terminal, [call("look", where=str(number)) for number in range(7)])
+    said = terminal.run("%%llm --tools look\nhi").stdout
+    assert "(no text, but calls: look(where='0'), look(where='1')," in said
+    assert "look(where='4') and 2 more)" in said
+
+
 def test_a_function_that_is_allowed_runs_and_the_model_hears_of_it(shell: Shell) -> None:
     shell.run(FUNCTIONS)
     answering(shell, [call("look", where="up"), call("look", wo="down")], [call("nowhere")])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -316,9 +318,53 @@ def test_images_list_says_which_image_each_mode_would_use(
 ) -> None:
     monkeypatch.setenv("GLEITZEIT_CONFIG", str(a_file("python: {modes: {docker-none: {image: 'nobody/has:this'}}}")))
     assert main(["images", "list"]) == 1
-    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert set(lines) == {"docker-sandbox", "docker-datascience", "docker-none"}
-    assert "docker pull nobody/has:this" in lines["docker-none"]
+    shown = capsys.readouterr().out
+    lines = dict(line.split(maxsplit=1) for line in shown.partition("Container modes\n")[2].splitlines())
+    assert set(lines) >= {"docker-sandbox", "docker-datascience", "docker-none"}
+    assert lines["docker-none"] == "missing: nobody/has:this"
+    assert "docker pull nobody/has:this" in shown
+    assert main(["images", "list", "--json"]) == 1
+    listed = json.loads(capsys.readouterr().out)
+    assert {mode["mode"]: bool(mode["problem"]) for mode in listed["modes"]}["docker-none"]
+
+
+@pytest.mark.docker
+def test_an_image_goes_to_a_file_and_back(docker_daemon: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    name, file, fake = "gleitzeit-test/empty:latest", tmp_path / "image.tar", tmp_path / "fake.tar"
+    with tarfile.open(fake, "w") as tar:
+        tar.addfile(tarfile.TarInfo("file"), io.BytesIO())
+    label = "LABEL gleitzeit.image.kind=sandbox"
+    docker_daemon.api.import_image(src=str(fake), repository="gleitzeit-test/empty", tag="latest", changes=[label])
+    try:
+        assert main(["images", "save", str(file), name]) == 0
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert f"sha256 {digest}" in capsys.readouterr().out
+        docker_daemon.images.remove(name)
+        assert main(["images", "load", str(file)]) == 2
+        assert "it would take the name gleitzeit-test/empty:latest" in capsys.readouterr().err
+        assert main(["images", "load", str(file), "--force", "--sha256", "0" * 64]) == 2
+        assert "nothing was loaded" in capsys.readouterr().err
+        assert main(["images", "load", str(file), "--force", "--sha256", digest]) == 0
+        assert f"Loaded image: {name}" in capsys.readouterr().out
+    finally:
+        docker_daemon.images.remove(name)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["load", "{}/nothing.tar"], "No such file"),
+        (["load", "{}/text"], "no file that `gleitzeit-nb images save`"),
+        (["save", "{}/no/folder.tar"], "there is no folder"),
+    ],
+)
+def test_a_file_that_is_no_image_is_refused_before_the_daemon_sees_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    (tmp_path / "text").write_text("text " * 1000)
+    assert main(["images", *(word.format(tmp_path) for word in arguments)]) == 2
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["images", "list"], ["images", "build"], ["run", os.devnull, "--mode", "docker-sandbox"]])

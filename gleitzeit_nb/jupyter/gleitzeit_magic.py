@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": "look for what is missing or wrong, and say what to do",
     "config": "print the settings in use; `config use FILE` takes a file of your own choice",
     "reload": "read the configuration again",
+    "images": "print the sandbox's container images, what they hold and which mode uses them",
     "drain": "ID: give an instance nothing new",
     "resume": "ID: give it work again",
     "help": "print this",
@@ -51,6 +52,7 @@ class GleitzeitMagics(Magics):
             "doctor": self._doctor,
             "config": self._config,
             "reload": self._reload,
+            "images": self._images,
             "drain": lambda words: self._set_draining("drain", words),
             "resume": lambda words: self._set_draining("resume", words),
             "help": self._help,
@@ -81,6 +83,14 @@ class GleitzeitMagics(Magics):
         from gleitzeit_nb.rendering.text import findings_text
 
         print(findings_text(self.front.runtime.call(self.front.engine.doctor())))  # noqa: T201
+
+    def _images(self, words: Sequence[str]) -> None:
+        _refuse_more("images", words)
+        from gleitzeit_nb.rendering.images import inventory_text
+        from gleitzeit_nb.sandbox.images.inventory import of_this_daemon
+
+        modes = self.front.runtime.config().sandbox.modes.values()
+        print(inventory_text(self.front.runtime.call(of_this_daemon(modes))))  # noqa: T201
 
     def _config(self, words: Sequence[str]) -> None:
         if not words:

@@ -45,6 +45,13 @@ def test_drain_and_resume_name_an_instance_of_this_pool(shell: Shell) -> None:
     assert "There are: local, gpu-1" in str(shell.run("%gleitzeit drain").error)
 
 
+@pytest.mark.docker
+def test_images_prints_what_each_mode_runs_in(shell: Shell, docker_daemon: object) -> None:
+    shown = shell.run("%gleitzeit images").stdout
+    assert "Container modes" in shown
+    assert "docker-sandbox" in shown
+
+
 def test_reload_reads_the_configuration_again(shell: Shell) -> None:
     shell.run("%gleitzeit reload")
     assert shell.runtime.reloads == 1

@@ -72,6 +72,8 @@ class Result(Enum):
     IGNORED = "ignored"
 
 
+_CLOSED, _OPEN = BreakerState.CLOSED, BreakerState.OPEN  # looked up for every candidate, which before Python 3.12 is a call each
+
 TABLE: Mapping[tuple[BreakerState, Step], BreakerState] = {
     (BreakerState.CLOSED, Step.TRIP): BreakerState.OPEN,
     (BreakerState.OPEN, Step.DUE): BreakerState.HALF_OPEN,
@@ -109,9 +111,9 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """May one more request begin? Changes nothing."""
-        if self.state is BreakerState.CLOSED:
+        if self.state is _CLOSED:
             return True
-        if self.state is BreakerState.OPEN:
+        if self.state is _OPEN:
             return self.due(now)
         return not self._probing
 

@@ -58,6 +58,9 @@ class Standing(Enum):
         self.words = words
 
 
+FREE = Standing.FREE  # by itself: before Python 3.12 each look-up through the class is a call, and there are several for each candidate
+_UNHEALTHY, _UNKNOWN = InstanceState.UNHEALTHY, InstanceState.UNKNOWN
+
 OCCUPIED = frozenset({Standing.BUSY, Standing.BUSY_WITH_MODEL, Standing.ELSEWHERE, Standing.SLOW_START})
 """All its slots are taken for now: one that is worth asking for advice, or waiting for."""
 
@@ -89,9 +92,9 @@ def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool =
         if retry_at is None or now >= retry_at:
             return Verdict(instance, Standing.PROBING)
         return Verdict(instance, Standing.EJECTED, retry_at - now, instance.ejected_because(needs.model))
-    if regard_health and instance.state is InstanceState.UNHEALTHY:
+    if regard_health and instance.state is _UNHEALTHY:
         return Verdict(instance, Standing.UNHEALTHY, instance.reason)
-    if regard_health and instance.state is InstanceState.UNKNOWN:
+    if regard_health and instance.state is _UNKNOWN:
         return Verdict(instance, Standing.UNKNOWN)
     if now < instance.pause.until:
         return Verdict(instance, Standing.PAUSED, instance.pause.until - now)
@@ -101,14 +104,14 @@ def judge(needs: Needs, instance: Instance, now: float, *, regard_health: bool =
     load, slots = instance.load, instance.slots
     if load.in_flight >= slots:
         return Verdict(instance, Standing.BUSY, load.in_flight, slots)
-    if not instance.is_free_for(needs.model):
+    if instance.settings.max_concurrent is None and load.by_model.get(needs.model):
         return Verdict(instance, Standing.BUSY_WITH_MODEL, display(needs.model))
     if now < instance.elsewhere_until:
         return Verdict(instance, Standing.ELSEWHERE)
     cap = instance.slow_start(needs.model, now)
     if cap is not None:
         return Verdict(instance, Standing.SLOW_START, cap)
-    return Verdict(instance, Standing.FREE, load.in_flight, slots)
+    return Verdict(instance, FREE, load.in_flight, slots)
 
 
 def may_ever(needs: Needs, instance: Instance) -> bool:
@@ -147,12 +150,11 @@ def _never(needs: Needs, instance: Instance) -> Verdict | None:
         return Verdict(instance, Standing.DRAINING)
     if needs.model and instance.has_model(needs.model) is False:
         return Verdict(instance, Standing.NO_MODEL, display(needs.model))
-    missing = needs.tags.difference(instance.settings.tags)
-    if missing:
-        return Verdict(instance, Standing.NO_TAG, ", ".join(sorted(missing)))
+    if needs.tags and not needs.tags.issubset(instance.settings.tags):
+        return Verdict(instance, Standing.NO_TAG, ", ".join(sorted(needs.tags.difference(instance.settings.tags))))
     if needs.require_gpu and not instance.has_gpu(needs.model):
         return Verdict(instance, Standing.NO_GPU)
-    if instance.id in needs.excluded:
+    if instance.settings.id in needs.excluded:
         return Verdict(instance, Standing.TRIED)
     return None
 

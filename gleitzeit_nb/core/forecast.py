@@ -62,13 +62,16 @@ class Forecast:
         known = [answer for answer in answers.values() if answer is not None]
         typical = min(known, default=FIRST_TOKEN_S + TOKEN_S * self._tokens)
         self._answers = {instance: typical if answer is None else answer for instance, answer in answers.items()}
-        self._loads: dict[Instance, float] | None = None
+        self._longest_load_s: float | None = None  # of all; None: not asked for yet
         self._cold: dict[Instance, float] = {}
         self._holder = self._holding(candidates)
 
     def seconds(self, instance: Instance) -> float:
-        answer_s = self._answers[instance]
-        return answer_s + answer_s * instance.load.in_flight / instance.slots + self.cold_s(instance) + self._reread_s(instance)
+        return self.answering_s(instance) + self.cold_s(instance) + self._reread_s(instance)
+
+    def answering_s(self, instance: Instance) -> float:
+        """Of it, what the answer itself takes, beside what the instance does already."""
+        return self._answers[instance] * (1 + instance.load.in_flight / instance.slots)
 
     def parts(self, instance: Instance) -> tuple[tuple[str, float], ...]:
         """What the seconds are made of."""
@@ -86,7 +89,7 @@ class Forecast:
         if found is None:
             model, now = self.case.needs.model, self.case.now
             warm = not model or instance.is_warm(model, now)
-            found = self._cold[instance] = 0.0 if warm else loading_s(instance, model, now, self._load_s(instance))
+            found = self._cold[instance] = 0.0 if warm else _loading_s(instance, model, now, self._load_s(instance))
         return found
 
     def better(self, free: Instance, busy: Collection[Instance]) -> Waiting | None:
@@ -127,12 +130,14 @@ class Forecast:
         return pace.whole.believed(self.case.now) if pace is not None else None
 
     def _load_s(self, instance: Instance) -> float:
-        if self._loads is None:
-            self._loads = {
-                each: value for each in self._answers if (value := each.load.load_times_s.get(self.case.needs.model)) is not None
-            }
-        own = self._loads.get(instance)
-        return own if own is not None else max(self._loads.values(), default=LOAD_S)
+        model = self.case.needs.model
+        own_s = instance.load.load_times_s.get(model)
+        if own_s is not None:
+            return own_s
+        if self._longest_load_s is None:
+            known_s = [each_s for each in self._answers if (each_s := each.load.load_times_s.get(model)) is not None]
+            self._longest_load_s = max(known_s, default=LOAD_S)
+        return self._longest_load_s
 
     def _holding(self, candidates: Collection[Instance]) -> Instance | None:
         """Who holds the conversation, unless it has too much to do."""
@@ -163,13 +168,15 @@ class Forecast:
         return max(reading_s, HELD * self._answers[holder])
 
 
-def loading_s(instance: Instance, model: str, now: float, load_s: float | None = None) -> float:
-    """Until `model` is loaded there, and what that costs others; 0 when it is. `load_s`: how long a load takes, if somebody knows."""
+def loading_s(instance: Instance, model: str, now: float) -> float:
+    """Until `model` is loaded there, and what that costs others; 0 when it is."""
     if not model or instance.is_warm(model, now):
         return 0.0
-    if load_s is None:
-        observed = instance.load.load_times_s.get(model)
-        load_s = LOAD_S if observed is None else observed
+    return _loading_s(instance, model, now, instance.load.load_times_s.get(model, LOAD_S))
+
+
+def _loading_s(instance: Instance, model: str, now: float, load_s: float) -> float:
+    """`load_s`: how long a load takes."""
     since = instance.load.loading.get(model)
     if since is not None:
         return max(0.0, load_s - (now - since))
@@ -178,9 +185,12 @@ def loading_s(instance: Instance, model: str, now: float, load_s: float | None =
 
 def _eviction_s(instance: Instance, model: str, now: float) -> float:
     """What it takes to load again, later, what is there now."""
-    others = {name for name in instance.loaded if name != model and instance.is_warm(name, now)} | (instance.load.loading.keys() - {model})
-    loads = [instance.load.load_times_s.get(name) for name in others]
-    return max((LOAD_S if load is None else load for load in loads), default=0.0)
+    load = instance.load
+    longest_s = 0.0
+    for name in (*instance.loaded, *load.loading):
+        if name != model and (name in load.loading or instance.is_warm(name, now)):
+            longest_s = max(longest_s, load.load_times_s.get(name, LOAD_S))
+    return longest_s
 
 
 @functools.lru_cache(maxsize=8192)

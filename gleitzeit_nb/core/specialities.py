@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.needs import Needs, Wishes
@@ -24,6 +24,7 @@ _BILLIONS = re.compile(r"(\d+(?:\.\d+)?)b(?![a-z0-9])")
 _SPLIT = re.compile(r"[^a-z0-9]+")
 
 
+@functools.lru_cache(maxsize=1024)
 def billions(model: str) -> float | None:
     """Parameters that the name of a model tells, in billions.
 
@@ -70,7 +71,23 @@ def offered(specialization: str | None) -> frozenset[str]:
 
 def mismatch(instance: Instance, about: frozenset[str]) -> int:
     """0: made for it; 1: for everything; 2: for something else. Lower is better."""
-    special = offered(instance.settings.specialization)
+    return _mismatch(instance.settings.specialization, about)
+
+
+def _mismatch(specialization: str | None, about: frozenset[str]) -> int:
+    special = offered(specialization)
     if not special:
         return 1 if about else 0
     return 0 if special & about else 2
+
+
+def mismatches(needs: Needs, wishes: Wishes, instances: Collection[Instance]) -> list[int]:
+    """`mismatch` of each. How large the model is matters only where somebody is for large ones."""
+    specials = [each.settings.specialization for each in instances]
+    different = set(specials)
+    size_bytes = size_of(needs.model, instances) if any("large" in offered(each) for each in different) else None
+    about = wanted(needs, wishes, size_bytes)
+    ranks = {each: _mismatch(each, about) for each in different}
+    if len(ranks) == 1:
+        return [*ranks.values()] * len(specials)
+    return [ranks[each] for each in specials]

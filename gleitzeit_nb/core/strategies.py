@@ -9,22 +9,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from random import Random
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from gleitzeit_nb.core.candidates import OCCUPIED, Standing, Verdict, judge
-from gleitzeit_nb.core.forecast import Case, Forecast, Waiting, homes, rendezvous
+from gleitzeit_nb.core.candidates import FREE, OCCUPIED, Standing, Verdict, judge
+from gleitzeit_nb.core.forecast import Case, Forecast, Waiting, rendezvous
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.panic import panicked
 from gleitzeit_nb.core.pins import Pins
-from gleitzeit_nb.core.specialities import mismatch, size_of, wanted
+from gleitzeit_nb.core.shortlist import Tiers, Turn, preference, prefers, shortlist
+from gleitzeit_nb.core.specialities import mismatches
 from gleitzeit_nb.core.turns import middle
 from gleitzeit_nb.errors import ConfigError
 
-MANY = 32  # above so many instances, two drawn ones of each sort are compared instead of all
-DRAWS = 8  # tries to find those two
+MANY = 32  # above so many instances, some are looked at instead of all
 
 Score = tuple[float, ...]
 Scores = tuple[tuple[str, Score], ...]  # (instance id, score) of those that were compared
@@ -69,14 +70,15 @@ class Ranking(Protocol):
 
 
 class Strategy(NamedTuple):
-    """`ranking`: of a case, given everybody who may be compared. `draws`: of many instances, some may stand for all.
+    """`ranking`: of a case, given everybody who may be compared. `tiers` and `turn`: by what some of many are chosen to be compared.
 
     `waits`: a request may let a free instance be, for the sake of a busy one.
     """
 
     ranking: Callable[[Case, Collection[Instance]], Ranking]
     doc: str
-    draws: bool = False
+    tiers: Tiers | None = None
+    turn: Turn | None = None
     waits: bool = False
 
 
@@ -101,8 +103,7 @@ class Soonest:
         self._forecast = Forecast(case, candidates)
 
     def score(self, instance: Instance) -> Score:
-        forecast = self._forecast
-        return forecast.seconds(instance), _home(instance, forecast)
+        return self._forecast.seconds(instance), _home(instance, self._forecast)
 
     def parts(self, instance: Instance) -> tuple[tuple[str, float], ...]:
         return tuple((f"{label} (s)", seconds) for label, seconds in self._forecast.parts(instance))
@@ -141,22 +142,33 @@ def _round_robin(case: Case, candidates: Collection[Instance]) -> Ranking:
     return Plain(lambda each: (float(each.last_turn),), ("last turn",))
 
 
+_last_turn = attrgetter("last_turn")
+
+
 def _weighted(case: Case, candidates: Collection[Instance]) -> Ranking:
     return Plain(lambda each: (middle(each),), ("next share",))
 
 
 def _latency_based(case: Case, candidates: Collection[Instance]) -> Ranking:
     forecast = Forecast(case, candidates)
-    return Plain(lambda each: (sum(seconds for _, seconds in forecast.parts(each)[:2]),), ("answer (s)",))
+    return Plain(lambda each: (forecast.answering_s(each),), ("answer (s)",))
 
 
 def _priority(case: Case, candidates: Collection[Instance]) -> Ranking:
     return Plain(lambda each: (float(each.settings.priority), _busy_share(each)), ("priority", "busy share"))
 
 
+def _priorities(case: Case, instances: Sequence[Instance]) -> list[int]:
+    return [each.settings.priority for each in instances]
+
+
 def _specialization(case: Case, candidates: Collection[Instance]) -> Ranking:
-    about = wanted(case.needs, case.wishes, size_of(case.needs.model, candidates))
-    return Plain(lambda each: (float(mismatch(each, about)), _busy_share(each)), ("mismatch", "busy share"))
+    ranks = dict(zip(candidates, mismatches(case.needs, case.wishes, candidates), strict=True))
+    return Plain(lambda each: (float(ranks[each]), _busy_share(each)), ("mismatch", "busy share"))
+
+
+def _mismatches(case: Case, instances: Sequence[Instance]) -> list[int]:
+    return mismatches(case.needs, case.wishes, instances)
 
 
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
@@ -164,26 +176,26 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         "auto": Strategy(
             Soonest,
             "the soonest whole answer: speed, load, whether the model is loaded and the conversation known; waits for a better busy one",
-            draws=True,
             waits=True,
         ),
-        "least_loaded": Strategy(
-            _least_loaded, "the smallest share of busy slots; among equals one with the model loaded, then by chance", draws=True
-        ),
-        "round_robin": Strategy(_round_robin, "in turn: whoever was picked longest ago"),
-        "weighted": Strategy(_weighted, "in turn, in proportion to each instance's `weight`, evenly spread"),
+        "least_loaded": Strategy(_least_loaded, "the smallest share of busy slots; among equals one with the model loaded, then by chance"),
+        "round_robin": Strategy(_round_robin, "in turn: whoever was picked longest ago", turn=_last_turn),
+        "weighted": Strategy(_weighted, "in turn, in proportion to each instance's `weight`, evenly spread", turn=middle),
         "latency_based": Strategy(
-            _latency_based, "the fastest of late: time to the first token and per token of this model, times its load", draws=True
+            _latency_based, "the fastest of late: time to the first token and per token of this model, times its load"
         ),
         "model_affinity": Strategy(
             Warmest,
             "where the model is loaded; waits for it rather than load it elsewhere, until waiting costs more",
-            draws=True,
             waits=True,
         ),
-        "priority": Strategy(_priority, "the lowest `priority` number; the next one only when nobody of the first can take it"),
+        "priority": Strategy(
+            _priority, "the lowest `priority` number; the next one only when nobody of the first can take it", tiers=_priorities
+        ),
         "specialization": Strategy(
-            _specialization, "whose `specialization` fits: vision for images, large or high-memory for models from 18 GB, embedding, code"
+            _specialization,
+            "whose `specialization` fits: vision for images, large or high-memory for models from 18 GB, embedding, code",
+            tiers=_mismatches,
         ),
     }
 )
@@ -223,16 +235,18 @@ def pick(
     """
     strategy = strategy_named(wishes.strategy)
     case = Case.of(needs, wishes, now, pins)
-    verdicts = [] if exact or len(instances) <= MANY else _some(case, strategy, instances, rng)
-    if not any(verdict.standing is Standing.FREE for verdict in verdicts):
+    few = exact or len(instances) <= MANY
+    verdicts = _all(needs, instances, now) if few else shortlist(case, instances, rng, tiers=strategy.tiers, turn=strategy.turn)
+    free = [verdict.instance for verdict in verdicts if verdict.standing is FREE]
+    if not free and not few:
         verdicts = _all(needs, instances, now)
-    free = [verdict.instance for verdict in verdicts if verdict.standing is Standing.FREE]
+        free = [verdict.instance for verdict in verdicts if verdict.standing is FREE]
     if not free:
         verdicts = list(panicked(verdicts, needs, now))
         free = [verdict.instance for verdict in verdicts if verdict.standing is Standing.PANIC]
     if not free:
         return Pick(None, tuple(verdicts))
-    busy = [verdict.instance for verdict in verdicts if verdict.standing in OCCUPIED]
+    busy = [verdict.instance for verdict in verdicts if verdict.standing is not FREE and verdict.standing in OCCUPIED]
     if len(free) == 1 and not busy:  # no choice, so nothing to rank
         return _chosen(free[0], verdicts)
     ranking = strategy.ranking(case, [*free, *busy])
@@ -244,7 +258,11 @@ def pick(
 
 
 def _chosen(instance: Instance, verdicts: Iterable[Verdict]) -> Pick:
-    return Pick(instance, tuple(_picked(verdict) if verdict.instance is instance else verdict for verdict in verdicts))
+    return Pick(instance, tuple([_picked(each) if each.instance is instance else each for each in verdicts]))
+
+
+def _picked(verdict: Verdict) -> Verdict:
+    return Verdict(verdict.instance, _PICKED, verdict.a, verdict.b)
 
 
 def advise(needs: Needs, wishes: Wishes, instances: Collection[Instance], now: float, rng: Random) -> Pick:
@@ -261,53 +279,15 @@ def advise(needs: Needs, wishes: Wishes, instances: Collection[Instance], now: f
     return found._replace(instance=_choose(busy, case, strategy_named(wishes.strategy).ranking(case, busy), rng)[0])
 
 
-_HOPEFUL = OCCUPIED | {Standing.FREE, Standing.PAUSED, Standing.LIMITED, Standing.PROBING}
+_PICKED = Standing.PICKED
+_HOPEFUL = OCCUPIED | {FREE, Standing.PAUSED, Standing.LIMITED, Standing.PROBING}
 
 
 def _all(needs: Needs, instances: Collection[Instance], now: float) -> list[Verdict]:
     verdicts = [judge(needs, instance, now) for instance in instances]
-    if not any(verdict.standing in _HOPEFUL for verdict in verdicts):
+    if not any(verdict.standing is FREE or verdict.standing in _HOPEFUL for verdict in verdicts):
         verdicts = [_regardless_of_health(verdict, needs, now) for verdict in verdicts]
     return verdicts
-
-
-def _some(case: Case, strategy: Strategy, instances: Collection[Instance], rng: Random) -> list[Verdict]:
-    """Enough of many instances to choose as if all had been looked at, or nearly so."""
-    if strategy.draws:
-        return _drawn(case, instances, rng)
-    score = strategy.ranking(case, ()).score
-    ranked = [((_preference(each, case), score(each)), rng.random(), number, each) for number, each in enumerate(instances)]
-    verdicts: list[Verdict] = []
-    for *_, instance in sorted(ranked):
-        verdicts.append(judge(case.needs, instance, case.now))
-        if verdicts[-1].standing is Standing.FREE:
-            break
-    return verdicts
-
-
-def _drawn(case: Case, instances: Collection[Instance], rng: Random) -> list[Verdict]:
-    """Two of the free ones that have the model loaded and two of all, by chance; whoever is preferred; the model's first homes.
-
-    To take the better of two drawn ones is nearly as good as to take the best of all (Mitzenmacher, 2001).
-    """
-    needs, wishes, now, holder, _ = case
-    everybody, model = list(instances), needs.model
-    warm = [each for each in everybody if model in each.loaded or model in each.load.loading] if model else []
-    judged: dict[Instance, Verdict] = {}
-    for sort in (warm, everybody):
-        found = 0
-        for _ in range(DRAWS if sort else 0):
-            instance = sort[int(rng.random() * len(sort))]
-            if instance not in judged:
-                judged[instance] = verdict = judge(needs, instance, now)
-                found += verdict.standing is Standing.FREE
-                if found == 2:
-                    break
-    named = {name for name in (holder, wishes.preference) if name is not None}
-    others = [each for each in everybody if each.settings.id in named] if named else []
-    if model and not warm:
-        others += [everybody[index] for index in homes(tuple([each.settings.url for each in everybody]), model)]
-    return [*judged.values(), *(judge(needs, each, now) for each in dict.fromkeys(others) if each not in judged)]
 
 
 def _regardless_of_health(verdict: Verdict, needs: Needs, now: float) -> Verdict:
@@ -319,27 +299,16 @@ def _regardless_of_health(verdict: Verdict, needs: Needs, now: float) -> Verdict
 def _choose(free: Sequence[Instance], case: Case, ranking: Ranking, rng: Random) -> tuple[Instance, Scores]:
     if len(free) == 1:
         return free[0], ()
-    scored = [(_preference(instance, case), ranking.score(instance)) for instance in free]
-    best = min(scored)
-    ties = [instance for instance, each in zip(free, scored, strict=True) if each == best]
+    scores = [ranking.score(instance) for instance in free]
+    orders = list(zip([preference(instance, case) for instance in free], scores, strict=True)) if prefers(case.wishes) else scores
+    best = min(orders)
+    ties = [instance for instance, order in zip(free, orders, strict=True) if order == best]
     chosen = ties[0] if len(ties) == 1 else rng.choice(ties)
-    return chosen, tuple((instance.id, score) for instance, (_, score) in zip(free, scored, strict=True))
-
-
-def _preference(instance: Instance, case: Case) -> tuple[bool, int, bool]:
-    """What the request would rather have, before any strategy speaks: False and the lowest sort first."""
-    needs, wishes, latency = case.needs, case.wishes, instance.load.latency.value
-    slow = wishes.max_latency_s is not None and latency is not None and latency > wishes.max_latency_s
-    fit = 0 if wishes.context is None else instance.context_fit(needs.model, wishes.context, case.now, may_reload=needs.may_reload)
-    return wishes.preference is not None and instance.id != wishes.preference, int(fit), slow
-
-
-def _picked(verdict: Verdict) -> Verdict:
-    return verdict._replace(standing=Standing.PICKED)
+    return chosen, tuple([(instance.settings.id, score) for instance, score in zip(free, scores, strict=True)])
 
 
 def _waits(verdict: Verdict, waiting: Waiting) -> Verdict:
-    if verdict.standing is not Standing.FREE:
+    if verdict.standing is not FREE:
         return verdict
     who = f"warm {waiting.instance.id}" if waiting.why == "cold" else waiting.instance.id
     return Verdict(verdict.instance, Standing.WAITS, waiting.why, who)

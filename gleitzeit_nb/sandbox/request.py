@@ -70,8 +70,8 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
         code=code,
         mode=mode,
         image=options.get("image"),
-        inputs=dict(options.get("inputs") or {}),
-        outputs=tuple(options.get("outputs", ())),
+        inputs=options.get("inputs") or {},
+        outputs=_names(options.get("outputs") or ()),
         fresh=options.get("fresh", False),
         network=network_kind(options.get("network")),
         allow=host_list(options.get("allow", ())),
@@ -82,6 +82,12 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
         gpu=bool(options.get("gpu")),
     )
     return request, {key: options[key] for key in LimitOptions.__annotations__ if key in options}  # type: ignore[literal-required]
+
+
+def _names(outputs: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(outputs, str):  # whose letters would be names
+        raise TypeError(f"outputs must be a list of names: [{outputs[:60]!r}]")
+    return tuple(outputs)
 
 
 def refuse_session(request: ExecutionRequest) -> None:

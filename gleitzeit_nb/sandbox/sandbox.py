@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.config import run_limits, sandbox_settings
-from gleitzeit_nb.core.execution import ExecutionRequest, ExecutionResult, Limits, ModeKind, ModeSettings, SandboxSettings, Timings
+from gleitzeit_nb.core.execution import (
+    AUTO_MODE,
+    ExecutionRequest,
+    ExecutionResult,
+    Limits,
+    ModeKind,
+    ModeSettings,
+    SandboxSettings,
+    Timings,
+)
 from gleitzeit_nb.core.network import NetworkPolicy
 from gleitzeit_nb.core.places import Outcome
 from gleitzeit_nb.errors import (
@@ -30,6 +39,7 @@ from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
 from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.request import RunOptions, make_request, refuse_session
+from gleitzeit_nb.sandbox.sanity import refuse_nonsense
 from gleitzeit_nb.sandbox.volumes import VolumeKeeper, hinted
 from gleitzeit_nb.sandbox.worker import Lease
 from gleitzeit_nb.snapshot import ModeView, RunView
@@ -160,9 +170,10 @@ class Sandbox:
     async def _execute(
         self, request: ExecutionRequest, own: Mapping[str, Any], on_output: OutputSink | None, on_display: DisplaySink | None
     ) -> ExecutionResult:
+        refuse_nonsense(request)
         refuse_session(request)
-        mode_id = request.mode if request.mode not in (None, "auto") else None
-        mode = self._modes.find(mode_id or (await self.resolve_default())[0])
+        named = request.mode if request.mode not in (None, AUTO_MODE) else None
+        mode = self._modes.find((await self.resolve_default())[0] if named is None else named)
         mode = await self._equipped(mode, request)
         limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
         request = replace(request, mode=mode.id, limits=limits)

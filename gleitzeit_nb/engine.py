@@ -234,6 +234,7 @@ class Engine:
             containers=sum(mode.containers for mode in modes),
             runs=pool.run_views() + sandbox.run_views(),
             failovers=pool.failover_views(),
+            sessions=sandbox.session_views(),
         )
         if last is None or replace(fresh, seq=last.seq, at=last.at) != last:
             self._latest = fresh

@@ -86,10 +86,19 @@ class ContainerMade(Event):
 
 @dataclass(frozen=True)
 class ContainerLost(Event):
-    """`reason`: timeout, oom, protocol, died, idle, used up, closed."""
+    """`reason`: timeout, oom, cancelled, protocol, died, idle, used up, size, closed."""
 
     mode: str
     container: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SessionEnded(Event):
+    """Its variables are gone. `reason`: one line for people."""
+
+    session: str
+    mode: str
     reason: str
 
 

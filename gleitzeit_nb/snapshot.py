@@ -42,6 +42,14 @@ class InstanceView:
 
 
 @dataclass(frozen=True)
+class CountView:
+    """How often something happened."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
 class ModeView:
     """`enabled` False: switched off. `note`: one line such as "disabled", "no Docker daemon" or what is weaker."""
 
@@ -56,6 +64,22 @@ class ModeView:
     max_containers: int
     memory_bytes: int | None
     note: str
+    outcomes: tuple[CountView, ...] = ()  # how runs ended
+    discards: tuple[CountView, ...] = ()  # why workers were given up
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """Variables that are kept between runs. `state`: starting, running, idle. `used_at`: wall clock, s since the epoch."""
+
+    name: str
+    mode: str
+    state: str
+    runs: int
+    used_at: float
+    memory_bytes: int | None
+    peak_bytes: int | None  # the most that was seen
+    container: str
 
 
 @dataclass(frozen=True)
@@ -94,6 +118,7 @@ class Snapshot:
     containers: int
     runs: tuple[RunView, ...]
     failovers: tuple[FailoverView, ...]  # newest first
+    sessions: tuple[SessionView, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types (tuples become lists when encoded)."""

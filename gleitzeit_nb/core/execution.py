@@ -16,6 +16,7 @@ ModeKind = Literal["docker", "restricted", "local"]
 ResultStatus = Literal["ok", "error", "timeout", "oom", "killed", "lost"]
 
 AUTO_MODE = "auto"
+UNNAMED = "<sandbox>"  # what tracebacks call code to which nobody gave a name
 DOCKER_MODE = "docker-sandbox"
 RESTRICTED_MODE = "restricted"
 LOCAL_MODE = "local"
@@ -120,7 +121,7 @@ class ExecutionRequest:
     session: str | None = None
     network: NetworkKind | None = None
     allow: tuple[str, ...] = ()
-    filename: str = "<sandbox>"
+    filename: str = UNNAMED
     label: str = ""
     trust_html: bool = False
     volumes: tuple[Volume, ...] = ()
@@ -163,6 +164,7 @@ class ExecutionResult:
     container: str | None = None
     isolation: str = ""
     detail: str = ""  # one line on why it is not ok
+    session: str = ""  # its name, and what became of it; "" for a run without one
     cold: str = ""  # what stood in the way of a warm worker; "" when there was one
 
     @property

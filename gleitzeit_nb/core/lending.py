@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gleitzeit_nb.core.execution import ContainerPoolSettings
-from gleitzeit_nb.core.places import Discard, Give, Kind, Outcome, Place, Resize, Start, State, Step, Waiter, Want
+from gleitzeit_nb.core.places import Discard, Give, Kind, Outcome, Place, Resize, Start, State, Step, Waiter, Want, differing
 
 AGED = 0.75  # of its uses: then the successor is started while it still serves
 WINDOW = 16  # waiters beyond `max_containers` that are looked at to find one for a worker that is idle already
@@ -75,7 +75,7 @@ class Lending:
         waiter = Waiter(want, now, ticket)
         line = self._lines.setdefault((want.mode, want.caller), _Line(next(self._turns)))
         line.waiters.append(waiter)
-        self.keep(want, fresh=want.fresh)
+        self.keep(want, fresh=want.fresh and not want.adopted)
         return waiter
 
     def leave(self, waiter: Waiter) -> bool:
@@ -131,6 +131,10 @@ class Lending:
         place.state = State.IDLE
         place.idle_since = now
         return None
+
+    def adopted(self, place: Place) -> None:
+        """Its worker is somebody's for good and leaves the pool."""
+        self.places.remove(place)
 
     def resized(self, place: Place) -> None:
         place.state = State.IDLE
@@ -257,7 +261,7 @@ class Lending:
             return "the first in this mode"
         if any(place.want.kind == want.kind for place in own):
             return "no unused one was ready" if want.fresh else "all others are busy"
-        nearest = min((_differing(place.want.kind, want.kind) for place in own), key=len)
+        nearest = min((differing(place.want.kind, want.kind) for place in own), key=len)
         return "another " + ", ".join(nearest)
 
     # -- keeping ready ----------------------------------------------------------------------------------------------------
@@ -300,9 +304,3 @@ class Lending:
 def _ordinary(want: Want) -> Want:
     """A spare is for whoever comes."""
     return Want(want.mode, want.kind, want.home, want.home, recipe=want.recipe)
-
-
-def _differing(one: Kind, other: Kind) -> list[str]:
-    ones, others = dict(one), dict(other)
-    names = (name for name in ones.keys() | others.keys() if ones.get(name) != others.get(name))
-    return sorted(name.removesuffix("_bytes").replace("_", " ") for name in names)

@@ -32,7 +32,7 @@ class Size:
 class Want:
     """`home`: the size that workers of the kind have while nobody asks for another one. `caller`: whose turn it takes.
 
-    `recipe`: what a worker of the kind is made with, for the shell.
+    `adopted`: its worker leaves the pool for good. `recipe`: what a worker of the kind is made with, for the shell.
     """
 
     mode: str
@@ -41,6 +41,7 @@ class Want:
     home: Size
     caller: str = ""
     fresh: bool = False
+    adopted: bool = False
     recipe: Any = field(default=None, compare=False)
 
 
@@ -102,3 +103,10 @@ class Discard:
 
 
 Step = Give | Start | Resize | Discard
+
+
+def differing(one: Kind, other: Kind) -> list[str]:
+    """In words, what two kinds have not in common."""
+    ones, others = dict(one), dict(other)
+    names = (name for name in ones.keys() | others.keys() if ones.get(name) != others.get(name))
+    return sorted(name.removesuffix("_bytes").replace("_", " ") for name in names)

@@ -11,6 +11,7 @@ from gleitzeit_nb.jupyter.gleitzeit_magic import COMMANDS
 from gleitzeit_nb.jupyter.llm_magic import SUBCOMMANDS, llm_parser
 from gleitzeit_nb.jupyter.llm_options import THINK_WORDS
 from gleitzeit_nb.jupyter.receipts_magic import receipts_parser
+from gleitzeit_nb.jupyter.sandbox_command import SUBCOMMANDS as SANDBOX_COMMANDS
 from gleitzeit_nb.jupyter.sandbox_magic import sandbox_parser
 from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS as COMMANDS_ON_MODELS
 from gleitzeit_nb.jupyter.upkeep_magic import upkeep_parser
@@ -53,8 +54,17 @@ def _of_line(front: Front, parser: MagicParser, line: str) -> list[str]:
 def _of_command(front: Front, line: str) -> list[str]:
     words = line.split()
     if len(words) > 2 or (len(words) == 2 and line.endswith(" ")):
+        if words[1] == "sandbox":
+            return _of_sandbox(front, words[2:], line.endswith(" "))
         return _known(front, lambda snapshot: [view.id for view in snapshot.instances]) if words[1] in ("drain", "resume") else []
     return list(COMMANDS)
+
+
+def _of_sandbox(front: Front, words: list[str], is_whole: bool) -> list[str]:
+    if not words or (len(words) == 1 and not is_whole):
+        return list(SANDBOX_COMMANDS)
+    option = {"warm": "--mode", "reset": "--session"}.get(words[0], "")
+    return _values(front, option) or []
 
 
 def _of_look(front: Front, line: str) -> list[str]:
@@ -84,6 +94,8 @@ def _values(front: Front, option: str) -> list[str] | None:
         return _known(front, lambda snapshot: sorted({tag for view in snapshot.instances for tag in view.tags}))
     if option == "--mode":
         return _known(front, lambda snapshot: [view.id for view in snapshot.modes if view.enabled])
+    if option == "--session":
+        return _known(front, lambda snapshot: [view.name for view in snapshot.sessions])
     if option == "--strategy":
         return list(STRATEGIES)
     if option == "--think":

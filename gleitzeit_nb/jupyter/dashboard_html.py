@@ -16,7 +16,7 @@ from typing import Literal
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.rendering import words
 from gleitzeit_nb.rendering.text import NO_INSTANCE
-from gleitzeit_nb.snapshot import FailoverView, InstanceView, ModeView, Snapshot
+from gleitzeit_nb.snapshot import FailoverView, InstanceView, ModeView, SessionView, Snapshot
 
 FAILOVERS_SHOWN = 8
 SPARK_WIDTH, SPARK_HEIGHT = 80, 16
@@ -48,7 +48,7 @@ def _section(snapshot: Snapshot, more: str, pill: str) -> str:
         f'<section class="gz-dash{more}" aria-label="Gleitzeit dashboard">'
         f'<div class="gz-head"><b>Gleitzeit</b><span class="gz-where">{words.summary(snapshot)}</span>{pill}</div>'
         f"{_instances(snapshot.instances)}"
-        f'<div class="gz-cols">{_modes(snapshot.modes)}{_failovers(snapshot.failovers)}</div></section>'
+        f'<div class="gz-cols">{_modes(snapshot.modes, snapshot.sessions)}{_failovers(snapshot.failovers)}</div></section>'
     )
 
 
@@ -131,9 +131,9 @@ def _spark(rates: Sequence[float]) -> str:
 # -- Python execution, failovers ----------------------------------------------------------------------------------------------
 
 
-def _modes(views: Sequence[ModeView]) -> str:
+def _modes(views: Sequence[ModeView], sessions: Sequence[SessionView]) -> str:
     heads = [_head("Mode"), _head("Active", "gz-num"), _head("Queued", "gz-num"), _head("Containers"), _head("Memory", "gz-num")]
-    return _table("Python execution", heads, [_mode(view) for view in views])
+    return _table("Python execution", heads, [*map(_mode, views), *map(_session, sessions)])
 
 
 def _mode(view: ModeView) -> str:
@@ -147,6 +147,15 @@ def _mode(view: ModeView) -> str:
     return (
         f'{name}<td class="gz-num">{view.active}</td><td class="gz-num">{view.queued}</td>'
         f'<td>{_bar(view.containers, view.max_containers)}{aside}</td><td class="gz-num">{memory}</td></tr>'
+    )
+
+
+def _session(view: SessionView) -> str:
+    """A row of its own below the modes: variables that are kept."""
+    runs = f"{view.runs} {'run' if view.runs == 1 else 'runs'}, {view.state}"
+    return (
+        f'<tr><th scope="row"{_title(view.container)}>{_name(view.name)}</th><td class="gz-mut gz-text" colspan="3">'
+        f'session in {_name(view.mode)}: {_text(runs)}</td><td class="gz-num">{words.memory(view.memory_bytes)}</td></tr>'
     )
 
 

@@ -13,6 +13,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.arguments import split
 from gleitzeit_nb.jupyter.failures import fails_briefly
+from gleitzeit_nb.jupyter.sandbox_command import steer_sandbox
 from gleitzeit_nb.jupyter.strategy_option import strategies_text
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ COMMANDS = {
     "images": "print the sandbox's container images, what they hold and which mode uses them",
     "drain": "ID: give an instance nothing new",
     "resume": "ID: give it work again",
+    "sandbox": "its workers and sessions; `sandbox warm [MODE]`, `cleanup`, `sessions`, `reset NAME`",
     "help": "print this",
 }
 HELP = "\n".join(f"%gleitzeit {name:<10} {text}" for name, text in COMMANDS.items())
@@ -55,6 +57,7 @@ class GleitzeitMagics(Magics):
             "images": self._images,
             "drain": lambda words: self._set_draining("drain", words),
             "resume": lambda words: self._set_draining("resume", words),
+            "sandbox": lambda words: steer_sandbox(self.front, words),
             "help": self._help,
         }
         name = {"-h": "help", "--help": "help"}.get(words[0], words[0])

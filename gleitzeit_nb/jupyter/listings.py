@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gleitzeit_nb.core.digests import SHOWN_CHARS, conflicts
 from gleitzeit_nb.core.models import canonical, display
 from gleitzeit_nb.core.plain import one_line
-from gleitzeit_nb.rendering.text import CELL_CHARS, columns
+from gleitzeit_nb.rendering.columns import CELL_CHARS, columns
 
 if TYPE_CHECKING:
     from gleitzeit_nb.core.aliases import Aliases

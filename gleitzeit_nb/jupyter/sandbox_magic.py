@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import sys
+import uuid
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -20,6 +21,7 @@ from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.limit_options import add_limits, limits_of
 from gleitzeit_nb.jupyter.sandbox_display import mime_bundle
 from gleitzeit_nb.jupyter.values import SandboxRun, duration
+from gleitzeit_nb.jupyter.waiting_line import WaitingLine
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
@@ -49,6 +51,7 @@ def sandbox_parser() -> MagicParser:
     add("--out", dest="outputs", type=identifiers, action="append", metavar="X,Y", help="variables to bring back")
     add("-o", "--output", type=identifier, metavar="NAME", help="bind the run (status, stdout, …) to this variable")
     add("--fresh", action="store_true", help="in a worker that has never run anything")
+    add("--session", metavar="NAME", help="keep variables, imports and files for the next cell of this session")
     add("--no-fail", action="store_true", help="do not fail the cell when the run is not ok")
     add("--trust-html", action="store_true", help="show HTML that the code makes: it runs in your browser, with your rights")
     add("-q", "--quiet", action="store_true", help="show no output and no footer")
@@ -100,6 +103,8 @@ class SandboxMagics(Magics):
             "inputs": self._inputs(joined(args.inputs)),
             "outputs": joined(args.outputs),
             "fresh": args.fresh,
+            "session": args.session,
+            "id": uuid.uuid4().hex,
             "image": args.image,
             "trust_html": args.trust_html,
             "filename": f"<cell [{self.front.cell_number}]>",
@@ -123,10 +128,12 @@ class SandboxMagics(Magics):
     def _execute(self, code: str, args: argparse.Namespace, options: RunOptions) -> ExecutionResult:
         runtime, sandbox = self.front.runtime, self.front.engine.sandbox
         screen = _Screen(quiet=args.quiet)
+        waiting = WaitingLine(in_kernel=self.front.in_kernel and not args.quiet)
         result: ExecutionResult | None = None
         try:
             with contextlib.closing(runtime.iterate(_pieces(sandbox, code, args.mode, options))) as batches:
                 for batch in batches:
+                    waiting.show("" if batch else sandbox.describe(options["id"]))
                     for piece in batch:
                         if isinstance(piece, ExecutionResult):
                             result = piece
@@ -136,6 +143,7 @@ class SandboxMagics(Magics):
                             screen.show(*piece)
                     screen.flush()
         finally:
+            waiting.show("")
             screen.end()
         if result is None:
             raise RuntimeError("the sandbox ended a run without a result and without an error")

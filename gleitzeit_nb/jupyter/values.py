@@ -183,6 +183,7 @@ class SandboxRun(_OneLine):
         """Mode, status, seconds, what held it, and what was cut."""
         result = self.result
         parts = [one_line(result.mode, 60), result.status, duration(result.timings.run_s)]
+        parts += [f"session {one_line(result.session, 120)}"] if result.session else []
         parts += [f"cold: {one_line(result.cold, 60)}, {duration(result.timings.start_s)}"] if result.cold else []
         parts += [one_line(result.isolation, 200)] if result.isolation else []
         parts += [f"{size:,} bytes of {stream} left out" for stream, size in sorted(result.truncated.items()) if size]

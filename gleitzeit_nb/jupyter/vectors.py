@@ -10,7 +10,7 @@ from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.requests import LLMRequest, Reply
 from gleitzeit_nb.errors import MissingDependencyError, UsageError
 from gleitzeit_nb.jupyter.values import LLMReply
-from gleitzeit_nb.rendering.text import columns
+from gleitzeit_nb.rendering.columns import columns
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front

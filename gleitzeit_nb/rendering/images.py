@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.rendering import words
-from gleitzeit_nb.rendering.text import columns
+from gleitzeit_nb.rendering.columns import columns
 
 if TYPE_CHECKING:
     from gleitzeit_nb.sandbox.images.inventory import Inventory, Made

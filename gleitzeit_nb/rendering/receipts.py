@@ -10,7 +10,7 @@ from gleitzeit_nb.core.receipt_summary import Summary
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.rendering import words
 from gleitzeit_nb.rendering.answers import SOURCES
-from gleitzeit_nb.rendering.text import columns
+from gleitzeit_nb.rendering.columns import columns
 
 Row = tuple[str, ...]
 HEAD: Row = ("Time", "Request", "Model", "Digest", "Instance", "Outcome", "Tokens", "tok/s", "Queue", "First", "Total", "GPU", "Tries")

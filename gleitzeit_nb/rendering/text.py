@@ -6,19 +6,18 @@ Every name comes from elsewhere and is cleaned: nothing in it acts on a terminal
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.plain import clean, one_line
 from gleitzeit_nb.rendering import words
+from gleitzeit_nb.rendering.columns import CELL_CHARS, columns
+from gleitzeit_nb.rendering.sandbox import sessions_text
 from gleitzeit_nb.snapshot import FailoverView, InstanceView, ModeView, Snapshot
 
 if TYPE_CHECKING:
     from gleitzeit_nb.doctor import Finding
 
-CELL_CHARS = 48
-LAST_CELL_CHARS = 120
 FAILOVERS_SHOWN = 8
 NO_INSTANCE = "No instance is known. Start one with `ollama serve` or `gleitzeit-nb embedded serve`, or list yours in the configuration."
 _MARKS = {"ok": "ok     ", "warn": "warning", "missing": "missing"}
@@ -27,7 +26,7 @@ _MARKS = {"ok": "ok     ", "warn": "warning", "missing": "missing"}
 def status_text(snapshot: Snapshot) -> str:
     """The whole snapshot: a line that counts, then the tables of the dashboard."""
     head = f"{words.tally(snapshot)}\n{words.traffic(snapshot)}"
-    parts = [head, _instances(snapshot.instances), _modes(snapshot), _failovers(snapshot.failovers)]
+    parts = [head, _instances(snapshot.instances), _modes(snapshot), sessions_text(snapshot.sessions), _failovers(snapshot.failovers)]
     return "\n\n".join(part for part in parts if part).replace("\u00a0", " ")
 
 
@@ -69,23 +68,6 @@ def _failovers(views: Sequence[FailoverView]) -> str:
     rows = [("Time", "From", "To", "Reason")]
     rows += [(words.clock_time(view.at), *words.route(view), view.reason) for view in views[:FAILOVERS_SHOWN]]
     return "Recent failovers\n" + columns(rows, indent="  ")
-
-
-def columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> str:
-    """Rows of words as aligned columns; the first row is the head."""
-    cleaned = [[one_line(word, CELL_CHARS) for word in row[:-1]] + [one_line(row[-1], LAST_CELL_CHARS)] for row in rows]
-    widths = [max(_width(row[index]) for row in cleaned) for index in range(len(cleaned[0]))]
-    return "\n".join(
-        (indent + "  ".join(word + " " * (width - _width(word)) for word, width in zip(row, widths, strict=True))).rstrip()
-        for row in cleaned
-    )
-
-
-def _width(text: str) -> int:
-    """Cells on a terminal: East Asian letters take two, accents of their own none."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)
 
 
 def findings_text(findings: Sequence[Finding]) -> str:

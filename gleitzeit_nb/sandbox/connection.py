@@ -20,7 +20,7 @@ from gleitzeit_nb.sandbox.displays import DisplayReader
 from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches, unusable
 from gleitzeit_nb.sandbox.network import RunNetwork
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
-from gleitzeit_nb.sandbox.sending import report_bytes, run_header, run_messages
+from gleitzeit_nb.sandbox.sending import INTERRUPT_S, report_bytes, run_header, run_messages
 from gleitzeit_nb.sandbox.values import Report, ReportReader
 
 logger = logging.getLogger("gleitzeit_nb.sandbox")
@@ -42,6 +42,7 @@ class GuestConnection:
         self.facts: dict[str, Any] = {}
         self.closed = False
         self.problem = ""  # why the guest must not be used again
+        self.session_alive = False  # after a run of a session: its process is there for the next one
         self._on_closed = on_closed
         self._frames = FrameReader(protocol.FROM_GUEST)
         self._ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -181,7 +182,7 @@ class GuestConnection:
     async def _cancel(self, run: _Run) -> None:
         try:
             await asyncio.wait_for(self._send(protocol.frame(protocol.CANCEL)), CANCEL_S)
-            await asyncio.wait({run.done}, timeout=CANCEL_S)
+            await asyncio.wait({run.done}, timeout=CANCEL_S + (INTERRUPT_S if run.request.session else 0.0))
         except (SandboxProtocolError, asyncio.TimeoutError):
             logger.debug("the guest in %s could not be told to stop", self.channel.name)
         if not run.done.done():
@@ -206,6 +207,7 @@ class GuestConnection:
             raise FrameError(f"it sent a frame of type {kind!r} while nothing ran")
         elif kind == protocol.EXIT:
             ending = Ending.of(protocol.json_payload(payload))
+            self.session_alive = ending.alive
             if not ending.clean:
                 self.problem = ending.fault or "it could not be cleaned after a run"
             self._run.done.set_result(ending)

@@ -25,7 +25,7 @@ import time
 from collections import deque
 from typing import Any
 
-from gleitzeit_nb.sandbox import preloading, protocol, runner, tunnels, wiping, witness
+from gleitzeit_nb.sandbox import preloading, protocol, resident, runner, tunnels, wiping, witness
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 3, 4, 36
 OUTBOX_BYTES = 256 << 10  # more than this waiting for the host stops reading from the child
@@ -72,6 +72,8 @@ class Guest:
         self.nature = witness.nature()
         self.network: tunnels.Tunnels | None = None  # while a run that may have one goes on
         self.streams = 1  # the number of the next one; none is used twice
+        self.outbox_bytes = OUTBOX_BYTES
+        self.resident: resident.Resident | None = None  # of a session, to which this guest then belongs
 
     def preload(self, names: list[str]) -> None:
         """What the modules wrote while they were imported is wiped, as after a run."""
@@ -89,7 +91,10 @@ class Guest:
             if kind == protocol.RUN:
                 header = json.loads(payload)
                 blobs = [self.blob(size) for size in header["blobs"]]
-                self.run(header, blobs)
+                if header.get("session"):
+                    self.run_in_session(header, blobs)
+                else:
+                    self.run(header, blobs)
 
     def post(self, data: bytes) -> None:
         self.outbox += data
@@ -118,9 +123,14 @@ class Guest:
             data += payload
         return bytes(data)
 
-    def wait(self, timeout_s: float, fds: list[int]) -> list[int]:
-        """Wait for the host, for a child's end, or for `fds`; serve host and signals, return those of `fds` that have news."""
+    def wait(self, timeout_s: float, fds: list[int], feeding: int | None = None) -> list[int]:
+        """Wait for the host, for a child's end, for `fds`, or to be able to write to `feeding`; serve host and signals.
+
+        Returns those of `fds` and `feeding` that have news.
+        """
         poll = select.poll()
+        if feeding is not None:
+            poll.register(feeding, select.POLLOUT)
         for fd in [0, self.wakeup, *fds]:
             poll.register(fd, select.POLLIN)
         if self.outbox:
@@ -142,7 +152,7 @@ class Guest:
             for fd in ready:
                 self.outbox += self.network.serve(fd)
             self.flush()
-        return [fd for fd in ready if fd in fds]
+        return [fd for fd in ready if fd in fds or fd == feeding]
 
     def leave(self) -> None:
         """The host has gone: leave nothing behind."""
@@ -165,22 +175,16 @@ class Guest:
         if child == 0:
             self.be_child(header, blobs, [write for _, write in pipes])
         blobs.clear()
-        kinds = ((protocol.STDOUT, protocol.STDOUT_GAP), (protocol.STDERR, protocol.STDERR_GAP))
-        reads = [read for read, _ in pipes]
-        streams: dict[int, Stream | Results] = {
-            read: Stream(*kind, header["output_bytes"])
-            for read, kind in zip(reads, kinds)  # noqa: B905 - 3.8
-        }
-        streams[reads[2]] = Results(header["result_bytes"])
+        output = self.output_of([read for read, _ in pipes], header)
         for read, write in pipes:
             os.close(write)
             os.set_blocking(read, False)
         ended: dict[int, int] = {}
-        reason = self.watch(child, streams, started + header["timeout_s"], ended)
+        reason = self.watch(child, output, started + header["timeout_s"], ended)
         run_s = time.monotonic() - started
         self.end_network()
         clean = self.kill_all(ended)
-        for read, stream in streams.items():
+        for read, stream in output.items():
             while self.drain(read, stream):
                 pass
             os.close(read)
@@ -188,8 +192,26 @@ class Guest:
                 self.outbox += piece
         clean = self.wipe() and clean and witness.nature() == self.nature
         status = ended.get(child)
-        content = {"reason": reason, "exit_code": _exit_code(status), "run_s": run_s, "clean": clean}
+        content = {"reason": reason, "exit_code": runner.exit_code_of(status), "run_s": run_s, "clean": clean}
         self.post(protocol.json_frame(protocol.EXIT, content))
+
+    def run_in_session(self, header: dict[str, Any], blobs: list[bytes]) -> None:
+        try:
+            self.resident = self.resident or resident.Resident(self, header)
+        except OSError as exc:
+            self.post(protocol.json_frame(protocol.EXIT, {"fault": f"no process could be started: {exc.strerror}", "clean": False}))
+            return
+        if not self.resident.run(header, blobs):
+            self.resident = None
+
+    def output_of(self, reads: list[int], header: dict[str, Any]) -> dict[int, Stream | Results]:
+        """What becomes of each pipe of a run: stdout, stderr, and the report."""
+        out, err, report = reads
+        return {
+            out: Stream(protocol.STDOUT, protocol.STDOUT_GAP, header["output_bytes"]),
+            err: Stream(protocol.STDERR, protocol.STDERR_GAP, header["output_bytes"]),
+            report: Results(header["result_bytes"]),
+        }
 
     def be_child(self, header: dict[str, Any], blobs: list[bytes], writes: list[int]) -> None:
         status = 1
@@ -343,10 +365,3 @@ class Results:
 
     def end(self) -> list[bytes]:
         return []
-
-
-def _exit_code(status: int | None) -> int | None:
-    """As subprocess gives it: negative for a signal."""
-    if status is None:
-        return None
-    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

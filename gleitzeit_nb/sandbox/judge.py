@@ -64,13 +64,17 @@ def unusable(volumes: Mapping[str, tuple[int, int, bool]], seen: Mapping[str, An
 
 @dataclass(frozen=True)
 class Ending:
-    """How the guest says that a run ended. `reason`: end, timeout, cancel. `clean`: everything killed, wiped and unchanged."""
+    """How the guest says that a run ended. `reason`: end, timeout, cancel. `clean`: everything killed, wiped and unchanged.
+
+    `alive`: a session's process, which goes on after its run.
+    """
 
     reason: str
     exit_code: int | None
     run_s: float
     clean: bool
     fault: str = ""
+    alive: bool = False
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Ending:
@@ -82,7 +86,7 @@ class Ending:
             raise FrameError("the end of a run is described impossibly")
         if not (code is None or type(code) is int):
             raise FrameError("the end of a run has an impossible exit code")
-        return cls(str(reason), code, run_s, clean)
+        return cls(str(reason), code, run_s, clean, alive=content.get("alive") is True)
 
 
 def judge(

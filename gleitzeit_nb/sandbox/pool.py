@@ -81,16 +81,24 @@ class WorkerPool:
     # -- borrowing --------------------------------------------------------------------------------------------------------
 
     async def lease(
-        self, mode: ModeSettings, limits: Limits, *, image: str | None = None, fresh: bool = False, tag: str = "", caller: str = ""
+        self,
+        mode: ModeSettings,
+        limits: Limits,
+        *,
+        image: str | None = None,
+        fresh: bool = False,
+        adopted: bool = False,
+        tag: str = "",
+        caller: str = "",
     ) -> Lease:
-        """A worker of its own for one run; `fresh`: one that has never run anything and will not again.
+        """A worker of its own for one run; `fresh`: one that has never run anything and will not again; `adopted`: one to keep.
 
         Waits while all slots are taken; callers take turns. Raises SandboxBusyError when too many wait or it takes too long, and
         SandboxError when no worker can be made.
         """
         self._require_open()
         since = self._clock()
-        want = want_of(mode, limits, image, caller=caller, fresh=fresh)
+        want = want_of(mode, limits, image, caller=caller, fresh=fresh, adopted=adopted)
         place: Place | None = None
         while place is None:
             step = await self._turn(want, since, tag)
@@ -98,7 +106,7 @@ class WorkerPool:
         waited_s = self._clock() - since
         cold = (place.why or "it was just being made") if step.waiter.ticket.waited and not place.uses and place.made_at >= since else ""
         start_s = min(place.worker.start_s, waited_s) if cold else 0.0
-        return Lease(place, self._take_back, waited_s - start_s, start_s, cold)
+        return Lease(place, self, waited_s - start_s, start_s, cold)
 
     async def _turn(self, want: Want, since: float, tag: str) -> Give:
         ticket = _Ticket(tag)
@@ -202,16 +210,22 @@ class WorkerPool:
         given = turn.done() and turn.exception() is None
         self._lending.leave(waiter)
         if given:
-            self._take_back(turn.result().place, None)
+            self.take_back(turn.result().place, None)
         self._act()
 
-    def _take_back(self, place: Place, outcome: Outcome | None) -> None:
+    def take_back(self, place: Place, outcome: Outcome | None) -> None:
         if self._closed:
             return  # close() has discarded it
         reason = self._lending.back(place, outcome, self._clock(), usable=place.worker.connection.usable)
         if reason is not None:
             self._discard(place, reason)
         self._act()
+
+    def let_go(self, place: Place) -> None:
+        """The worker of a lease is kept by whoever has it."""
+        if not self._closed:
+            self._lending.adopted(place)
+            self._act()
 
     # -- making and changing ----------------------------------------------------------------------------------------------
 

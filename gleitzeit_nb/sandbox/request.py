@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from gleitzeit_nb.core.execution import ExecutionRequest
+from gleitzeit_nb.core.execution import UNNAMED, ExecutionRequest
 from gleitzeit_nb.core.network import NetworkKind
 from gleitzeit_nb.errors import ConfigError
 from gleitzeit_nb.sandbox.network.policy import host_list, network_kind
 from gleitzeit_nb.sandbox.volumes import volumes_of
 
-_ABSENT = {
-    "session": "cannot be had: this version keeps no variables between runs. Pass values with inputs and outputs.",
-}
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class LimitOptions(TypedDict, total=False):
@@ -38,7 +37,8 @@ class RunOptions(LimitOptions, total=False):
     """`timeout` in seconds or as "30s", sizes in bytes or as "512m"; what is not given comes from the mode's configuration.
 
     `inputs` are bound as variables before the code runs, `outputs` name the variables to bring back. `fresh`: a worker that has
-    never run anything. `filename` is what tracebacks call the code, `label` what the views call the run. `trust_html`:
+    never run anything. `session` names variables that are kept for the next run of that name. `id` is what `cancel` and
+    `describe` know the run by. `filename` is what tracebacks call the code, `label` what the views call the run. `trust_html`:
     HTML that the code makes is passed on, and a browser will run what it holds. `network`: "none" or "restricted", which reaches the
     hosts that `allow` and the mode's configuration name, such as "example.org", "*.example.org" or "example.org:8443"; `allow` alone
     means restricted. `volumes` and `gpu` come
@@ -49,6 +49,7 @@ class RunOptions(LimitOptions, total=False):
     inputs: Mapping[str, Any] | None
     outputs: Sequence[str]
     fresh: bool
+    id: str
     filename: str
     label: str
     trust_html: bool
@@ -64,18 +65,18 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
     unknown = set(options) - set(RunOptions.__annotations__)
     if unknown:
         raise TypeError(f"unknown keywords for a run: {', '.join(sorted(unknown))}")
-    _refuse_absent(options)
     request = ExecutionRequest(
-        id=uuid.uuid4().hex,
+        id=options.get("id") or uuid.uuid4().hex,
         code=code,
         mode=mode,
         image=options.get("image"),
-        inputs=options.get("inputs") or {},
-        outputs=_names(options.get("outputs") or ()),
+        inputs=dict(options.get("inputs") or {}),
+        outputs=tuple(options.get("outputs", ())),
         fresh=options.get("fresh", False),
+        session=options.get("session"),
         network=network_kind(options.get("network")),
         allow=host_list(options.get("allow", ())),
-        filename=options.get("filename", "<sandbox>"),
+        filename=options.get("filename", UNNAMED),
         label=options.get("label", ""),
         trust_html=options.get("trust_html", False),
         volumes=volumes_of(options.get("volumes") or ()),
@@ -84,20 +85,10 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
     return request, {key: options[key] for key in LimitOptions.__annotations__ if key in options}  # type: ignore[literal-required]
 
 
-def _names(outputs: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(outputs, str):  # whose letters would be names
-        raise TypeError(f"outputs must be a list of names: [{outputs[:60]!r}]")
-    return tuple(outputs)
-
-
-def refuse_session(request: ExecutionRequest) -> None:
-    if request.session is not None:
-        raise ConfigError(f"session {_ABSENT['session']}")
-
-
-def _refuse_absent(options: RunOptions) -> None:
-    asked = {
-        "session": options.get("session") is not None,
-    }
-    for name in filter(asked.__getitem__, asked):
-        raise ConfigError(f"{name} {_ABSENT[name]}")
+def check_session(request: ExecutionRequest) -> None:
+    """Raises ConfigError for a name that cannot be, or for what a session cannot have."""
+    name = request.session
+    if name is not None and not _SESSION.fullmatch(name):
+        raise ConfigError(f"{name[:80]!r} is no name for a session: up to 64 letters, digits, '.', '_' and '-', a letter or digit first.")
+    if name is not None and request.fresh:
+        raise ConfigError("A session keeps what earlier runs left, and fresh asks for the opposite. Leave one of them out.")

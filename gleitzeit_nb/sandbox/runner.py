@@ -33,8 +33,13 @@ if TYPE_CHECKING:  # Python 3.8 cannot evaluate it
     Prctl = Callable[[int, int], int]
 
 
-def become_child(stdout: int, stderr: int, report: int, work: str, rlimits: dict[str, int], prctl: Prctl) -> None:
-    """Leave everything of the guest behind: its session, its signal handlers, its descriptors and its protection."""
+def become_child(
+    stdout: int, stderr: int, report: int, work: str, rlimits: dict[str, int], prctl: Prctl, kept: tuple[int, ...] = ()
+) -> None:
+    """Leave everything of the guest behind: its session, its signal handlers, its descriptors and its protection.
+
+    `kept` are moved to the numbers behind the report's.
+    """
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -45,7 +50,9 @@ def become_child(stdout: int, stderr: int, report: int, work: str, rlimits: dict
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     os.dup2(report, REPORT_FD, inheritable=False)
-    os.closerange(REPORT_FD + 1, os.sysconf("SC_OPEN_MAX"))
+    for place, fd in enumerate(kept, REPORT_FD + 1):
+        os.dup2(fd, place, inheritable=False)
+    os.closerange(REPORT_FD + 1 + len(kept), os.sysconf("SC_OPEN_MAX"))
     # Only now, with the guest's descriptors gone: the code's own /proc/self must belong to it, and the lines below write there.
     prctl(PR_SET_DUMPABLE, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -74,17 +81,24 @@ def _writer(fd: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, "utf-8", errors="backslashreplace", line_buffering=True)
 
 
+awaiting: Any = None  # how a session awaits; else each run has a loop of its own
+
+
 def run(header: dict[str, Any], code: bytes, inputs: list[bytes]) -> int:
     """Run the code and report. Returns the exit code."""
-    write, namespace = os.write, _fresh_main()
-    filename = header["filename"]
+    namespace = fresh_main()
+    reseed()
+    return _finish(run_cell(header, code, inputs, namespace))
+
+
+def run_cell(header: dict[str, Any], code: bytes, inputs: list[bytes], namespace: dict[str, Any]) -> int:
+    """Run the code in a namespace and report; the process goes on. Returns the exit code."""
+    write, filename = os.write, header["filename"]
     screen = showing.Screen(lambda data: _write_all(write, data), header["display_bytes"], header["html"])
     screen.install()
     try:
         for each, data in zip(header["inputs"], inputs):  # noqa: B905 - Python 3.8 has no strict=
             namespace[each["name"]] = codec.decode(each["kind"], data)
-        if "numpy.random" in sys.modules:
-            sys.modules["numpy.random"].seed()  # random reseeds itself after a fork, numpy does not
         _execute(code.decode("utf-8", "surrogatepass"), filename, namespace, header["allowed_modules"])
     except SystemExit as exc:
         status = _exit_code(exc.code)
@@ -97,10 +111,16 @@ def run(header: dict[str, Any], code: bytes, inputs: list[bytes]) -> int:
     if status == 0:
         for name in header["outputs"]:
             _send_output(write, name, namespace, header["value_bytes"])
-    return _finish(status)
+    return status
 
 
-def _fresh_main() -> dict[str, Any]:
+def reseed() -> None:
+    """`random` reseeds itself after a fork, numpy does not."""
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+
+
+def fresh_main() -> dict[str, Any]:
     module = types.ModuleType("__main__")
     module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module
@@ -132,11 +152,15 @@ def _execute(source: str, filename: str, namespace: dict[str, Any], allowed_modu
                     value = await value
             return value
 
-        import asyncio
-
-        value = asyncio.run(in_one_loop())
+        value = (awaiting or _run_once)(in_one_loop())
     if shown is not None:
         sys.displayhook(value)
+
+
+def _run_once(work: Any) -> Any:
+    import asyncio
+
+    return asyncio.run(work)
 
 
 def _shown_value(tree: ast.Module, source: str) -> ast.Expression | None:
@@ -204,12 +228,23 @@ def _finish(status: int) -> int:
         atexit._run_exitfuncs()
     except BaseException:
         traceback.print_exc()
+    flush()
+    return status
+
+
+def flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except BaseException:
             continue  # the code replaced or closed the stream: what it holds is the code's own loss
-    return status
+
+
+def exit_code_of(status: int | None) -> int | None:
+    """Of what waitpid says, as subprocess gives it: negative for a signal."""
+    if status is None:
+        return None
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 # -- reports ------------------------------------------------------------------------------------------------------------------

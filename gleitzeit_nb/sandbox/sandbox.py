@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gleitzeit_nb.config import run_limits, sandbox_settings
 from gleitzeit_nb.core.execution import (
     AUTO_MODE,
+    UNNAMED,
     ExecutionRequest,
     ExecutionResult,
     Limits,
@@ -38,16 +39,18 @@ from gleitzeit_nb.sandbox.equipment import refuse_in_other_kinds
 from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
 from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
-from gleitzeit_nb.sandbox.request import RunOptions, make_request, refuse_session
-from gleitzeit_nb.sandbox.sanity import refuse_nonsense
+from gleitzeit_nb.sandbox.request import RunOptions, check_session, make_request
+from gleitzeit_nb.sandbox.sessions import Sessions
 from gleitzeit_nb.sandbox.volumes import VolumeKeeper, hinted
 from gleitzeit_nb.sandbox.worker import Lease
-from gleitzeit_nb.snapshot import ModeView, RunView
+from gleitzeit_nb.snapshot import CountView, ModeView, RunView, SessionView
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 LABEL_CHARS = 60
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -58,7 +61,7 @@ class _Run:
     mode: ModeSettings
     since: float
     policy: NetworkPolicy | None = None
-    leasing: asyncio.Task[Lease] | None = None
+    leasing: asyncio.Task[Any] | None = None
     connection: GuestConnection | None = None
     cancelled: bool = False
 
@@ -84,6 +87,7 @@ class Sandbox:
         self._pool = WorkerPool(self._launchers.of, self.settings.container_pool, self.events)
         self._gateway = gateway or Gateway()
         self._volumes = VolumeKeeper(self.settings)
+        self._sessions = Sessions(self._pool, self.events)
         self._runs: dict[str, _Run] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -110,6 +114,7 @@ class Sandbox:
         if self._closed:
             return
         self._closed = True
+        await self._sessions.close()
         await self._pool.close()
         await self._launchers.aclose()
 
@@ -158,6 +163,11 @@ class Sandbox:
         self._require_open()
         return await self._pool.cleanup_idle(idle_s)
 
+    async def reset_session(self, name: str) -> bool:
+        """End a session, also in the middle of a run: its variables are gone. False when there is none of that name."""
+        self._require_open()
+        return await self._sessions.reset(name)
+
     async def warm(self, mode: str | None = None) -> str:
         """Have the workers that are kept ready for `mode` (default: the configured one) made; returns the mode when they are there."""
         self._require_open()
@@ -170,19 +180,21 @@ class Sandbox:
     async def _execute(
         self, request: ExecutionRequest, own: Mapping[str, Any], on_output: OutputSink | None, on_display: DisplaySink | None
     ) -> ExecutionResult:
-        refuse_nonsense(request)
-        refuse_session(request)
-        named = request.mode if request.mode not in (None, AUTO_MODE) else None
-        mode = self._modes.find((await self.resolve_default())[0] if named is None else named)
-        mode = await self._equipped(mode, request)
+        check_session(request)
+        request = self._sessions.continued(replace(request, mode=request.mode if request.mode != AUTO_MODE else None), self._modes)
+        mode = self._modes.find(request.mode or (await self.resolve_default())[0])
+        mode = self._sessions.kept_mode(request, await self._equipped(mode, request))
         limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
         request = replace(request, mode=mode.id, limits=limits)
         run = _Run(request, mode, time.monotonic(), policy_for(mode, request))
+        if run.policy is not None and request.session is not None:
+            raise ConfigError("A session has no network in this version. Leave --session or --allow out, or set network to 'none'.")
         if request.id in self._runs:
             raise ValueError(f"a run with the id {request.id!r} is going on")
         self._runs[request.id] = run
         try:
-            result = await self._in_worker(run, limits, on_output, on_display)
+            enter = self._in_worker if request.session is None else self._in_session
+            result = await enter(run, limits, on_output, on_display)
         except (SandboxUnavailableError, ImageMissingError) as exc:
             if request.image is None:  # an image that this one run named says nothing about the mode
                 self._modes.note(mode.id, exc)
@@ -230,29 +242,48 @@ class Sandbox:
             cold=lease.cold,
         )
 
+    async def _in_session(self, run: _Run, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None) -> ExecutionResult:
+        session = await self._come_by(run, self._sessions.enter(run.request, run.mode, limits), self._sessions.leave)
+        if session is None or session.worker is None:
+            return ExecutionResult("killed", run.mode.id, detail="stopped before it started")
+        worker = session.worker
+        run.connection = worker.connection
+        self._modes.verdicts[run.mode.id] = (True, worker.isolation)
+        request = run.request
+        if request.filename == UNNAMED:  # a traceback shall name the run in which a function was defined
+            request = replace(request, filename=f"<{session.name}, run {session.runs + 1}>")
+        result = await self._sessions.run(
+            session, lambda guest: guest.run(request, limits, on_output, run.mode.allowed_modules, on_display)
+        )
+        return replace(hinted(result, run.mode), isolation=_isolation(worker.isolation, result.isolation))
+
     async def _lease(self, run: _Run, limits: Limits) -> Lease | None:
         """A worker that is alive; None when the run was cancelled while it waited."""
         request = run.request
         while True:
-            run.leasing = leasing = asyncio.create_task(
-                self._pool.lease(run.mode, limits, image=request.image, fresh=request.fresh, tag=request.id, caller=request.label)
-            )
-            try:
-                lease = await leasing
-            except asyncio.CancelledError:
-                if leasing.done() and not leasing.cancelled() and leasing.exception() is None:
-                    leasing.result().end()  # it came in the same moment
-                if run.cancelled:
-                    return None
-                raise
-            finally:
-                run.leasing = None
-            if run.cancelled:
-                lease.end()
-                return None
-            if lease.worker.connection.usable:
+            leasing = self._pool.lease(run.mode, limits, image=request.image, fresh=request.fresh, tag=request.id, caller=request.label)
+            lease = await self._come_by(run, leasing, Lease.end)
+            if lease is None or lease.worker.connection.usable:
                 return lease
             lease.end()  # it died between its choice and now; nothing was sent to it
+
+    async def _come_by(self, run: _Run, wanted: Coroutine[Any, Any, T], give_back: Callable[[T], None]) -> T | None:
+        """What a run waits for; None when the run was cancelled meanwhile, and then it is given back."""
+        run.leasing = leasing = asyncio.create_task(wanted)
+        try:
+            found = await leasing
+        except asyncio.CancelledError:
+            if leasing.done() and not leasing.cancelled() and leasing.exception() is None:
+                give_back(leasing.result())  # it came in the same moment
+            if run.cancelled:
+                return None
+            raise
+        finally:
+            run.leasing = None
+        if run.cancelled:
+            give_back(found)
+            return None
+        return found
 
     # -- what there is ----------------------------------------------------------------------------------------------------
 
@@ -276,10 +307,13 @@ class Sandbox:
         run = self._runs.get(request_id)
         if run is None:
             return ""
-        return self._pool.state_of(request_id) or f"running, {time.monotonic() - run.since:.0f} s"
+        return self._state(run) or f"running, {time.monotonic() - run.since:.0f} s"
 
     def mode_views(self) -> tuple[ModeView, ...]:
         return tuple(self._mode_view(mode) for mode in self.settings.modes.values())
+
+    def session_views(self) -> tuple[SessionView, ...]:
+        return self._sessions.views()
 
     def run_views(self) -> tuple[RunView, ...]:
         return tuple(self._run_view(run) for run in self._runs.values())
@@ -304,10 +338,12 @@ class Sandbox:
             max_containers=self.settings.container_pool.max_containers,
             memory_bytes=counts.memory_bytes,
             note=note or self._pool.weaker(mode.id),
+            outcomes=tuple(CountView(*each) for each in sorted(counts.outcomes.items())),
+            discards=tuple(CountView(*each) for each in sorted(counts.discards.items())),
         )
 
     def _run_view(self, run: _Run) -> RunView:
-        state = self._pool.state_of(run.request.id)
+        state = self._state(run)
         first_line = run.request.code.strip().partition("\n")[0]
         return RunView(
             id=run.request.id,
@@ -318,6 +354,11 @@ class Sandbox:
             elapsed_s=time.monotonic() - run.since,
             tokens=0,
         )
+
+    def _state(self, run: _Run) -> str:
+        """Why it does not run yet; "" once it does."""
+        waits = run.leasing is not None and run.request.session is not None
+        return self._pool.state_of(run.request.id) or ("waiting for its session's other run" if waits else "")
 
     def _require_open(self) -> None:
         if self._closed or self._loop is None:

@@ -12,6 +12,7 @@ from gleitzeit_nb.sandbox import protocol
 from gleitzeit_nb.sandbox.values import check_names, encode_inputs
 
 REPORT_BYTES = 1 * MIB
+INTERRUPT_S = 1.0  # a session's run may take so long to yield to an interrupt before its process is killed
 
 
 def report_bytes(request: ExecutionRequest, limits: Limits) -> int:
@@ -29,6 +30,8 @@ def run_header(request: ExecutionRequest, limits: Limits) -> dict[str, Any]:
         "html": request.trust_html,
         "rlimits": {"CORE": 0, "FSIZE": limits.file_bytes, "NOFILE": limits.open_files},
         "outputs": list(request.outputs),
+        "session": request.session is not None,
+        "grace_s": INTERRUPT_S,
     }
 
 

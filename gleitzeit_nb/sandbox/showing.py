@@ -47,6 +47,7 @@ class Screen:
         self._html = html
         self._pid = os.getpid()
         self._lock = RLock()
+        self._finders: list[_AfterImport] = []
         self._drawn: set[int] = set()  # figures that were shown by name: not once more at the end
 
     def install(self) -> None:
@@ -57,7 +58,8 @@ class Screen:
             if name in sys.modules:
                 change(sys.modules[name])
             else:
-                sys.meta_path.insert(0, _AfterImport(name, change))
+                self._finders.append(_AfterImport(name, change))
+                sys.meta_path.insert(0, self._finders[-1])
 
     def hook(self, value: Any) -> None:
         """The value of an expression, as sys.displayhook gets it."""
@@ -114,6 +116,7 @@ class Screen:
         """At the end of the code: its open figures, and how much was not shown."""
         if os.getpid() != self._pid:
             return
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in self._finders]  # a session's next run has its own
         self.show_figures()
         if self.unshown:
             self._send(protocol.json_frame(protocol.UNSHOWN, {"count": self.unshown}))

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.core.places import Kind, Outcome, Place, Size, Want
 from gleitzeit_nb.sandbox.connection import GuestConnection
 
 RESIZED = ("docker",)  # kinds of modes whose idle workers can be given other memory and CPUs
-_OF_THE_RUN = frozenset({"timeout_s", "output_bytes", "value_bytes"})
+_OF_THE_RUN = frozenset({"timeout_s", "output_bytes", "value_bytes", "display_bytes"})
 _OF_THE_SIZE = frozenset({"memory_bytes", "cpus"})
 _OF_THE_VIEW = frozenset({"label", "enabled", "allowed_modules", "limits"})
 
 
-def want_of(mode: ModeSettings, limits: Limits, image: str | None, *, caller: str = "", fresh: bool = False) -> Want:
+def want_of(mode: ModeSettings, limits: Limits, image: str | None, *, caller: str = "", fresh: bool = False, adopted: bool = False) -> Want:
     """What a request needs of a worker. Whatever is not known to be every run's own keys workers apart, new settings too."""
     size, home = Size(limits.memory_bytes, limits.cpus), Size(mode.limits.memory_bytes, mode.limits.cpus)
     if mode.kind not in RESIZED or image is not None:
         home = size  # an image that one run named has no usual size of its own
     left_out = _OF_THE_RUN | (_OF_THE_SIZE if mode.kind in RESIZED else frozenset())
     recipe = merged(mode, limits, image)
-    return Want(mode.id, _named(recipe, _OF_THE_VIEW) + _named(limits, left_out), size, home, caller, fresh, recipe)
+    return Want(mode.id, _named(recipe, _OF_THE_VIEW) + _named(limits, left_out), size, home, caller, fresh or adopted, adopted, recipe)
 
 
 def merged(mode: ModeSettings, limits: Limits, image: str | None) -> ModeSettings:
     """The mode as this request wants it."""
     return replace(mode, limits=limits, image=image or mode.image)
+
+
+def limits_in(worker: Limits, run: Limits) -> Limits:
+    """What the worker was made with, and of `run` what is every run's own."""
+    return replace(worker, **{name: getattr(run, name) for name in _OF_THE_RUN})
 
 
 def _named(settings: ModeSettings | Limits, left_out: frozenset[str]) -> Kind:
@@ -56,19 +62,25 @@ class Worker:
         return f"<Worker {self.mode.id} {self.connection!r}>"
 
 
+class Lender(Protocol):
+    def take_back(self, place: Place, outcome: Outcome | None) -> None: ...
+
+    def let_go(self, place: Place) -> None: ...
+
+
 class Lease:
     """A worker for one run. `end` must be called exactly once, with how the run ended; None: nothing was run.
 
     `start_s`: how much of the wait was the start of a worker; `cold`: why there had to be one, "" for a warm one.
     """
 
-    def __init__(self, place: Place, end: Callable[[Place, Outcome | None], None], queue_s: float, start_s: float, cold: str) -> None:
+    def __init__(self, place: Place, pool: Lender, queue_s: float, start_s: float, cold: str) -> None:
         self.worker: Worker = place.worker
         self.queue_s = queue_s
         self.start_s = start_s
         self.cold = cold
         self._place = place
-        self._end = end
+        self._pool = pool
         self._ended = False
 
     def __repr__(self) -> str:
@@ -78,4 +90,12 @@ class Lease:
         if self._ended:
             raise AssertionError("a lease ends once")
         self._ended = True
-        self._end(self._place, outcome)
+        self._pool.take_back(self._place, outcome)
+
+    def keep(self) -> Worker:
+        """End it by keeping the worker, which the pool then forgets."""
+        if self._ended:
+            raise AssertionError("a lease ends once")
+        self._ended = True
+        self._pool.let_go(self._place)
+        return self.worker

@@ -84,6 +84,8 @@ export const instanceView = record({
   models: list(text)
 });
 
+export const countView = record({ name: text, count: number });
+
 export const modeView = record({
   id: text,
   label: text,
@@ -95,7 +97,20 @@ export const modeView = record({
   containers: number,
   max_containers: number,
   memory_bytes: nullable(number),
-  note: text
+  note: text,
+  outcomes: list(countView),
+  discards: list(countView)
+});
+
+export const sessionView = record({
+  name: text,
+  mode: text,
+  state: text,
+  runs: number,
+  used_at: number,
+  memory_bytes: nullable(number),
+  peak_bytes: nullable(number),
+  container: text
 });
 
 export const failoverView = record({ at: number, source: text, target: text, reason: text, model: text });
@@ -114,7 +129,8 @@ export const snapshot = record({
   default_mode: text,
   containers: number,
   runs: list(runView),
-  failovers: list(failoverView)
+  failovers: list(failoverView),
+  sessions: list(sessionView)
 });
 
 export type InstanceView = Checked<typeof instanceView>;

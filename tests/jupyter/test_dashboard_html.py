@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gleitzeit_nb.jupyter import dashboard_html
 from gleitzeit_nb.snapshot import FailoverView, Snapshot, WarmModel
-from tests.support.snapshots import EMPTY, MOCK_UP, hostile, instance, large, mode
+from tests.support.snapshots import EMPTY, MOCK_UP, hostile, instance, large, mode, session
 
 TAGS = {"section", "div", "b", "span", "table", "caption", "thead", "tbody", "tr", "th", "td", "i", "u", "svg", "polyline", "br", "bdi"}
 ATTRIBUTES = {"class", "aria-label", "scope", "colspan", "title", "role", "width", "height", "points", "style"}
@@ -190,3 +190,8 @@ def test_no_string_becomes_markup(name: str, model: str, reason: str, number: fl
 
 def test_a_hundred_instances_take_less_than_a_kilobyte_each() -> None:
     assert len(dashboard_html.live(large(100), "live")) < 100_000
+
+
+def test_a_session_is_a_row_below_the_modes() -> None:
+    last = rows(replace(MOCK_UP, sessions=(session(),)), "Python execution")[-1]
+    assert last == ["work", "session in docker-sandbox: 3 runs, idle", "24 MB"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from IPython.core.completer import provisionalcompleter
 
 from gleitzeit_nb.doctor import Finding
 from gleitzeit_nb.errors import UsageError
 from tests.support.shell import Shell
-from tests.support.snapshots import hostile
+from tests.support.snapshots import EMPTY, hostile, mode, session
 
 
 def test_status_prints_the_tables(shell: Shell) -> None:
@@ -74,3 +77,61 @@ def test_a_terminal_gets_the_dashboard_as_text(terminal: Shell) -> None:
     cell = terminal.run("%gleitzeit dashboard")
     assert cell.value is None
     assert "Ollama instances" in cell.stdout
+
+
+# -- the sandbox ----------------------------------------------------------------------------------------------------------------
+
+
+def test_sandbox_prints_workers_and_sessions(shell: Shell) -> None:
+    shell.engine.show(replace(EMPTY, modes=(mode(),), sessions=(session(),)))
+    shown = shell.run("%gleitzeit sandbox").stdout
+    for part in ("2 error, 40 ok", "1 timeout", "4/5", "work", "24 MB", "61 MB"):
+        assert part in shown
+    assert "4/5" not in shell.run("%gleitzeit sandbox sessions").stdout
+
+
+def test_without_a_session_it_says_how_to_start_one(shell: Shell) -> None:
+    assert "--session NAME" in shell.run("%gleitzeit sandbox sessions").stdout
+
+
+def test_hostile_names_of_sessions_are_plain_text(shell: Shell) -> None:
+    shell.engine.show(hostile())
+    shown = shell.run("%gleitzeit sandbox").stdout
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+
+
+def test_sandbox_warms_cleans_up_and_resets(shell: Shell) -> None:
+    shell.engine.sandbox.sessions = ["work"]
+    assert "docker-sandbox has its workers ready." in shell.run("%gleitzeit sandbox warm").stdout
+    assert "restricted has" in shell.run("%gleitzeit sandbox warm restricted").stdout
+    assert "2 idle workers were removed" in shell.run("%gleitzeit sandbox cleanup").stdout
+    assert "variables are gone" in shell.run("%gleitzeit sandbox reset work").stdout
+    assert shell.engine.sandbox.asked == [("warm", None), ("warm", "restricted"), ("cleanup", 0), ("reset", "work")]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("warn", "did you mean warm?"),
+        ("reset", "takes the name"),
+        ("reset nobody", "no session 'nobody'"),
+        ("cleanup all", "more than it takes"),
+    ],
+)
+def test_what_the_sandbox_command_does_not_know_it_says(shell: Shell, line: str, said: str) -> None:
+    cell = shell.run(f"%gleitzeit sandbox {line}")
+    assert isinstance(cell.error, UsageError)
+    assert said in str(cell.error)
+
+
+def test_the_sandbox_command_is_completed(shell: Shell) -> None:
+    shell.engine.show(replace(EMPTY, sessions=(session("work"),)))
+
+    def offered(line: str) -> set[str]:
+        with provisionalcompleter():
+            return {each.text for each in shell.ip.Completer.completions(line, len(line))}
+
+    assert "warm" in offered("%gleitzeit sandbox w")
+    assert "work" in offered("%gleitzeit sandbox reset ")
+    assert "work" in offered("%%sandbox --session ")

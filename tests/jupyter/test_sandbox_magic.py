@@ -10,6 +10,8 @@ import pytest
 from gleitzeit_nb.core.execution import ExecutionResult, ResultStatus, Timings
 from gleitzeit_nb.errors import RunFailedError, SandboxUnavailableError, UsageError
 from gleitzeit_nb.jupyter.values import SandboxRun
+from gleitzeit_nb.jupyter.waiting_line import WaitingLine
+from tests.conftest import FakeClock
 from tests.support.shell import Shell
 
 OK = ExecutionResult("ok", "docker-sandbox", timings=Timings(run_s=0.012), isolation="a container without network")
@@ -160,3 +162,47 @@ def test_a_cell_that_cannot_be_used_says_what_to_write(shell: Shell, source: str
 def test_help_prints_and_runs_nothing(shell: Shell) -> None:
     assert "--no-fail" in shell.run("%%sandbox --help\npass").stdout
     assert shell.engine.sandbox.runs == []
+
+
+# -- sessions, and waiting ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_is_named_in_the_run_and_in_the_line_below_the_cell(shell: Shell) -> None:
+    shell.engine.sandbox.result = replace(OK, session="work (new)")
+    line = shell.run("%%sandbox --session work\npass").shown_value["text/plain"]
+    assert shell.engine.sandbox.runs[0]["session"] == "work"
+    assert line.startswith("docker-sandbox · ok · 12 ms · session work (new) · ")
+
+
+def test_every_run_has_an_id_of_its_own(shell: Shell) -> None:
+    for _ in range(2):
+        shell.run("%%sandbox\npass")
+    assert len({run["id"] for run in shell.engine.sandbox.runs}) == 2
+
+
+class Screen:
+    """What a notebook would show below the cell."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shown: list[str] = []
+        monkeypatch.setattr("IPython.display.publish_display_data", lambda data: self.shown.append(data["text/plain"]))
+        monkeypatch.setattr("IPython.display.clear_output", lambda wait: self.shown.append("cleared"))
+
+
+def test_where_a_run_stands_is_shown_while_it_waits_and_gone_when_it_runs(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    screen = Screen(monkeypatch)
+    line = WaitingLine(in_kernel=True, clock=clock)
+    line.show("queued 3rd")
+    assert screen.shown == []
+    clock.advance(1)
+    for state in ("queued 3rd", "queued 3rd", "queued 1st", "starting, 1 s", "running, 0 s", ""):
+        line.show(state)
+    assert screen.shown == ["cleared", "queued 3rd", "cleared", "queued 1st", "cleared", "starting, 1 s", "cleared"]
+
+
+def test_a_terminal_shows_no_line_that_it_cannot_take_back(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    screen = Screen(monkeypatch)
+    line = WaitingLine(in_kernel=False, clock=clock)
+    clock.advance(1)
+    line.show("queued 3rd")
+    assert screen.shown == []

@@ -97,6 +97,25 @@ class FakeSandbox:
     runs: list[dict[str, Any]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
+    waits: str = ""
+    sessions: list[str] = field(default_factory=list)
+    asked: list[tuple[str, object]] = field(default_factory=list)
+
+    def describe(self, request_id: str) -> str:
+        return self.waits
+
+    async def warm(self, mode: str | None = None) -> str:
+        self.asked.append(("warm", mode))
+        return mode or "docker-sandbox"
+
+    async def cleanup_idle_containers(self, idle_s: float | None = None) -> int:
+        self.asked.append(("cleanup", idle_s))
+        return 2
+
+    async def reset_session(self, name: str) -> bool:
+        self.asked.append(("reset", name))
+        return name in self.sessions
+
     async def execute(
         self, code: str, mode: str | None = None, *, on_output: Any = None, on_display: Any = None, **options: Any
     ) -> ExecutionResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gleitzeit_nb.snapshot import SCHEMA_VERSION, FailoverView, InstanceView, ModeView, RunView, Snapshot, WarmModel
+from gleitzeit_nb.snapshot import SCHEMA_VERSION, CountView, FailoverView, InstanceView, ModeView, RunView, SessionView, Snapshot, WarmModel
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\x1b[31m\u202e"\'&'
 
@@ -45,7 +45,14 @@ def mode(name: str = "docker-sandbox", label: str = "Sandbox", **changes: object
         max_containers=5,
         memory_bytes=212_000_000,
         note="",
+        outcomes=(CountView("error", 2), CountView("ok", 40)),
+        discards=(CountView("timeout", 1),),
     )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def session(name: str = "work", **changes: object) -> SessionView:
+    made = SessionView(name, "docker-sandbox", "idle", 3, 1_770_000_000.0, 24_000_000, 61_000_000, "3f2a9c1d5b7e")
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -127,6 +134,7 @@ def hostile() -> Snapshot:
     return replace(
         MOCK_UP,
         instances=(bad, down),
+        sessions=(session(HOSTILE, mode=HOSTILE, container=HOSTILE),),
         modes=(mode(HOSTILE, HOSTILE, note=HOSTILE), mode("x", HOSTILE, enabled=False, note=HOSTILE)),
         failovers=(FailoverView(1_770_000_000.0, HOSTILE, HOSTILE, HOSTILE, HOSTILE),),
     )

@@ -1,0 +1,196 @@
+"""A session inside the sandbox: the process that stays between runs, and the guest's hold on it.
+
+Travels to the guest with its source: standard library only, Python 3.8. The guest feeds the process through a pipe, hears through
+another that a run has ended, and stays the one that holds the deadline and kills. What the process says is the code's own word: it can
+only lie about itself. Between runs nobody reads what it writes; that comes with the next run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from gleitzeit_nb.sandbox import protocol, runner
+
+COMMANDS_FD, DONE_FD = protocol.REPORT_FD + 1, protocol.REPORT_FD + 2
+ASIDE_FD = 16  # above all numbers that the process gives its descriptors
+LAST_READS = 64  # of what was written before the run ended: more would be written meanwhile
+
+if TYPE_CHECKING:  # Python 3.8 cannot evaluate it
+    from gleitzeit_nb.sandbox.guest import Guest
+
+
+class Resident:
+    """The guest's side. Raises OSError when no process can be started."""
+
+    def __init__(self, guest: Guest, header: dict[str, Any]) -> None:
+        self.guest = guest
+        self.ended: dict[int, int] = {}
+        pipes = [os.pipe() for _ in range(5)]
+        try:
+            self.child = os.fork()
+        except OSError:
+            for fd in [fd for pipe in pipes for fd in pipe]:
+                os.close(fd)
+            raise
+        if self.child == 0:
+            _become(guest, pipes, header)
+        self.commands = pipes[4][1]
+        self.reads = [read for read, _ in pipes[:3]]
+        self.done = pipes[3][0]
+        for fd in [pipes[4][0], *(write for _, write in pipes[:4])]:
+            os.close(fd)
+        for fd in [self.commands, self.done, *self.reads]:
+            os.set_blocking(fd, False)
+
+    def run(self, header: dict[str, Any], blobs: list[bytes]) -> bool:
+        """One run, with its frames and its EXIT. False when the process has ended, and everything else with it."""
+        started = time.monotonic()
+        streams = self.guest.output_of(self.reads, header)
+        self.guest.reap(self.ended)
+        if self.child in self.ended:
+            self._over(streams, {"fault": "the process of the session ended between two runs"})
+            return False
+        reason, code = self._attend(_message(header, blobs), streams, header, started + header["timeout_s"])
+        content = {"reason": reason, "exit_code": code, "run_s": time.monotonic() - started}
+        if code is None:
+            self._over(streams, content)
+            return False
+        for fd, stream in streams.items():
+            for _ in range(LAST_READS):
+                if not self.guest.drain(fd, stream):
+                    break
+            for piece in stream.end():
+                self.guest.outbox += piece
+        self.guest.post(protocol.json_frame(protocol.EXIT, {**content, "clean": True, "alive": True}))
+        return True
+
+    def _attend(self, message: bytes, streams: dict[int, Any], header: dict[str, Any], deadline: float) -> tuple[str, int | None]:
+        """Feed the process and pass its output on until it has done. (reason, exit code); None: the process has to go, or has gone.
+
+        A cancelled run is interrupted first, as Ctrl-C would, and loses its process only when it does not yield.
+        """
+        guest, feed, reason = self.guest, memoryview(message), "end"
+        open_fds = [*streams, self.done]
+        while True:
+            guest.reap(self.ended)
+            left = deadline - time.monotonic()
+            if self.child in self.ended:
+                return reason, None
+            if left <= 0:
+                return ("timeout" if reason == "end" else reason), None
+            held_up = len(guest.outbox) >= guest.outbox_bytes
+            for fd in guest.wait(left, [self.done] if held_up else open_fds, self.commands if feed else None):
+                if fd == self.done:
+                    said = os.read(fd, 1)
+                    if said:
+                        return reason, said[0]
+                    open_fds.remove(fd)  # the code closed it: then only the deadline or its end ends the run
+                elif fd == self.commands:
+                    feed = feed[_write_some(fd, feed) :]
+                elif not guest.drain(fd, streams[fd]) and streams[fd].ended:
+                    open_fds.remove(fd)
+            while guest.inbox:
+                if guest.inbox.popleft()[0] == protocol.CANCEL:
+                    reason, deadline = "cancel", min(deadline, time.monotonic() + header["grace_s"])
+                    os.kill(self.child, signal.SIGINT)
+
+    def _over(self, streams: dict[int, Any], content: dict[str, Any]) -> None:
+        guest = self.guest
+        clean = guest.kill_all(self.ended)
+        for fd, stream in streams.items():
+            while guest.drain(fd, stream):
+                pass
+            for piece in stream.end():
+                guest.outbox += piece
+        for fd in [self.commands, self.done, *self.reads]:
+            os.close(fd)
+        clean = guest.wipe() and clean
+        code = runner.exit_code_of(self.ended.get(self.child))
+        guest.post(protocol.json_frame(protocol.EXIT, {**content, "exit_code": code, "clean": clean, "alive": False}))
+
+
+def _message(header: dict[str, Any], blobs: list[bytes]) -> bytes:
+    data = json.dumps(header).encode("ascii")
+    return b"".join([len(data).to_bytes(4, "big"), data, *blobs])
+
+
+def _write_some(fd: int, data: memoryview) -> int:
+    try:
+        return os.write(fd, data[: protocol.CHUNK_BYTES])
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return len(data)  # nobody reads any more: the process has gone, or closed it
+
+
+# -- the process ------------------------------------------------------------------------------------------------------------------
+
+
+def _become(guest: Guest, pipes: list[tuple[int, int]], header: dict[str, Any]) -> None:
+    leave = os._exit
+    try:
+        ends = [pipes[0][1], pipes[1][1], pipes[2][1], pipes[4][0], pipes[3][1]]
+        out, err, report, commands, done = (fcntl.fcntl(fd, fcntl.F_DUPFD, ASIDE_FD) for fd in ends)
+        runner.become_child(out, err, report, guest.work, header["rlimits"], guest.prctl, (commands, done))
+        guest.outbox.clear()
+        serve()
+    finally:
+        leave(1)
+
+
+def serve() -> None:
+    """Run after run in one namespace, until the guest closes the pipe."""
+    write, handle, ignore = os.write, signal.signal, signal.SIG_IGN
+    namespace = runner.fresh_main()
+    runner.reseed()
+    runner.awaiting = CellLoop()
+    handle(signal.SIGINT, ignore)  # between two runs there is nothing to interrupt
+    while True:
+        header = json.loads(_take(int.from_bytes(_take(4), "big")))
+        code, *inputs = [_take(size) for size in header["blobs"]]
+        status = 1
+        try:
+            handle(signal.SIGINT, signal.default_int_handler)
+            status = runner.run_cell(header, code, inputs, namespace)
+            handle(signal.SIGINT, ignore)
+        except KeyboardInterrupt:  # at the very end of the run
+            handle(signal.SIGINT, ignore)
+        runner.flush()
+        write(DONE_FD, bytes([status & 0xFF]))
+
+
+def _take(count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        piece = os.read(COMMANDS_FD, min(count - len(data), protocol.BLOB_BYTES))
+        if not piece:
+            os._exit(0)
+        data += piece
+    return bytes(data)
+
+
+class CellLoop:
+    """One event loop for all cells of a session, so that what one of them made can be awaited in the next."""
+
+    def __init__(self) -> None:
+        self.loop: Any = None
+
+    def __call__(self, work: Any) -> Any:
+        asyncio: Any = sys.modules.get("asyncio") or __import__("asyncio")
+        if self.loop is None or self.loop.is_closed():
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        task = self.loop.create_task(work)
+        try:
+            return self.loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                self.loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+            raise

@@ -21,6 +21,11 @@ def level_of(mode: ModeSettings) -> int:
     return 2 if mode.kind == "restricted" else 1
 
 
+def named(mode: ModeSettings) -> str:
+    """The mode where a view names it: with a mark on one that isolates nothing, whatever it is called."""
+    return f"{mode.id} ({NO_ISOLATION})" if mode.kind == "local" else mode.id
+
+
 class Launchers:
     """One launcher per kind, made when first needed: Docker's SDK is loaded only by who uses it."""
 

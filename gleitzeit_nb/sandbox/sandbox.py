@@ -36,7 +36,7 @@ from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.equipment import refuse_in_other_kinds
-from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of
+from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of, named
 from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.request import RunOptions, check_session, make_request
@@ -218,7 +218,8 @@ class Sandbox:
     async def _in_worker(self, run: _Run, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None) -> ExecutionResult:
         lease = await self._lease(run, limits)
         if lease is None:
-            return ExecutionResult("killed", run.mode.id, detail="stopped before it started")
+            isolation = NO_ISOLATION if run.mode.kind == "local" else ""
+            return ExecutionResult("killed", run.mode.id, detail="stopped before it started", isolation=isolation)
         worker = lease.worker
         run.connection = worker.connection
         outcome: Outcome | None = "killed"
@@ -349,7 +350,7 @@ class Sandbox:
             id=run.request.id,
             kind="sandbox",
             label=run.request.label or first_line[:LABEL_CHARS],
-            where="" if state.startswith("queued") else run.mode.id,
+            where="" if state.startswith("queued") else named(run.mode),
             state=state or "running",
             elapsed_s=time.monotonic() - run.since,
             tokens=0,

@@ -178,6 +178,7 @@ function Execution({ modes, trans }: Translated & { modes: readonly ModeView[] }
           <tr key={mode.id} data-mode={mode.id}>
             <th scope="row" title={mode.note}>
               {mode.label}
+              {mode.note && !modeNote(mode) && <Sub>{mode.note}</Sub>}
             </th>
             <ModeCells mode={mode} />
           </tr>

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gleitzeit_nb.core.execution import MIB, ExecutionRequest, ExecutionResult, Limits, ModeSettings
-from gleitzeit_nb.errors import ConfigError, SandboxProtocolError
+from gleitzeit_nb.errors import ConfigError, ModeDisabledError, SandboxProtocolError
+from gleitzeit_nb.jupyter.dashboard_html import static
+from gleitzeit_nb.jupyter.values import SandboxRun
+from gleitzeit_nb.rendering.text import status_text
+from gleitzeit_nb.sandbox import Sandbox
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.local import LocalLauncher
+from tests.sandbox.waiting import until
+from tests.support import snapshots
 
 MODE = ModeSettings("local", "local", "Local", environment={"GIVEN": "yes"})
 LIMITS = Limits(timeout_s=30)
@@ -41,6 +49,30 @@ async def test_it_says_everywhere_that_there_is_no_isolation(launcher: LocalLaun
     assert "no isolation" in await launcher.check(MODE)
     assert guest.channel.expectations.weaker == "no isolation"
     assert "no isolation" in repr(launcher)
+
+
+async def test_every_view_of_a_run_marks_it_whatever_the_mode_is_called() -> None:
+    modes = {"box": {"type": "native", "trusted": True, "label": "Strong box"}}
+    async with Sandbox({"modes": modes, "container_pool": {"min_warm": 0}}) as sandbox:
+        (view,) = (each for each in sandbox.mode_views() if each.id == "box")
+        assert (view.enabled, view.level, view.note) == (True, 1, "no isolation")
+        running = asyncio.create_task(sandbox.execute("print(1)\nimport time\ntime.sleep(60)", "box"))
+        await until(lambda: any(each.state == "running" for each in sandbox.run_views()))
+        (run_view,) = sandbox.run_views()
+        assert run_view.where == "box (no isolation)"
+        sandbox.cancel(run_view.id)
+        assert "no isolation" in SandboxRun(await running).footer()
+        assert "no isolation" in SandboxRun(await sandbox.execute("1/0", "box")).footer()
+        snapshot = replace(snapshots.MOCK_UP, modes=sandbox.mode_views(), runs=(run_view,))
+        assert "no isolation" in status_text(snapshot)
+        assert "no isolation" in static(snapshot)
+
+
+async def test_it_is_off_until_it_is_switched_on() -> None:
+    async with Sandbox() as sandbox:
+        with pytest.raises(ModeDisabledError, match=r"runs code on this machine without any isolation. Configure `enabled: true`"):
+            await sandbox.execute("1", "local")
+        assert [view.note for view in sandbox.mode_views() if view.id == "local"] == ["disabled"]
 
 
 async def test_it_runs_with_a_clean_environment_in_a_directory_of_its_own(guest: GuestConnection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def _wider_network(mode: ModeSettings, base: ModeSettings) -> Iterator[tuple[str
     """A network that the user's own configuration has not, hosts that it does not allow, or more of either."""
     if mode.network == "restricted" and base.network == "none":
         yield "network", "gives code a network, which only the user's own configuration may do"
-    elif mode.network == "restricted" and (more := set(mode.allow) - set(base.allow)):
+    if more := set(mode.allow) - set(base.allow):
         yield "allow", f"allows {', '.join(sorted(more)[:5])}"
     if more := set(mode.allow_private) - set(base.allow_private):
         yield "allow_private", f"opens {', '.join(sorted(more)[:5])}, where the user's own servers may be"

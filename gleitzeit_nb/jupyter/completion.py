@@ -92,6 +92,8 @@ def _values(front: Front, option: str) -> list[str] | None:
         return _known(front, lambda snapshot: [view.id for view in snapshot.instances])
     if option in ("-t", "--tags"):
         return _known(front, lambda snapshot: sorted({tag for view in snapshot.instances for tag in view.tags}))
+    if option == "--allow":
+        return _allowed(front)
     if option == "--mode":
         return _known(front, lambda snapshot: [view.id for view in snapshot.modes if view.enabled])
     if option == "--session":
@@ -113,6 +115,13 @@ def _models(snapshot: Snapshot) -> list[str]:
 
 def _aliases(front: Front) -> list[str]:
     return list(map(display, front.runtime.engine.config.pool.aliases)) if front.runtime.running else []
+
+
+def _allowed(front: Front) -> list[str]:
+    """Hosts that the configuration of some mode names."""
+    if not front.runtime.running:
+        return []
+    return list(dict.fromkeys(host for mode in front.runtime.engine.config.sandbox.modes.values() for host in mode.allow))
 
 
 def _known(front: Front, names: Callable[[Snapshot], list[str]]) -> list[str]:

@@ -13,6 +13,7 @@ from gleitzeit_nb.config import Config
 from gleitzeit_nb.config.access_sections import AccessFields, TlsSection
 from gleitzeit_nb.config.instance_sections import InstanceSection
 from gleitzeit_nb.config.limit_sections import LimitFields
+from gleitzeit_nb.config.network_sections import NetworkLimitsSection
 from gleitzeit_nb.config.ollama_sections import BalancingSection, BreakerSection, CacheSection, QueueSection, ReceiptSection, TimeoutSection
 from gleitzeit_nb.config.sandbox_sections import ContainerPoolSection
 from gleitzeit_nb.core.access import AccessSettings, TlsSettings
@@ -20,6 +21,7 @@ from gleitzeit_nb.core.admission import AdmissionSettings
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.execution import ContainerPoolSettings, Limits
 from gleitzeit_nb.core.instances import InstanceSettings
+from gleitzeit_nb.core.network import NetworkLimits
 from gleitzeit_nb.core.receipts import ReceiptSettings
 from gleitzeit_nb.core.remembering import CacheSettings
 from gleitzeit_nb.core.strategies import BalancingSettings
@@ -78,6 +80,11 @@ WEAKER = {
     "the GPU": ("python:\n  modes:\n    docker-sandbox:\n      gpu: true", 4, "takes the GPU"),
     "a runtime": ("python:\n  modes:\n    docker-sandbox:\n      runtime: runc", 4, "chooses another runtime"),
     "volume roots": ("python:\n  volume_roots: [/data]", 2, "volume_roots says which folders"),
+    "a network": ("python:\n  modes:\n    docker-sandbox:\n      network: restricted", 4, "gives code a network"),
+    "a network in a new mode": ("python:\n  modes:\n    docker-x:\n      network: restricted", 4, "gives code a network"),
+    "allowed hosts": ("python:\n  modes:\n    docker-sandbox:\n      allow: [evil.org]", 4, "allows evil.org"),
+    "inner addresses": ("python:\n  modes:\n    docker-sandbox:\n      allow_private: [10.0.0.0/8]", 4, "opens 10.0.0.0/8"),
+    "more connections": ("python:\n  modes:\n    restricted:\n      network_limits: {max_bytes: 1g}", 4, "raises run_bytes"),
 }
 
 
@@ -165,6 +172,16 @@ def test_a_ceiling_may_come_lower_and_not_higher(loaded: Loaded, own_file: Write
         loaded(use_file=a_file("python: {modes: {docker-sandbox: {ceiling: {memory: 3g}}}}"))
 
 
+def test_a_network_may_be_taken_away_or_narrowed_and_never_widened(loaded: Loaded, own_file: Write, a_file: Write) -> None:
+    own_file("python: {modes: {docker-sandbox: {network: restricted, allow: [a.org, b.org], allow_private: [10.0.0.1]}}}")
+    for text in ("network: none", "allow: [B.org.]", "allow_private: []", "network_limits: {max_bytes: 1m}"):
+        loaded(use_file=a_file(f"python: {{modes: {{docker-sandbox: {{{text}}}}}}}"))
+    wider = {"allow: [a.org, c.org]": "allows c.org", "allow: ['*.a.org']": "allows", "allow_private: [10.0.0.0/24]": "opens"}
+    for text, words in wider.items():
+        with pytest.raises(ConfigError, match=words):
+            loaded(use_file=a_file(f"python: {{modes: {{docker-sandbox: {{{text}}}}}}}"))
+
+
 def test_a_mode_that_the_user_switched_off_stays_off(loaded: Loaded, own_file: Write, a_file: Write) -> None:
     own_file("python: {modes: {restricted: {enabled: false}}}")
     with pytest.raises(ConfigError, match="switched on"):
@@ -220,6 +237,7 @@ def test_the_message_says_where_trusted_settings_belong(loaded: Loaded, a_file: 
         (TimeoutSection, TimeoutSettings),
         (LimitFields, Limits),
         (ContainerPoolSection, ContainerPoolSettings),
+        (NetworkLimitsSection, NetworkLimits),
     ],
 )
 def test_every_setting_of_core_can_be_configured_and_exists_once(section: Any, settings: Any) -> None:

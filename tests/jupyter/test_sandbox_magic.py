@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gleitzeit_nb.core.execution import ExecutionResult, ResultStatus, Timings
+from gleitzeit_nb.core.network import NetworkRecord
 from gleitzeit_nb.errors import RunFailedError, SandboxUnavailableError, UsageError
 from gleitzeit_nb.jupyter.values import SandboxRun
 from gleitzeit_nb.jupyter.waiting_line import WaitingLine
@@ -33,6 +34,23 @@ def test_options_reach_the_run(shell: Shell) -> None:
     run = shell.engine.sandbox.runs[0]
     assert (run["mode"], run["timeout"], run["memory_limit"], run["cpu_limit"], run["image"]) == ("restricted", "30s", "256m", 0.5, "img")
     assert (run["inputs"], run["outputs"], run["fresh"]) == ({"a": [1, 2]}, ("x", "y", "z"), True)
+
+
+def test_allowed_hosts_reach_the_run_each_once(shell: Shell) -> None:
+    shell.run("%%sandbox --allow pypi.org,*.example.org --allow pypi.org --allow 192.0.2.7:8080\npass")
+    assert shell.engine.sandbox.runs[0]["allow"] == ("pypi.org", "*.example.org", "192.0.2.7:8080")
+
+
+def test_what_was_reached_and_refused_is_one_line_below_the_cell(shell: Shell) -> None:
+    reached = NetworkRecord("example.org", 443, "allowed", "", 2, 800, 11_500)
+    refused = NetworkRecord("evil.org", 443, "refused", "no rule allows it", 3)
+    hostile = NetworkRecord("<b>\x1b[31mx\n</b>", 0, "refused", "", 1)
+    shell.engine.sandbox.result = replace(OK, network=(reached, refused, hostile))
+    shown = shell.run("%%sandbox --allow example.org\npass").shown_value
+    _, line = shown["text/plain"].splitlines()
+    assert line.startswith("network: example.org:443 allowed 2× 12 kB; evil.org:443 refused 3×; ")
+    assert "<b>" not in shown["text/html"]
+    assert "\x1b" not in line
 
 
 def test_both_streams_arrive_apart_and_as_text(shell: Shell) -> None:

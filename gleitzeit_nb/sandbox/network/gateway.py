@@ -45,10 +45,11 @@ class Pins:
 
 
 class Gateway:
-    """`lookup` gives the addresses of a name; tests replace it. One for all runs of a sandbox."""
+    """`lookup` gives the addresses of a name, `is_own` says whether one is this machine's; tests replace them. One for all runs."""
 
-    def __init__(self, lookup: Lookup | None = None) -> None:
+    def __init__(self, lookup: Lookup | None = None, is_own: Callable[[Address], bool] | None = None) -> None:
         self._lookup = lookup or _Resolver().lookup
+        self._is_own = is_own or is_own_address
 
     def __repr__(self) -> str:
         return "<Gateway>"
@@ -94,7 +95,7 @@ class Gateway:
         reason = why_not(address, policy.private)
         if reason or any(each.version == address.version and address in each for each in policy.private):
             return reason
-        return THIS_MACHINE if _is_own(address) else ""
+        return THIS_MACHINE if self._is_own(address) else ""
 
     async def _look_up(self, host: str, port: int, deadline: float) -> tuple[Address, ...]:
         literal = address_of(host)
@@ -127,7 +128,7 @@ async def _connect(address: Address, port: int) -> Connection:
         raise
 
 
-def _is_own(address: Address) -> bool:
+def is_own_address(address: Address) -> bool:
     """Does the address belong to this machine? A datagram socket connected to it then has it on both ends; nothing is sent."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:

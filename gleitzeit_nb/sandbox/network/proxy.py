@@ -28,6 +28,7 @@ class Proxy:
         self._log = log
         self._pins = Pins()
         self._connections_left = policy.limits.connections_total
+        self._head_s = min(HEAD_S, policy.limits.idle_timeout_s)
         self._budget = Budget(policy.limits.run_bytes)
 
     def __repr__(self) -> str:
@@ -35,11 +36,11 @@ class Proxy:
 
     async def serve(self, stream: CodeStream) -> None:
         try:
-            head, rest = await asyncio.wait_for(_head(stream), HEAD_S)
+            head, rest = await asyncio.wait_for(_head(stream), self._head_s)
             asked = parse_request(head)
         except asyncio.TimeoutError:
             self._log.turned_away(UNREADABLE, 0, "refused", "it came too slowly")
-            await _turn_away(stream, 408, "The request came too slowly", f"Its head must be there within {HEAD_S:g} s.")
+            await _turn_away(stream, 408, "The request came too slowly", f"Its head must be there within {self._head_s:g} s.")
         except BadHeadError as exc:
             self._log.turned_away(UNREADABLE, 0, "refused", str(exc))
             await _turn_away(stream, 400, f"The proxy of the sandbox cannot read this: {exc}", "")

@@ -179,7 +179,7 @@ class Streams:
         try:
             await self._serve(stream)
         except StreamGoneError:
-            return
+            stream.close()  # where the code has only ended its side
         except Exception:
             logger.exception("serving a connection of a sandbox failed; it is broken off")
             stream.close(reset=True)

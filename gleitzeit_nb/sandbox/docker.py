@@ -99,6 +99,7 @@ class DockerLauncher:
         attached = container = None
         try:
             host = api.create_host_config(**self.profile.host_config(limits), **self.profile.equipment(mode, held, info))
+            host.update(self.profile.raw_host_config())
             container = api.create_container(**config, name=name, host_config=host)["Id"]
             attached = AttachedSocket.take_over(api.attach_socket(container, params=STREAMS))
             api.start(container)

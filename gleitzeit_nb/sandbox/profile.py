@@ -21,6 +21,14 @@ from gleitzeit_nb.sandbox.volumes import Held
 
 USER_ID = 65534
 
+# What tells of the whole machine: its memory, clocks, devices, boot options; energy counters, by which other programs can be watched.
+MASKED = (
+    *("/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/interrupts", "/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/kmsg"),
+    *("/proc/latency_stats", "/proc/modules", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats"),
+    *("/sys/devices/virtual/powercap", "/sys/firmware"),
+)
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
 EXPECTATIONS = Expectations(
     pid=1,
     uid=USER_ID,
@@ -42,6 +50,8 @@ class Profile:
         """Arguments of `APIClient.create_host_config`."""
         return {
             "network_mode": "none",
+            "dns": ["127.0.0.1"],  # else the daemon copies the host's resolv.conf: its name servers and search domains
+            "dns_search": ["."],
             "read_only": True,
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges:true", f"seccomp={seccomp_profile()}"],
@@ -75,6 +85,10 @@ class Profile:
     def expectations_of(self, mode: ModeSettings, held: Held) -> Expectations:
         found = replace(self.expectations, preload=mode.preload or (), mounts=held.seen)
         return replace(found, seccomp=None) if has_own_kernel(mode.runtime) else found
+
+    def raw_host_config(self) -> dict[str, Any]:
+        """What the SDK has no argument for, as the API calls it. Docker's own lists differ from version to version."""
+        return {"MaskedPaths": list(MASKED), "ReadonlyPaths": list(READ_ONLY)}
 
     def container_config(self, image: str, mode: ModeSettings, labels: Mapping[str, str]) -> dict[str, Any]:
         """Arguments of `APIClient.create_container` beside the host's."""

@@ -86,6 +86,7 @@ class Check:
     proves: str
     forms: tuple[Form, ...]
     probe: Probe
+    source: str  # what is done, without its name and words: two checks that do the same are one
     code: str | None = None
     alone: bool = False
     withheld: Callable[[Subject], str] = promised_always
@@ -108,11 +109,6 @@ class Check:
     def expectation(self, limits: Limits) -> str:
         return self.expected.text.format(limits=limits) if isinstance(self.expected, Where) else repr(self.expected)
 
-    @property
-    def source(self) -> str:
-        """What is done, without its name and words: two checks that do the same are one."""
-        return self.code or _body(self.probe)
-
 
 def _body(probe: Probe) -> str:
     tree = ast.parse(textwrap.dedent(inspect.getsource(probe)))
@@ -128,6 +124,9 @@ class Area:
     name: str
     checks: list[Check] = field(default_factory=list)
 
+    def add(self, check: Check) -> None:
+        self.checks.append(check)
+
     def check(
         self,
         weakening: str,
@@ -142,7 +141,8 @@ class Area:
 
         def register(probe: Probe) -> Probe:
             name, promise = str(getattr(probe, "__name__", "")), inspect.getdoc(probe) or ""
-            self.checks.append(Check(name, self.name, promise, tried, expected, weakening, proves, forms, probe, withheld=withheld))
+            check = Check(name, self.name, promise, tried, expected, weakening, proves, forms, probe, _body(probe), withheld=withheld)
+            self.add(check)
             return probe
 
         return register
@@ -168,4 +168,4 @@ class Area:
 
             return await seen(execute, code)
 
-        self.checks.append(Check(name, self.name, promise, tried, expected, weakening, proves, forms, probe, code, alone, withheld))
+        self.add(Check(name, self.name, promise, tried, expected, weakening, proves, forms, probe, code, code, alone, withheld))

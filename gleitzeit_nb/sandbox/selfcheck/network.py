@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import secrets
 import socket
 import struct
 from typing import Any
 
-from gleitzeit_nb.sandbox.selfcheck.check import Area, Execute
+from gleitzeit_nb.sandbox.selfcheck.check import HELD, Area, Execute
 from gleitzeit_nb.sandbox.selfcheck.probing import seen
 
 AREA = Area("network")
@@ -64,11 +65,149 @@ async def the_hosts_loopback_is_out_of_reach(execute: Execute) -> Any:
 
 
 AREA.snippet(
-    "no_sockets_but_local_and_ip",
-    "No netlink, packet or vsock sockets, which reach the kernel or the hypervisor.",
-    tried="socket() of the families netlink, packet and vsock",
-    code="seen = [attempt(socket.socket, family, socket.SOCK_RAW)[0] for family in (16, 17, 40)]",
-    expected=["refused"] * 3,
-    weakening="no seccomp",
+    "no_address_on_a_network",
+    "No interface has an address but loopback's.",
+    tried="list the routing trie's addresses",
+    code="""
+rows = [line.split() for line in open("/proc/net/fib_trie")]
+seen = sorted({rows[at - 1][-1] for at, row in enumerate(rows) if row[:2] == ["/32", "host"] and row[-1] == "LOCAL"} - {"127.0.0.1"})
+""",
+    expected=[],
+    weakening="bridge network",
     proves="no-network",
+)
+
+AREA.snippet(
+    "no_route_leads_out",
+    "The routing table is empty.",
+    tried="read /proc/net/route",
+    code="seen = open('/proc/net/route').read().splitlines()[1:]",
+    expected=[],
+    weakening="bridge network",
+    proves="no-network",
+)
+
+# A datagram socket connects without sending anything: the kernel only looks for a route.
+DESTINATIONS = {
+    "the_metadata_service": ("169.254.169.254", "the address at which clouds hand out credentials"),
+    "a_public_address": ("203.0.113.1", "an address on the internet"),
+    "a_private_address": ("10.1.2.3", "an address of a local network"),
+    "dockers_gateway": ("172.17.0.1", "the address at which Docker's bridge reaches the host"),
+}
+for name, (address, what) in DESTINATIONS.items():
+    AREA.snippet(
+        f"{name}_is_unreachable",
+        f"There is no route to {what}.",
+        tried=f"connect a datagram socket to {address}",
+        code=f"seen = attempt(socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect, ({address!r}, 80))",
+        expected=["refused", "ENETUNREACH"],
+        weakening="bridge network",
+        proves="no-network",
+    )
+
+AREA.snippet(
+    "no_broadcast_is_heard",
+    "Nothing can be sent to everybody on a network.",
+    tried="send a datagram to 255.255.255.255",
+    code="""
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+seen = attempt(s.sendto, b"", ("255.255.255.255", 9))
+""",
+    expected=["refused", "ENETUNREACH"],
+    weakening="bridge network",
+    proves="no-network",
+)
+
+AREA.snippet(
+    "the_hosts_name_servers_are_not_told",
+    "No name server of the host, and no search domain of its network, is told.",
+    tried="read /etc/resolv.conf",
+    code="""
+try:
+    lines = [line.split() for line in open("/etc/resolv.conf") if line.strip() and not line.startswith("#")]
+except OSError:
+    lines = []
+seen = [" ".join(words) for words in lines if words[0] in ("nameserver", "search", "domain") and words[1:] not in (["127.0.0.1"], ["."])]
+""",
+    expected=[],
+    weakening="name servers",
+    proves="no-network",
+)
+
+
+@AREA.check("host network", proves="no-network", tried="look for a listening port of the host in /proc/net/tcp", expected=False)
+async def the_hosts_connections_are_not_listed(execute: Execute) -> Any:
+    """Which ports and connections the host has cannot be seen."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return await seen(execute, f"seen = '0100007F:{server.getsockname()[1]:04X} 00000000:0000 0A' in open('/proc/net/tcp').read()")
+
+
+@AREA.check(
+    "host network", proves="no-network", tried="connect to a nameless (abstract) socket of the host", expected=["refused", "ECONNREFUSED"]
+)
+async def abstract_sockets_of_the_host_are_out_of_reach(execute: Execute) -> Any:
+    """Local sockets without a file, which belong to the network namespace, are the host's own."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind("\0gleitzeit-selfcheck-" + secrets.token_hex(8))
+        server.listen()
+        return await seen(execute, f"seen = attempt(socket.socket(socket.AF_UNIX).connect, {server.getsockname()!r})")
+
+
+# The filter answers EPERM whatever the kernel has; without it most answer that they are not there.
+FAMILIES = {
+    "netlink": (16, "it configures the kernel's network", "no seccomp"),
+    "packet": (17, "it reads and forges what passes the network", "administrator"),
+    "vsock": (40, "it reaches the hypervisor", "no seccomp"),
+    "kernel_crypto": (38, "AF_ALG reaches the kernel's cryptography", "no seccomp"),
+    "bluetooth": (31, "it reaches the radio", "no seccomp"),
+    "can": (29, "it reaches vehicles and machines", "no seccomp"),
+    "tipc": (30, "it was often broken", "no seccomp"),
+    "rds": (21, "it was often broken", "no seccomp"),
+    "ipsec_key": (15, "it configures the kernel's encryption", "no seccomp"),
+    "xdp": (44, "it takes packets past the kernel", "administrator"),
+}
+for family, (number, because, weakening) in FAMILIES.items():
+    AREA.snippet(
+        f"no_{family}_socket",
+        f"Sockets of the family {family.replace('_', ' ')} are refused: {because}.",
+        tried=f"socket({number}, raw, 0)",
+        code=f'seen = syscall("socket", {number}, 3, 0)',
+        expected="EPERM",
+        weakening=weakening,
+        proves="system-calls",
+        forms=HELD,
+    )
+
+AREA.snippet(
+    "no_socket_of_any_other_family",
+    "Of all 46 families of sockets only local ones, IPv4 and IPv6 can be made.",
+    tried="socket() of every family",
+    code='seen = [number for number in range(3, 46) if number != 10 and syscall("socket", number, 2, 0) != "EPERM"]',
+    expected=[],
+    weakening="any socket",
+    proves="system-calls",
+    forms=HELD,
+)
+
+AREA.snippet(
+    "no_raw_socket",
+    "Packets cannot be made by hand.",
+    tried="socket(AF_INET, SOCK_RAW, ICMP)",
+    code="seen = attempt(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1)",
+    expected=["refused", "EPERM"],
+    weakening="administrator",
+    proves="no-privileges",
+    forms=HELD,
+)
+
+AREA.snippet(
+    "no_packet_socket_in_disguise",
+    "The obsolete way to a packet socket, by a type of IPv4, is closed too.",
+    tried="socket(AF_INET, SOCK_PACKET, 0)",
+    code='seen = syscall("socket", 2, 10, 0)',
+    expected="EPERM",
+    weakening="administrator",
+    proves="no-privileges",
+    forms=HELD,
 )

@@ -31,6 +31,7 @@ def syscall(name, *arguments):
 def status():
     return dict(line.rstrip("\\n").split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
 CALLS = json.loads(%(calls)r)
+ABSENT = %(absent)r
 """
 
 

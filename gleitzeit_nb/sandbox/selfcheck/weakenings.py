@@ -7,26 +7,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
 from gleitzeit_nb.sandbox.channel import Expectations, GuestChannel
 from gleitzeit_nb.sandbox.docker import DockerLauncher
-from gleitzeit_nb.sandbox.profile import Profile
+from gleitzeit_nb.sandbox.profile import Profile, seccomp_profile
 from gleitzeit_nb.sandbox.selfcheck.probing import SECRET, SECRET_NAME
 from gleitzeit_nb.sandbox.volumes import Held
+
+# Not every daemon can give every one of the administrator's rights: those that the checks of system calls ask for.
+ADMINISTRATION = (
+    *("DAC_READ_SEARCH", "NET_RAW", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_TIME"),
+    "SYS_TTY_CONFIG",
+)
 
 Change = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
 class Weakening:
-    """`host`, `config` and `equipment` change the SDK's arguments; `source` replaces text in the guest."""
+    """`host`, `config` and `equipment` change the SDK's arguments, `raw` what it has none for; `source` replaces text in the guest."""
 
     host: Change | None = None
     config: Change | None = None
     equipment: Change | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict)
     source: tuple[tuple[str, str], ...] = ()
 
 
@@ -47,11 +55,41 @@ def _with_capabilities(arguments: dict[str, Any]) -> None:
 
 
 def _with_administration(arguments: dict[str, Any]) -> None:
-    arguments.update(cap_drop=[], cap_add=["SYS_ADMIN", "SYS_MODULE"], security_opt=["seccomp=unconfined", "apparmor=unconfined"])
+    arguments.update(cap_drop=[], cap_add=list(ADMINISTRATION), security_opt=["seccomp=unconfined", "apparmor=unconfined"])
+
+
+def filtered(change: Callable[[list[dict[str, Any]]], None]) -> Change:
+    """The seccomp list with its rules changed."""
+
+    def changed(arguments: dict[str, Any]) -> None:
+        profile = json.loads(seccomp_profile())
+        change(profile["syscalls"])
+        arguments["security_opt"] = ["no-new-privileges:true", f"seccomp={json.dumps(profile)}"]
+
+    return changed
+
+
+def _any_arguments(call: str) -> Change:
+    def change(rules: list[dict[str, Any]]) -> None:
+        rules[:] = [rule for rule in rules if rule["names"] != [call]]
+        rules[0]["names"] = [*rules[0]["names"], call]
+
+    return filtered(change)
 
 
 def _tmpfs(*options: str) -> dict[str, str]:
     return {folder: ",".join(("rw", "uid=65534,gid=65534", "mode=1777", *options)) for folder in ("/work", "/tmp", "/dev/shm")}
+
+
+def _unmasked(arguments: dict[str, Any]) -> None:
+    _with_administration(arguments)
+    arguments["binds"] = ["/sys:/sys:rw", "/sys/fs/cgroup:/sys/fs/cgroup:rw"]
+
+
+def _with_a_disk(arguments: dict[str, Any]) -> None:
+    """Any block device does; a loop device is there on nearly every machine, and without a file behind it holds nothing."""
+    disks = sorted(path for path in Path("/dev").iterdir() if path.is_block_device())
+    arguments["devices"] = [{"PathOnHost": str(disk), "PathInContainer": str(disk), "CgroupPermissions": "m"} for disk in disks[:1]]
 
 
 def _ulimits_without(*names: str) -> Change:
@@ -61,13 +99,50 @@ def _ulimits_without(*names: str) -> Change:
     return change
 
 
+def _bare_python(arguments: dict[str, Any]) -> None:
+    arguments["command"] = [word for word in arguments["command"] if word != "-I"]
+
+
+def _with_limit(name: str, value: int) -> Change:
+    def change(arguments: dict[str, Any]) -> None:
+        _ulimits_without(name)(arguments)
+        arguments["ulimits"].append({"Name": name, "Soft": value, "Hard": value})
+
+    return change
+
+
+def _unlimited_shm(arguments: dict[str, Any]) -> None:
+    arguments["tmpfs"] = {**arguments["tmpfs"], "/dev/shm": _tmpfs("size=256m", "nr_inodes=100000")["/dev/shm"]}
+
+
+IGNORED_RLIMITS = ("for name, value in rlimits.items():", "for name, value in ():")
 NO_RLIMITS = (
-    ("for name, value in rlimits.items():", "for name, value in ():"),
+    IGNORED_RLIMITS,
     ("os.setsid()\n", "os.setsid()\n    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))\n"),
 )
 
+# What code would leave behind in a guest that ran it in itself instead of in a child.
+KEPT = (
+    "import builtins, socket; builtins.left = os.left = 1; os.environ['LEFT'] = '1'; os.umask(0);"
+    " sys.setrecursionlimit(77777); socket.setdefaulttimeout(1)"
+)
+FORK = "child = os.fork()"
+START = "write, namespace = os.write, _fresh_main()"
+EXIT_CODE = '"exit_code": _exit_code(status)'
+
 WEAKENINGS: Mapping[str, Weakening] = {
     "host network": Weakening(host=setting(network_mode="host")),
+    "bridge network": Weakening(host=setting(network_mode="bridge")),
+    "name servers": Weakening(host=setting(dns=["192.0.2.53"])),
+    "any clone": Weakening(host=_any_arguments("clone")),
+    "any personality": Weakening(host=_any_arguments("personality")),
+    "any socket": Weakening(host=_any_arguments("socket")),
+    "another group": Weakening(host=setting(group_add=["4711"])),
+    "unmasked": Weakening(host=_unmasked, config=setting(user="0:0"), raw={"MaskedPaths": [], "ReadonlyPaths": []}),
+    "soft limits": Weakening(source=(("(number, (value, value))", "(number, (max(0, value - 1), value))"),)),
+    "disk given": Weakening(host=_with_a_disk),
+    "loose places": Weakening(host=setting(tmpfs=_tmpfs("suid", "dev", "exec", "size=64m", "nr_inodes=8192"))),
+    "host uts": Weakening(host=setting(uts_mode="host"), config=without("hostname")),
     "no seccomp": Weakening(host=security("no-new-privileges:true", "seccomp=unconfined")),
     # Without no_new_privs the filter is loaded before the runtime changes the user, which it does not allow: both have to go.
     "new privileges": Weakening(host=security("seccomp=unconfined")),
@@ -87,22 +162,41 @@ WEAKENINGS: Mapping[str, Weakening] = {
     "no disk limit": Weakening(host=setting(tmpfs=_tmpfs("size=256m", "nr_inodes=8192"))),
     "no inode limit": Weakening(host=setting(tmpfs=_tmpfs("size=64m", "nr_inodes=100000"))),
     "no resource limits": Weakening(host=setting(ulimits=[]), source=NO_RLIMITS),
+    "shm unlimited": Weakening(host=_unlimited_shm),
+    "swap open": Weakening(host=setting(memswap_limit=-1)),
+    "no processor limit": Weakening(host=without("nano_cpus")),
+    "core dumps on": Weakening(host=_with_limit("core", 1 << 20), source=(IGNORED_RLIMITS,)),
     "no output limit": Weakening(source=(("data[: self.head_left]", "data[:]"),)),
     "no deadline": Weakening(source=(("left = deadline - time.monotonic()", "left = 3600.0"),)),
     "nothing killed": Weakening(source=(("os.kill(pid, signal.SIGKILL)", "return True"),)),
     "nothing wiped": Weakening(source=(("for path, mode in self.wiped.items()]", "for path, mode in ()]"),)),
     "state kept": Weakening(
         source=(
-            ("child = os.fork()", "child = os.fork()\n            if child: import builtins; builtins.left = 1"),
+            (FORK, f"{FORK}\n            if child: {KEPT}"),
             ("os.chdir(work)", "os.chdir('/')"),
+            ("os.umask(0o022)", "pass"),
         )
     ),
+    "chance repeated": Weakening(source=((START, f"{START}\n    import random; random.seed(1)"),)),
+    "inputs kept": Weakening(source=((FORK, f"{FORK}\n            if child: import builtins; builtins.passed = 1"),)),
     "host environment": Weakening(config=setting(environment={SECRET_NAME: SECRET})),
     "host processes": Weakening(host=setting(pid_mode="host")),
     "host name": Weakening(config=without("hostname")),
     "host ipc": Weakening(host=setting(ipc_mode="host")),
     "input inherited": Weakening(source=(("os.dup2(null, 0)", "pass"),)),
     "source cut": Weakening(source=(('code.decode("utf-8", "surrogatepass")', 'code.partition(b"\\0")[0].decode()'),)),
+    "tail dropped": Weakening(source=(("bytes(self.tail), protocol.CHUNK", "b'', protocol.CHUNK"),)),
+    "bytes lost": Weakening(source=(("piece = stream.take(data)", "piece = stream.take(data.replace(b'\\0', b''))"),)),
+    "streams mixed": Weakening(source=(("os.dup2(stderr, 2)", "os.dup2(stdout, 2)"),)),
+    "guest in sight": Weakening(
+        source=(("not frame.filename.startswith", "frame.filename.startswith"), ("frames[own[0] :] if own else []", "frames"))
+    ),
+    "exit code lost": Weakening(source=((EXIT_CODE, '"exit_code": 0'),)),
+    "reports without end": Weakening(source=(("data = data[: self.left]\n", "data = data[:]\n"),)),
+    "guest importable": Weakening(source=(("del sys.modules[name]", "pass"),)),
+    "proxies told": Weakening(config=setting(environment={"HTTPS_PROXY": "http://user:secret@proxy.test"})),
+    "python not isolated": Weakening(config=_bare_python),
+    "environment hidden": Weakening(source=((START, f"{START}; os.environ.pop('PATH', None)"),)),
     "strict text": Weakening(source=(('errors="backslashreplace"', 'errors="strict"'),)),
 }
 
@@ -129,6 +223,9 @@ class WeakProfile(Profile):
         if self.weakening.equipment is not None:
             self.weakening.equipment(arguments)
         return arguments
+
+    def raw_host_config(self) -> dict[str, Any]:
+        return {**super().raw_host_config(), **self.weakening.raw}
 
     def container_config(self, image: str, mode: ModeSettings, labels: Mapping[str, str]) -> dict[str, Any]:
         arguments = super().container_config(image, mode, labels)
@@ -182,7 +279,7 @@ class AlteredSource:
         return await self._channel.memory_bytes()
 
     async def resize(self, memory_bytes: int, cpus: float) -> None:
-        await self._channel.resize(memory_bytes, cpus)
+        """Not obeyed: it would bring back a limit that was taken away."""
 
 
 def altered(message: bytes, replacements: tuple[tuple[str, str], ...]) -> bytes:

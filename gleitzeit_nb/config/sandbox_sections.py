@@ -12,12 +12,20 @@ from gleitzeit_nb.config.network_sections import NetworkFields
 from gleitzeit_nb.config.section import UNSET, Count, Duration, Id, Name, Names, Section, as_list, keyed, or_empty
 from gleitzeit_nb.config.volumes import Roots, Volumes
 from gleitzeit_nb.core.execution import DOCKER_MODE, LOCAL_MODE, RESTRICTED_MODE, ModeKind
+from gleitzeit_nb.core.image_names import image_problem
 
 
 def _variables(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if not name or "=" in name or "\0" in name + text:
             raise ValueError("should hold names without '=' and texts without NUL")
+    return value
+
+
+def _image(value: str) -> str:
+    why = image_problem(value)
+    if why:
+        raise ValueError(f"should name an image, and it {why}")
     return value
 
 
@@ -41,7 +49,7 @@ class ModeSection(LimitFields, NetworkFields):
     trusted: bool = UNSET
     enabled: bool = UNSET
     label: Annotated[str, Field(min_length=1, max_length=40)] = UNSET
-    image: Name | None = UNSET
+    image: Annotated[Name, AfterValidator(_image)] | None = UNSET
     ceiling: Annotated[LimitFields, BeforeValidator(or_empty)] = UNSET
     read_only_root: Annotated[bool, AfterValidator(_sealed)] = UNSET
     environment: Annotated[dict[str, str], AfterValidator(_variables)] = UNSET

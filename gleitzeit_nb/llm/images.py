@@ -48,7 +48,7 @@ def _drawn(value: Any) -> bytes:
         return _written(lambda buffer: figure.savefig(buffer, format="png"))
     if callable(getattr(value, "save", None)) and hasattr(value, "mode") and hasattr(value, "size"):
         _refuse_large(*value.size)
-        plain = value if value.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else value.convert("RGB")
+        plain = _plain(value)
         return _written(lambda buffer: plain.save(buffer, format="PNG"))
     if hasattr(value, "__array_interface__"):
         return png_of(value)
@@ -57,6 +57,19 @@ def _drawn(value: Any) -> bytes:
     if not isinstance(data, bytes):
         raise TypeError(f"{type(value).__name__} is not a picture: {_TAKES}")
     return data
+
+
+def _plain(image: Any) -> Any:
+    """A PIL image in a mode that PNG shows as it looks. Numbers beyond the shades of a screen are refused: PIL would cut them off."""
+    if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        return image
+    if image.mode == "F" or image.mode.startswith("I"):
+        low, high = image.getextrema()
+        if image.mode != "F" or not (low >= 0 and high <= 1):
+            what = f"an image of mode {image.mode} with values from {low:g} to {high:g} is not a picture"
+            raise ValueError(f"{what}: make it 8 bits (mode L), or mode F from 0 to 1")
+        return image.point(lambda shade: shade * 255 + 0.5).convert("L")
+    return image.convert("RGBA" if image.mode in ("PA", "La", "RGBa") else "RGB")
 
 
 def _written(write: Callable[[io.BytesIO], object]) -> bytes:

@@ -29,6 +29,8 @@ START_IT = (
 )
 ALLOW_IT = "Add this user to its group (`sudo usermod -aG docker $USER`, then log in again), or use rootless Docker."
 
+CORRECT_IT = "Correct DOCKER_HOST: it should be such as unix:///var/run/docker.sock or tcp://docker.example.org:2376."
+
 
 class DaemonRefusalError(SandboxUnavailableError):
     """The daemon answered, and its answer is no. `status` is HTTP's."""
@@ -167,14 +169,17 @@ class DockerDaemon:
         if isinstance(exc, APIError):
             status = exc.response.status_code if exc.response is not None else 500
             return DaemonRefusalError(f"The Docker daemon could not {what}: {_explanation(exc)}", status)
-        if not isinstance(exc, (DockerException, RequestException, OSError)):
+        causes = list(_causes(exc))
+        unread = self._client is None and any(isinstance(cause, ValueError) for cause in causes)  # no client came of the address
+        if not unread and not isinstance(exc, (DockerException, RequestException, OSError)):
             return exc
         self._forget()
-        causes = list(_causes(exc))
         if any(isinstance(cause, PermissionError) for cause in causes):
             return SandboxUnavailableError(f"This user may not talk to the Docker daemon. {ALLOW_IT}")
         if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
             return SandboxUnavailableError(f"No Docker daemon answers. {START_IT}")
+        if unread or any(isinstance(cause, socket.gaierror) or "Invalid bind address" in str(cause) for cause in causes):
+            return SandboxUnavailableError(f"The address of the Docker daemon leads nowhere ({_shortest(causes)}). {CORRECT_IT}")
         return SandboxUnavailableError(f"The Docker daemon went away and could not {what} ({_shortest(causes)}). {START_IT}")
 
 

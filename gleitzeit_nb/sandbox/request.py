@@ -70,8 +70,8 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
         code=code,
         mode=mode,
         image=options.get("image"),
-        inputs=dict(options.get("inputs") or {}),
-        outputs=tuple(options.get("outputs", ())),
+        inputs=options.get("inputs") or {},
+        outputs=_names(options.get("outputs") or ()),
         fresh=options.get("fresh", False),
         session=options.get("session"),
         network=network_kind(options.get("network")),
@@ -92,3 +92,9 @@ def check_session(request: ExecutionRequest) -> None:
         raise ConfigError(f"{name[:80]!r} is no name for a session: up to 64 letters, digits, '.', '_' and '-', a letter or digit first.")
     if name is not None and request.fresh:
         raise ConfigError("A session keeps what earlier runs left, and fresh asks for the opposite. Leave one of them out.")
+
+
+def _names(outputs: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(outputs, str):  # whose letters would be names
+        raise TypeError(f"outputs must be a list of names: [{outputs[:60]!r}]")
+    return tuple(outputs)

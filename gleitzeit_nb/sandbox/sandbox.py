@@ -40,6 +40,7 @@ from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of,
 from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.request import RunOptions, check_session, make_request
+from gleitzeit_nb.sandbox.sanity import refuse_nonsense
 from gleitzeit_nb.sandbox.sessions import Sessions
 from gleitzeit_nb.sandbox.volumes import VolumeKeeper, hinted
 from gleitzeit_nb.sandbox.worker import Lease
@@ -180,9 +181,10 @@ class Sandbox:
     async def _execute(
         self, request: ExecutionRequest, own: Mapping[str, Any], on_output: OutputSink | None, on_display: DisplaySink | None
     ) -> ExecutionResult:
+        refuse_nonsense(request)
         check_session(request)
         request = self._sessions.continued(replace(request, mode=request.mode if request.mode != AUTO_MODE else None), self._modes)
-        mode = self._modes.find(request.mode or (await self.resolve_default())[0])
+        mode = self._modes.find((await self.resolve_default())[0] if request.mode is None else request.mode)
         mode = self._sessions.kept_mode(request, await self._equipped(mode, request))
         limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
         request = replace(request, mode=mode.id, limits=limits)

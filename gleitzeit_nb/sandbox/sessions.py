@@ -97,7 +97,7 @@ class Sessions:
         session = self._open.get(request.session or "")
         if session is None:
             return request
-        mode = modes.find(request.mode or session.mode.id)
+        mode = modes.find(session.mode.id if request.mode is None else request.mode)
         image = request.image or (session.image if mode.id == session.mode.id else None)
         limits = request.limits or (limits_in(session.limits, mode.limits) if mode.id == session.mode.id else None)
         return replace(request, mode=mode.id, image=image, limits=limits)

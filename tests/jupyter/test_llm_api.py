@@ -17,7 +17,7 @@ from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.listings import aliases_text
 from gleitzeit_nb.jupyter.vectors import LLMVectors
 from gleitzeit_nb.llm.cache import AnswerCache
-from gleitzeit_nb.llm.images import png_of
+from gleitzeit_nb.llm.images import dimensions, png_of
 from tests.support.hostile import Hostile, answers
 from tests.support.shell import Cell, Shell, reply_of
 
@@ -50,6 +50,17 @@ def test_a_picture_is_a_variable_or_a_file(shell: Shell, tmp_path: Path) -> None
     sent = [base64.b64decode(image) for image in last(shell).messages[-1]["images"]]
     assert [image[:8] for image in sent] == [b"\x89PNG\r\n\x1a\n"] * 3
     assert sent[0] == file.read_bytes() == sent[2]
+
+
+def test_figures_and_images_of_the_real_packages_are_pictures_in_a_cell(shell: Shell) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    pytest.importorskip("PIL", reason="pillow is not installed")
+    shell.run("from matplotlib.figure import Figure\nfrom PIL import Image\nfigure = Figure(figsize=(1, 1), dpi=30)")
+    shell.run("axes = figure.subplots()\nphoto = Image.new('CMYK', (5, 4))\ndeep = Image.new('I;16', (5, 4))")
+    shell.run("%%llm --image figure --image axes --image photo\nWhat is this?")
+    sent = [base64.b64decode(each) for each in last(shell).messages[-1]["images"]]
+    assert list(map(dimensions, sent)) == [(30, 30), (30, 30), (5, 4)]
+    assert "mode I;16" in refused(shell, "%%llm --image deep\nWhat is this?")
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,10 @@ def test_figures_and_images_of_the_real_packages_are_pictures_in_a_cell(shell: S
     pytest.importorskip("PIL", reason="pillow is not installed")
     shell.run("from matplotlib.figure import Figure\nfrom PIL import Image\nfigure = Figure(figsize=(1, 1), dpi=30)")
     shell.run("axes = figure.subplots()\nphoto = Image.new('CMYK', (5, 4))\ndeep = Image.new('I;16', (5, 4))")
+    assert "mode I;16" in refused(shell, "%%llm --image deep\nWhat is this?")
     shell.run("%%llm --image figure --image axes --image photo\nWhat is this?")
     sent = [base64.b64decode(each) for each in last(shell).messages[-1]["images"]]
     assert list(map(dimensions, sent)) == [(30, 30), (30, 30), (5, 4)]
-    assert "mode I;16" in refused(shell, "%%llm --image deep\nWhat is this?")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,16 @@ class RequestOptions(TypedDict, total=False):
     logprobs: bool | int | None  # a number: with so many alternatives for each token
 
 
+class RequestParts(RequestOptions, total=False):
+    """What a request is made of beside its id, kind and model: what is asked, and the keywords of every call."""
+
+    messages: str | Sequence[Message]
+    prompt: str | None
+    system: str | None
+    inputs: str | Sequence[str]
+    label: str
+
+
 @dataclass(frozen=True)
 class LLMRequest:
     """What is wanted. `id` names the request in events, progress and the dashboard."""
@@ -108,19 +118,15 @@ def build_request(
     id: str,  # noqa: A002 - the field's own name
     kind: Kind,
     model: str,
-    *,
-    messages: str | Sequence[Message] = (),
-    prompt: str | None = None,
-    system: str | None = None,
-    inputs: str | Sequence[str] = (),
-    label: str = "",
-    **keywords: Unpack[RequestOptions],
+    **parts: Unpack[RequestParts],
 ) -> LLMRequest:
     """The one value that the public keyword faces make of what they are given.
 
     Raises TypeError for an unknown keyword (naming the nearest) and for two synonyms that disagree, ValueError for a bad value.
     """
-    given: dict[str, Any] = dict(keywords)
+    given: dict[str, Any] = dict(parts)
+    messages, inputs = given.pop("messages", ()), given.pop("inputs", ())
+    said = {name: given.pop(name) for name in ("prompt", "system", "label") if name in given}
     _refuse_unknown(given)
     _refuse_misplaced(kind, given)
     for synonym, name in (("instance_tags", "tags"), ("load_balancing_strategy", "strategy")):
@@ -133,8 +139,6 @@ def build_request(
         kind=kind,
         model=model,
         messages=_with_images(dialogue, images) if kind == "chat" else dialogue,
-        prompt=prompt,
-        system=system,
         inputs=(inputs,) if isinstance(inputs, str) else tuple(inputs),
         tags=_tags(given.get("tags")),
         strategy=_name(given.get("strategy")),
@@ -160,7 +164,7 @@ def build_request(
         raw=bool(given.get("raw", False)),
         cache=given.get("cache"),
         logprobs=_alternatives(given.get("logprobs")),
-        label=label,
+        **said,
         images=images if kind == "generate" else (),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.core.requests import Kind, LLMRequest, Message, RequestOptions, build_request
+from gleitzeit_nb.core.requests import Kind, LLMRequest, Message, RequestParts, build_request
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -15,30 +15,24 @@ def request_from(
     id: str,  # noqa: A002 - the request's own word
     kind: Kind,
     model: str,
-    *,
-    messages: str | Sequence[Message] = (),
-    prompt: str | None = None,
-    system: str | None = None,
-    inputs: str | Sequence[str] = (),
-    label: str = "",
-    **keywords: Unpack[RequestOptions],
+    **parts: Unpack[RequestParts],
 ) -> LLMRequest:
     """`build_request` for callers who hand over objects. Raises ValueError or TypeError for what cannot be sent."""
-    if keywords.get("images") is not None:
+    if parts.get("images") is not None:
         from gleitzeit_nb.llm.images import encoded
 
-        keywords["images"] = encoded(keywords["images"])
-    if keywords.get("schema") is not None:
+        parts["images"] = encoded(parts["images"])
+    if parts.get("schema") is not None:
         from gleitzeit_nb.llm.schema import shape_of
 
-        keywords["schema"] = shape_of(keywords["schema"])
-    if keywords.get("tools"):
+        parts["schema"] = shape_of(parts["schema"])
+    if parts.get("tools"):
         from gleitzeit_nb.llm.tools import schema_of
 
-        keywords["tools"] = tuple(map(schema_of, keywords["tools"] or ()))
-    return build_request(
-        id, kind, model, messages=_dialogue(messages), prompt=prompt, system=system, inputs=inputs, label=label, **keywords
-    )
+        parts["tools"] = tuple(map(schema_of, parts["tools"] or ()))
+    if "messages" in parts:
+        parts["messages"] = _dialogue(parts["messages"])
+    return build_request(id, kind, model, **parts)
 
 
 def _dialogue(messages: str | Sequence[Message]) -> str | Sequence[Message]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import random
 import time
@@ -20,7 +19,7 @@ from gleitzeit_nb.core.requests import Chunk, LLMRequest, Message, Reply, Reques
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.core.strategies import strategy_named
 from gleitzeit_nb.core.upkeep import Place, PullProgress, Warmed, Where
-from gleitzeit_nb.errors import EngineClosedError, WrongLoopError
+from gleitzeit_nb.errors import EngineClosedError
 from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.llm import advice, progress, views
 from gleitzeit_nb.llm.aliases import real_model, without_aliases
@@ -31,6 +30,7 @@ from gleitzeit_nb.llm.layers import answers
 from gleitzeit_nb.llm.listing import list_loaded, list_models
 from gleitzeit_nb.llm.mapping import Asks, MapItem, Mapper, Wish, room_for
 from gleitzeit_nb.llm.named_files import Folder
+from gleitzeit_nb.llm.opened import Opened
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.receipts import Receipts
 from gleitzeit_nb.llm.upkeep import Upkeep
@@ -74,9 +74,7 @@ class OllamaPoolManager:
         self._clock = clock
         self._rng = rng if rng is not None else random.Random()
         self._ids = itertools.count(1)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._parts: Parts | None = None
-        self._upkeep: Upkeep | None = None
+        self._opened: Opened | None = None
 
     def __repr__(self) -> str:
         parts = self._parts
@@ -96,49 +94,39 @@ class OllamaPoolManager:
 
     async def initialize(self) -> None:
         """Connect, and look at every instance once, for at most two seconds. Those that are down are a state, not an error."""
-        if self._parts is not None:
-            self._here()
+        if self._opened is not None:
+            self._opened.here()
             return
-        self._loop = asyncio.get_running_loop()
         made = (self.settings, self.events, self._receipts, self._factory)
-        self._parts = parts = assembled(*made, clock=self._clock, rng=self._rng)
+        self._opened = opened = Opened(assembled(*made, clock=self._clock, rng=self._rng), self.complete_request)
         try:
-            self._upkeep = Upkeep(parts, self.complete_request)
-            if parts.memory.recording is None:  # which answers in place of all instances
-                for each in self.settings.instances:
-                    parts.members.add(each)
-                await parts.health.look(parts.members)
-                self._upkeep.preload(self.settings.preload)
+            await opened.begin(self.settings)
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
         """End what runs: waiting and running requests raise EngineClosedError. Safe to call twice."""
-        parts = self._parts
-        if parts is None:
+        opened = self._opened
+        if opened is None:
             return
-        self._here()
-        upkeep, self._upkeep = self._upkeep, None
-        if upkeep is not None:
-            await upkeep.close()
-        self._parts = None
-        parts.closed = True
-        parts.dispatcher.close()
-        await asyncio.gather(parts.health.close(), parts.showings.close())
-        await parts.members.close()
+        opened.here()
+        await opened.end_upkeep()
+        self._opened = None
+        await opened.end()
 
-    def _open(self) -> Parts:
-        if self._parts is None:
+    @property
+    def _parts(self) -> Parts | None:
+        return self._opened.parts if self._opened is not None else None
+
+    def _open(self) -> Opened:
+        if self._opened is None:
             raise EngineClosedError("the pool is not open: `await pool.initialize()` first, or use `async with`")
-        return self._parts
+        return self._opened
 
     def _here(self) -> Parts:
         """The parts, if the pool is open and this is its loop."""
-        parts = self._open()
-        if asyncio.get_running_loop() is not self._loop:
-            raise WrongLoopError("this pool lives on the event loop that initialised it: make one pool per loop, or use ask()")
-        return parts
+        return self._open().here()
 
     # -- asking ---------------------------------------------------------------------------------------------------------------
 
@@ -233,7 +221,7 @@ class OllamaPoolManager:
 
     def explain_request(self, request: LLMRequest) -> Explanation:
         """As `explain`."""
-        parts = self._open()
+        parts = self._open().parts
         return advice.explain(parts, without_aliases(parts, request))
 
     # -- for those who ask the instances themselves -----------------------------------------------------------------------------
@@ -284,8 +272,7 @@ class OllamaPoolManager:
         parts = self._here()
         added = changed(parts, settings, gone, fresh)
         before, self.settings = self.settings, settings
-        if self._upkeep is not None:
-            self._upkeep.preload([model for model in settings.preload if model not in before.preload])
+        self._open().preload([model for model in settings.preload if model not in before.preload])
         await parts.health.look(added)
         parts.dispatcher.pump()
 
@@ -342,9 +329,7 @@ class OllamaPoolManager:
     @property
     def upkeep(self) -> Upkeep:
         self._here().health.touch()
-        if self._upkeep is None:
-            raise EngineClosedError("the pool is closing")
-        return self._upkeep
+        return self._open().upkeep
 
     # -- what others see ------------------------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ async def test_the_spelling_of_an_instance_that_takes_nothing_is_not_the_first()
         pool_of(a, b, aliases=ALIASES) as pool,
     ):
         await pool.drain("a")
-        asked = {without_aliases(pool._open(), build_request("r", "chat", "big", messages="hi")).model for _ in range(20)}
+        asked = {without_aliases(pool._open().parts, build_request("r", "chat", "big", messages="hi")).model for _ in range(20)}
         assert asked == {"llama3.3:70b-q4"}
         await pool.remove_instance("b")
         await pool.resume("a")

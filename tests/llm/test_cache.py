@@ -72,7 +72,7 @@ async def test_a_search_that_fails_or_is_given_up_leaves_a_receipt(served: Any, 
     with pytest.raises(NoInstanceError, match="no model was named"):
         await pool.chat("", "hi", cache=True)
     looking, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr(pool._open().memory.cache, "get", lambda _key: (looking.set(), go_on.wait(10))[0])
+    monkeypatch.setattr(pool._open().parts.memory.cache, "get", lambda _key: (looking.set(), go_on.wait(10))[0])
     asking = asyncio.create_task(pool.chat("llama3.2", "hi", cache=True))
     await asyncio.to_thread(looking.wait, 10)
     asking.cancel()
@@ -111,9 +111,9 @@ async def test_the_pool_may_keep_everything() -> None:
 async def test_a_model_that_was_pulled_anew_is_asked_anew(served: Any) -> None:
     _, pool = served
     await pool.chat("llama3.2", "hi", cache=True)
-    pool._open().members.instances[0].digests["llama3.2:latest"] = "f" * 64
-    for loaded in list(pool._open().members.instances[0].loaded):
-        del pool._open().members.instances[0].loaded[loaded]
+    pool._open().parts.members.instances[0].digests["llama3.2:latest"] = "f" * 64
+    for loaded in list(pool._open().parts.members.instances[0].loaded):
+        del pool._open().parts.members.instances[0].loaded[loaded]
     assert (await pool.chat("llama3.2", "hi", cache=True)).source == "instance"
 
 

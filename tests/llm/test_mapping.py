@@ -176,7 +176,7 @@ class Deepest:
 
     def __init__(self, pool: OllamaPoolManager) -> None:
         self.waiting = self.full = 0
-        queue = pool._open().dispatcher.queue
+        queue = pool._open().parts.dispatcher.queue
         enter = queue.enter
 
         def watched(*args: Any, **keywords: Any) -> Any:

@@ -20,11 +20,12 @@ from operator import attrgetter
 from random import Random
 from typing import Any
 
-from gleitzeit_nb.core.candidates import Hope, Standing, Verdict, may_ever, outlook
+from gleitzeit_nb.core.books import Books
+from gleitzeit_nb.core.candidates import Hope, Standing, Verdict
 from gleitzeit_nb.core.forecast import Waiting, loading_s
 from gleitzeit_nb.core.instances import Instance, InstanceState
 from gleitzeit_nb.core.leases import Lease, try_reserve
-from gleitzeit_nb.core.lines import Book, Key, Line, Waiter
+from gleitzeit_nb.core.lines import Key, Line, Waiter
 from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.pins import Pins
 from gleitzeit_nb.core.strategies import MANY, Pick, Scores, pick, strategy_named
@@ -104,9 +105,7 @@ class AdmissionQueue:
     pins: Pins = field(default_factory=Pins, init=False)
     turns: Turns = field(default_factory=Turns, init=False)
     _lines: dict[Needs, Line] = field(default_factory=dict, init=False)
-    _books: dict[Instance, Book] = field(default_factory=dict, init=False)  # empty while nobody waits
-    _instances: Collection[Instance] = field(default=(), init=False)  # that the books are of
-    _outlooks: dict[Instance, tuple[object, ...]] = field(default_factory=dict, init=False)  # when the books were written
+    _books: Books = field(default_factory=Books, init=False)
     _order: list[Key] | None = field(default=None, init=False)  # everybody's keys; None: to be sorted when somebody asks
     _arrivals: int = field(default=0, init=False)
     _waiting: int = field(default=0, init=False)
@@ -167,15 +166,15 @@ class AdmissionQueue:
         if line.waiters[0] is not waiter and not line.stranded and not line.passing:
             return Assignment()  # it is no better off than those before it
         if self._waiting > 1 and line.waiters[0] is waiter:
-            if not self._known(instances):
+            if not self._books.know(instances):
                 return self.assign(instances, now, rng)
-            self._register(line)
+            self._books.register(line, len(self._lines))
             while line.waiters and line.waiters[0] is waiter and self._gives_way(waiter, step):
                 pass
         while line.waiters and self._serve(line, instances, step):
             pass
         if line.waiters and not self._books:
-            self._write_books(instances, now)
+            self._books.write(instances, self._lines.values(), now)
         return step.result
 
     def _gives_way(self, waiter: Waiter, step: _Step) -> bool:
@@ -190,7 +189,7 @@ class AdmissionQueue:
         """A slot of `instance` may be free, or there is news of it."""
         if not self._waiting:
             return Assignment()
-        if instance.state in DOUBTFUL or not self._books_hold(instance, instances, now):
+        if instance.state in DOUBTFUL or not self._books.hold(instance, instances, now):
             return self.assign(instances, now, rng)
         step = _Step(instances, now, rng)
         self._offer(instance, step)
@@ -199,7 +198,7 @@ class AdmissionQueue:
     def assign(self, instances: Collection[Instance], now: float, rng: Random) -> Assignment:
         """Look at everything anew: give every free slot to the first waiter whom it fits; find out who waits for nothing."""
         step = _Step(instances, now, rng)
-        self._write_books(instances, now)
+        self._books.write(instances, self._lines.values(), now)
         heads = [(line.waiters[0].key, line.needs) for line in self._lines.values()]
         heapq.heapify(heads)
         while heads:
@@ -346,26 +345,6 @@ class AdmissionQueue:
         for waiter in waiters:
             self.leave(waiter)
         step.hopeless += [Hopeless(waiter, choice.verdicts, ejected) for waiter in waiters]
-
-    # -- the books ------------------------------------------------------------------------------------------------------------
-
-    def _write_books(self, instances: Collection[Instance], now: float) -> None:
-        self._instances = instances
-        self._books = {instance: Book() for instance in instances} if self._waiting else {}
-        self._outlooks = {instance: outlook(instance, now) for instance in instances}
-        for line in self._lines.values():
-            self._register(line)
-
-    def _register(self, line: Line) -> None:
-        for instance, book in self._books.items():
-            if may_ever(line.needs, instance):
-                book.add(line, len(self._lines))
-
-    def _books_hold(self, instance: Instance, instances: Collection[Instance], now: float) -> bool:
-        return instance in self._books and self._known(instances) and self._outlooks[instance] == outlook(instance, now)
-
-    def _known(self, instances: Collection[Instance]) -> bool:
-        return instances is self._instances or tuple(instances) == tuple(self._instances)
 
 
 def _patience_ends(waiter: Waiter) -> float:

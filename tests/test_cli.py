@@ -296,6 +296,25 @@ def test_run_reads_standard_input_and_prints_json(
     assert (result["status"], result["stdout"], result["mode"]) == ("ok", "hi\n", isolation)
 
 
+def test_run_takes_files_and_writes_what_the_code_leaves(
+    isolation: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data.txt").write_text("abc")
+    Path("code.py").write_text("import os\nopen('n.txt', 'w').write(open('in/d.txt').read()[::-1])\nos.symlink('/', 'root')\n[1, 2]")
+    arguments = ["run", "code.py", "--mode", isolation, "--file", "data.txt:in/d.txt", "--artifacts", "out"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert Path("out/n.txt").read_text() == "cba"
+    assert shown.out == "[1, 2]\n"
+    assert shown.err == "n.txt: 3 bytes\n(root was not brought out: it is a link)\n"
+    Path("out/n.txt").write_text("mine")
+    assert main(arguments) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+    assert Path("out/n.txt").read_text() == "cba"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

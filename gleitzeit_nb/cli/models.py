@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gleitzeit_nb.cli.terminal import complain, is_terminal, say, shower
-from gleitzeit_nb.core.plain import one_line
+from gleitzeit_nb.core.plain import one_line, size_words
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -50,6 +50,16 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     run.add_argument("--timeout", type=_seconds, metavar="S", help="wall clock")
     run.add_argument("--memory", metavar="SIZE", help="such as 512m")
     run.add_argument("--image", help="a container image with a python3")
+    run.add_argument(
+        "--file",
+        dest="files",
+        action="append",
+        default=[],
+        metavar="PATH[:NAME]",
+        help="a file, directory or pattern to pass in; may be repeated",
+    )
+    run.add_argument("--artifacts", metavar="DIR", help="write the files that the code leaves into this directory")
+    run.add_argument("--overwrite", action="store_true", help="also in place of files that are there")
     run.add_argument("--json", action="store_true", help="the whole result as JSON, after the run")
     run.set_defaults(verb=_run)
 
@@ -147,7 +157,19 @@ def _run(arguments: argparse.Namespace) -> int:
         say(json.dumps(_plain(result), indent=2, ensure_ascii=not is_terminal()))
     else:
         _report(result)
+    _save(result, arguments)
     return exit_code(result)
+
+
+def _save(result: ExecutionResult, arguments: argparse.Namespace) -> None:
+    """What the code left, and what of it could not be brought out."""
+    from gleitzeit_nb.sandbox.artifacts import ArtifactFolder
+
+    if arguments.artifacts:
+        for saved in ArtifactFolder().save(arguments.artifacts, result.artifacts, overwrite=arguments.overwrite):
+            complain(f"{saved.name}: {size_words(saved.bytes)}")
+    for name, reason in result.left_out.items():
+        complain(f"({one_line(name)} was not brought out: {one_line(reason)})")
 
 
 def _source(file: str) -> tuple[str, str]:
@@ -165,6 +187,7 @@ async def _execute(code: str, name: str, arguments: argparse.Namespace) -> Execu
     from gleitzeit_nb.config import load
     from gleitzeit_nb.rendering.displays import as_text
     from gleitzeit_nb.sandbox import Sandbox
+    from gleitzeit_nb.sandbox.files import named
 
     shows = {"stdout": (shower(sys.stdout), say), "stderr": (shower(sys.stderr), complain)}
 
@@ -183,6 +206,8 @@ async def _execute(code: str, name: str, arguments: argparse.Namespace) -> Execu
             timeout=arguments.timeout,
             memory_limit=arguments.memory,
             filename=name,
+            files=named(arguments.files),
+            artifacts=bool(arguments.artifacts),
             on_output=None if arguments.json else on_output,
             on_display=None if arguments.json else on_display,
         )

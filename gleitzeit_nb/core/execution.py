@@ -107,7 +107,8 @@ class ExecutionRequest:
 
     `inputs` are bound as variables before the code runs; `outputs` name the variables to bring back.
     `filename` is what tracebacks call the code. `trust_html`: HTML that the code makes is passed on, live. `network` None is the
-    mode's, or restricted where `allow` names something. `volumes` and `gpu` come on top of what the mode has.
+    mode's, or restricted where `allow` names something. `volumes` and `gpu` come on top of what the mode has. `files`: name in the work
+    directory → content, or where it is read; `artifacts`: bring back the files that the code leaves there.
     """
 
     id: str
@@ -126,6 +127,8 @@ class ExecutionRequest:
     trust_html: bool = False
     volumes: tuple[Volume, ...] = ()
     gpu: bool = False
+    files: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ class ExecutionResult:
     `status`: "ok"; "error" (the code raised, or left with a non-zero exit code); "timeout"; "oom"; "killed" (interrupted or
     stopped by the user); "lost" (the sandbox went away under it). `exit_code` is negative for a signal, as in subprocess.
     `traceback` is the user's own frames. `displays` are what it showed: the value of its last expression, figures, `display()`;
-    `displays_dropped` counts those that were malformed or too much. `truncated` holds the bytes dropped per stream. `network`: what
+    `displays_dropped` counts those that were malformed or too much. `artifacts` are the files that it left, where they were asked for,
+    and `left_out` those that could not be brought out, with the reason. `truncated` holds the bytes dropped per stream. `network`: what
     the code tried to reach, where it may. `isolation` says in one line what held it.
     """
 
@@ -158,6 +162,7 @@ class ExecutionResult:
     displays_dropped: int = 0
     outputs: Mapping[str, Any] = field(default_factory=dict)
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     truncated: Mapping[str, int] = field(default_factory=dict)
     network: tuple[NetworkRecord, ...] = ()
     timings: Timings = Timings()

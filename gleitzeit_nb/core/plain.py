@@ -38,6 +38,17 @@ def one_line(text: str, limit: int = 160) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
+def size_words(size_bytes: int) -> str:
+    """A size for people: "812 bytes", "1.5 kB", "20 MB"."""
+    if size_bytes < 1000:
+        return f"{size_bytes} byte{'' if size_bytes == 1 else 's'}"
+    size, unit = size_bytes / 1000, "kB"
+    for larger in ("MB", "GB"):
+        if size >= 999.5:
+            size, unit = size / 1000, larger
+    return f"{size:.1f} {unit}" if size < 10 else f"{size:.0f} {unit}"
+
+
 class OutputText:
     """Clean text out of a stream of pieces: a program's output as it arrives.
 

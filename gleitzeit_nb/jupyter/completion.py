@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,10 @@ def _values(front: Front, option: str) -> list[str] | None:
         return list(STRATEGIES)
     if option == "--think":
         return list(THINK_WORDS)
+    if option == "--file":
+        return [f"{each}/" if os.path.isdir(each) else each for each in sorted(os.listdir(".")) if not each.startswith(".")]
+    if option == "--artifacts":
+        return [f"{each}/" for each in sorted(os.listdir(".")) if os.path.isdir(each) and not each.startswith(".")]
     if option in ("--in", "--format", "--image", "--schema", "--tools", "--allow-tools"):
         return [name for name in front.shell.user_ns if not name.startswith("_")]
     return None

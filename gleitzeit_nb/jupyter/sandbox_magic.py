@@ -15,9 +15,10 @@ from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.plain import OutputText, clean, one_line
-from gleitzeit_nb.errors import RunFailedError, UsageError
+from gleitzeit_nb.errors import RunFailedError, TransferError, UsageError
 from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, documented, identifier, identifiers, joined
 from gleitzeit_nb.jupyter.failures import fails_briefly
+from gleitzeit_nb.jupyter.file_options import add_files, files_of, save
 from gleitzeit_nb.jupyter.limit_options import add_limits, limits_of
 from gleitzeit_nb.jupyter.sandbox_display import mime_bundle
 from gleitzeit_nb.jupyter.values import SandboxRun, duration
@@ -26,6 +27,7 @@ from gleitzeit_nb.jupyter.waiting_line import WaitingLine
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
     from gleitzeit_nb.sandbox import Sandbox
+    from gleitzeit_nb.sandbox.artifacts import ArtifactFolder
     from gleitzeit_nb.sandbox.request import RunOptions
 
 Piece = tuple[Literal["stdout", "stderr"], str] | Display
@@ -55,6 +57,7 @@ def sandbox_parser() -> MagicParser:
     add("--no-fail", action="store_true", help="do not fail the cell when the run is not ok")
     add("--trust-html", action="store_true", help="show HTML that the code makes: it runs in your browser, with your rights")
     add("-q", "--quiet", action="store_true", help="show no output and no footer")
+    add_files(parser)
     add_limits(parser)
     return parser
 
@@ -66,6 +69,7 @@ class SandboxMagics(Magics):
     def __init__(self, front: Front) -> None:
         super().__init__(front.shell)
         self.front = front
+        self._folder: ArtifactFolder | None = None
 
     @no_var_expand
     @cell_magic("sandbox")  # type: ignore[arg-type]
@@ -87,11 +91,26 @@ class SandboxMagics(Magics):
         options = self._options(args)
         run = SandboxRun(self._execute(cell, args, options))
         self._bind(run, args)
-        if run.ok or args.no_fail:
+        refusal = self._save(run, args)
+        if (run.ok or args.no_fail) and refusal is None:
             return None if args.quiet else run
         if not args.quiet:
             self.front.shell.displayhook(run)
+        if refusal is not None and (run.ok or args.no_fail):
+            raise refusal
         raise RunFailedError(_failure(run.result), result=run.result)
+
+    def _save(self, run: SandboxRun, args: argparse.Namespace) -> TransferError | None:
+        """Files of a run that failed too; why they cannot be written is told after the run was shown."""
+        from gleitzeit_nb.sandbox.artifacts import ArtifactFolder
+
+        self._folder = self._folder or ArtifactFolder()
+        try:
+            run.saved = tuple((each.name, each.bytes) for each in save(self._folder, run.result, args))
+        except TransferError as exc:
+            return exc
+        run.saved_to = args.artifacts or ""
+        return None
 
     def _expand(self, text: str) -> str:
         from gleitzeit_nb.jupyter.template import expand
@@ -113,6 +132,7 @@ class SandboxMagics(Magics):
             "gpu": args.gpu,
             "label": f"[{self.front.cell_number}] %%sandbox",
         }
+        given.update(files_of(args))
         given.update(limits_of(args))
         return given
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.network import summary
-from gleitzeit_nb.core.plain import one_line
+from gleitzeit_nb.core.plain import one_line, size_words
 from gleitzeit_nb.core.requests import Reply
 from gleitzeit_nb.rendering.answers import origin
 
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from gleitzeit_nb.llm.tools import ToolRun
 
 _STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
+
+
+FILES_SHOWN = 20
+
+
+def _listed(files: Sequence[str]) -> str:
+    more = len(files) - FILES_SHOWN
+    return ", ".join(files[:FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def duration(seconds: float) -> str:
@@ -145,6 +153,8 @@ class SandboxRun(_OneLine):
 
     def __init__(self, result: ExecutionResult) -> None:
         self.result = result
+        self.saved: tuple[tuple[str, int], ...] = ()  # (name, bytes) of the files that were written to `saved_to`
+        self.saved_to = ""
 
     @property
     def status(self) -> str:
@@ -176,8 +186,23 @@ class SandboxRun(_OneLine):
         return dict(self.result.outputs)
 
     @property
+    def artifacts(self) -> dict[str, bytes]:
+        """The files that it left, where they were asked for."""
+        return dict(self.result.artifacts)
+
+    @property
     def traceback(self) -> str:
         return self.result.traceback
+
+    def notes(self) -> tuple[str, ...]:
+        """The files that came out, and those that could not; what the code reached and what it was refused, where it had a network."""
+        tried = summary(self.result.network)
+        written = [f"{one_line(name, 80)} ({size_words(size)})" for name, size in self.saved]
+        refused = [f"{one_line(name, 80)} ({one_line(reason, 100)})" for name, reason in self.result.left_out.items()]
+        lines = [f"{one_line(self.saved_to, 80)}: {_listed(written)}"] if written else []
+        lines += ["no files were left"] if self.saved_to and not written else []
+        lines += [f"not brought out: {_listed(refused)}"] if refused else []
+        return (*lines, *([one_line(f"network: {tried}", 600)] if tried else []))
 
     def footer(self) -> str:
         """Mode, status, seconds, what held it, and what was cut."""
@@ -189,8 +214,3 @@ class SandboxRun(_OneLine):
         parts += [f"{size:,} bytes of {stream} left out" for stream, size in sorted(result.truncated.items()) if size]
         parts += [f"not shown of what it displayed: {result.displays_dropped:,}"] if result.displays_dropped else []
         return " · ".join(parts)
-
-    def notes(self) -> tuple[str, ...]:
-        """What the code reached and what it was refused, where it had a network."""
-        tried = summary(self.result.network)
-        return (one_line(f"network: {tried}", 600),) if tried else ()

@@ -9,7 +9,7 @@ from importlib import resources
 
 PACKAGE = "gleitzeit_nb.sandbox"
 # In the order of their imports; the last one's main() is called.
-MODULES = ("protocol", "codec", "wiping", "witness", "tabulating", "showing", "runner", "preloading", "tunnels", "resident", "guest")
+MODULES = tuple("protocol codec wiping witness tabulating showing runner allowances collecting preloading tunnels resident guest".split())
 
 WORK_DIR = "/work"
 WRITABLE_DIRS = (WORK_DIR, "/tmp", "/dev/shm")

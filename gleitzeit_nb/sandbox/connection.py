@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +13,14 @@ from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import ConfigError, SandboxProtocolError, SandboxUnavailableError
 from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox import protocol
+from gleitzeit_nb.sandbox.arriving import Arrivals
 from gleitzeit_nb.sandbox.bundle import guest_source
 from gleitzeit_nb.sandbox.channel import GuestChannel
-from gleitzeit_nb.sandbox.displays import DisplayReader
 from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches, unusable
 from gleitzeit_nb.sandbox.network import RunNetwork
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
-from gleitzeit_nb.sandbox.sending import INTERRUPT_S, report_bytes, run_header, run_messages
-from gleitzeit_nb.sandbox.values import Report, ReportReader
+from gleitzeit_nb.sandbox.sending import INTERRUPT_S, run_header, run_messages
+from gleitzeit_nb.sandbox.values import Report
 
 logger = logging.getLogger("gleitzeit_nb.sandbox")
 
@@ -46,7 +45,7 @@ class GuestConnection:
         self._on_closed = on_closed
         self._frames = FrameReader(protocol.FROM_GUEST)
         self._ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._run: _Run | None = None
+        self._run: Arrivals | None = None
         self._oom_kills = 0
         self._pump: asyncio.Task[None] | None = None
         self._kill: asyncio.Task[None] | None = None
@@ -116,12 +115,13 @@ class GuestConnection:
         if network is not None:
             header["network"] = self._begin(network)
         messages = run_messages(header, request, limits, self.facts.get("packages", ()))
-        run = self._run = _Run(request, limits, on_output, on_display)
+        run = self._run = Arrivals(request, limits, on_output, on_display)
         run.network = network
         started = time.monotonic()
         exchange = asyncio.create_task(self._exchange(run, messages))
         try:
             allowance = (sum(map(len, messages)) + len(request.outputs) * limits.value_bytes) / TRANSFER_BYTES_PER_S
+            allowance += limits.workspace_bytes / TRANSFER_BYTES_PER_S if request.artifacts else 0.0
             done, _ = await asyncio.wait({exchange}, timeout=limits.timeout_s + GRACE_S + allowance)
             if not done:
                 run.late = True
@@ -164,7 +164,7 @@ class GuestConnection:
 
     # -- talking ----------------------------------------------------------------------------------------------------------
 
-    async def _exchange(self, run: _Run, messages: list[bytes]) -> Ending | None:
+    async def _exchange(self, run: Arrivals, messages: list[bytes]) -> Ending | None:
         try:
             for message in messages:
                 await self._send(message)
@@ -179,7 +179,7 @@ class GuestConnection:
         async with self._writing:
             await self.channel.write(message)
 
-    async def _cancel(self, run: _Run) -> None:
+    async def _cancel(self, run: Arrivals) -> None:
         try:
             await asyncio.wait_for(self._send(protocol.frame(protocol.CANCEL)), CANCEL_S)
             await asyncio.wait({run.done}, timeout=CANCEL_S + (INTERRUPT_S if run.request.session else 0.0))
@@ -250,7 +250,7 @@ class GuestConnection:
         before, self._oom_kills = self._oom_kills, max(self._oom_kills, await self.channel.oom_kills())
         return self._oom_kills - before
 
-    def _result(self, run: _Run, ending: Ending | None, oom_kills: int, elapsed_s: float) -> ExecutionResult:
+    def _result(self, run: Arrivals, ending: Ending | None, oom_kills: int, elapsed_s: float) -> ExecutionResult:
         report = run.report.finish() if ending is not None else Report()
         status, detail = judge(
             ending, run.limits, fault_type=report.fault_type, oom_kills=oom_kills, cancelled=run.cancelled, late=run.late
@@ -268,6 +268,8 @@ class GuestConnection:
             displays=tuple(run.displays.displays),
             displays_dropped=run.displays.dropped,
             outputs=report.outputs,
+            artifacts=run.artifacts.finish(whole=ending is not None),
+            left_out=run.artifacts.left_out,
             truncated={name: text.dropped for name, text in run.streams.items() if text.dropped},
             network=run.network.records() if run.network is not None else (),
             timings=Timings(run_s=ending.run_s if ending is not None and ending.run_s else elapsed_s),
@@ -275,86 +277,6 @@ class GuestConnection:
             isolation=self.channel.expectations.weaker,
             detail=detail,
         )
-
-
-class _Run:
-    """What is known of the run that is going on."""
-
-    def __init__(
-        self, request: ExecutionRequest, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None = None
-    ) -> None:
-        self.request = request
-        self.network: RunNetwork | None = None
-        self.limits = limits
-        self.done: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
-        self.cancelled = False
-        self.late = False
-        self.cancelling: asyncio.Task[None] | None = None  # held, or it could be collected while it works
-        self.stdout = _Text("stdout", limits.output_bytes, on_output)
-        self.stderr = _Text("stderr", limits.output_bytes, on_output)
-        self.streams = {"stdout": self.stdout, "stderr": self.stderr}
-        self.displays = DisplayReader(limits.display_bytes, html=request.trust_html, on_display=on_display)
-        self.report = ReportReader(request.outputs, limits.value_bytes, self.displays)
-        self._report_left = report_bytes(request, limits)
-
-    def take(self, kind: bytes, payload: bytes) -> None:
-        if kind == protocol.STDOUT:
-            self.stdout.take(payload)
-        elif kind == protocol.STDERR:
-            self.stderr.take(payload)
-        elif kind == protocol.STDOUT_GAP:
-            self.stdout.gap(payload)
-        elif kind == protocol.STDERR_GAP:
-            self.stderr.gap(payload)
-        elif kind == protocol.RESULT:
-            self._report_left -= len(payload)
-            if self._report_left < 0:
-                raise FrameError("it sent more results than it may")
-            self.report.feed(payload)
-        elif self.network is not None and kind in self.network.kinds:
-            self.network.take(kind, payload)
-        else:
-            raise FrameError(f"it sent a frame of type {kind!r} during a run")
-
-
-class _Text:
-    """One stream as text: decoded piece by piece, capped once more, passed on to whoever listens."""
-
-    def __init__(self, name: StreamName, most: int, on_output: OutputSink | None) -> None:
-        self.dropped = 0
-        self._name: StreamName = name
-        self._left = most
-        self._on_output = on_output
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._parts: list[str] = []
-
-    def take(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            raise FrameError(f"it sent more {self._name} than the limit of the run")
-        self._add(self._decoder.decode(data))
-
-    def gap(self, payload: bytes) -> None:
-        self.dropped = int.from_bytes(payload, "big")
-        self._add(self._decoder.decode(b"", final=True))
-        self._decoder.reset()
-        self._add(f"\n[… {self.dropped} bytes left out …]\n")
-
-    def end(self) -> str:
-        self._add(self._decoder.decode(b"", final=True))
-        return "".join(self._parts)
-
-    def _add(self, text: str) -> None:
-        if not text:
-            return
-        self._parts.append(text)
-        if self._on_output is None:
-            return
-        try:
-            self._on_output(self._name, text)
-        except Exception:
-            logger.exception("whoever listens to the sandbox's output failed; it hears no more of this run")
-            self._on_output = None
 
 
 def _not_preloaded(preload: Sequence[str], facts: Mapping[str, Any]) -> SandboxUnavailableError:

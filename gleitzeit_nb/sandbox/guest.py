@@ -25,7 +25,7 @@ import time
 from collections import deque
 from typing import Any
 
-from gleitzeit_nb.sandbox import preloading, protocol, resident, runner, tunnels, wiping, witness
+from gleitzeit_nb.sandbox import allowances, collecting, preloading, protocol, resident, runner, tunnels, wiping, witness
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 3, 4, 36
 OUTBOX_BYTES = 256 << 10  # more than this waiting for the host stops reading from the child
@@ -70,6 +70,7 @@ class Guest:
         self.preloaded: dict[str, Any] = {}
         self.mounts: list[str] = []
         self.nature = witness.nature()
+        self.known: dict[str, tuple[int, ...]] = {}  # what was in the work directory before the run, where its files are asked for
         self.network: tunnels.Tunnels | None = None  # while a run that may have one goes on
         self.streams = 1  # the number of the next one; none is used twice
         self.outbox_bytes = OUTBOX_BYTES
@@ -91,7 +92,12 @@ class Guest:
             if kind == protocol.RUN:
                 header = json.loads(payload)
                 blobs = [self.blob(size) for size in header["blobs"]]
-                if header.get("session"):
+                self.known = collecting.everything(self.work) if header["artifacts"] else {}
+                fault = self.take_files(header["files"], header["artifacts"])
+                if fault:  # the files of a session may be its own doing: then it is over
+                    clean = self.resident is None and self.wipe()
+                    self.post(protocol.json_frame(protocol.EXIT, {"fault": fault, "clean": clean}))
+                elif header.get("session"):
                     self.run_in_session(header, blobs)
                 else:
                     self.run(header, blobs)
@@ -122,6 +128,32 @@ class Guest:
                 self.leave()
             data += payload
         return bytes(data)
+
+    def take_files(self, files: list[tuple[str, int]], noted: bool) -> str:
+        """Write the files that follow into the work directory as they come. Returns why one could not be written.
+
+        `noted`: as they are now, they are not among what the code leaves.
+        """
+        fault = ""
+        for name, size in files:
+            descriptor = -1
+            try:
+                descriptor = -1 if fault else collecting.create(self.work, name)
+            except OSError as exc:
+                fault = f"the file {name!r} could not be made there: {exc.strerror}"
+            while size > 0:
+                piece = self.blob(min(size, protocol.BLOB_BYTES))
+                size -= len(piece)
+                try:
+                    while piece and not fault:
+                        piece = piece[os.write(descriptor, piece) :]
+                except OSError as exc:
+                    fault = f"the file {name!r} could not be written there: {exc.strerror}"
+            if noted and not fault:
+                self.known[name] = collecting.mark(os.fstat(descriptor))
+            if descriptor >= 0:
+                os.close(descriptor)
+        return fault
 
     def wait(self, timeout_s: float, fds: list[int], feeding: int | None = None) -> list[int]:
         """Wait for the host, for a child's end, for `fds`, or to be able to write to `feeding`; serve host and signals.
@@ -190,6 +222,8 @@ class Guest:
             os.close(read)
             for piece in stream.end():
                 self.outbox += piece
+        if header["artifacts"] and reason != "cancel":
+            self.send_files(header)
         clean = self.wipe() and clean and witness.nature() == self.nature
         status = ended.get(child)
         content = {"reason": reason, "exit_code": runner.exit_code_of(status), "run_s": run_s, "clean": clean}
@@ -204,14 +238,33 @@ class Guest:
         if not self.resident.run(header, blobs):
             self.resident = None
 
-    def output_of(self, reads: list[int], header: dict[str, Any]) -> dict[int, Stream | Results]:
+    def output_of(self, reads: list[int], header: dict[str, Any]) -> dict[int, allowances.Stream | allowances.Results]:
         """What becomes of each pipe of a run: stdout, stderr, and the report."""
         out, err, report = reads
         return {
-            out: Stream(protocol.STDOUT, protocol.STDOUT_GAP, header["output_bytes"]),
-            err: Stream(protocol.STDERR, protocol.STDERR_GAP, header["output_bytes"]),
-            report: Results(header["result_bytes"]),
+            out: allowances.Stream(protocol.STDOUT, protocol.STDOUT_GAP, header["output_bytes"]),
+            err: allowances.Stream(protocol.STDERR, protocol.STDERR_GAP, header["output_bytes"]),
+            report: allowances.Results(header["result_bytes"]),
         }
+
+    def send_files(self, header: dict[str, Any]) -> None:
+        """What the code left in its work directory, no faster than the host takes it."""
+        room = header["artifact_bytes"]  # what is still written to in a session may have grown since it was measured
+        for name, descriptor, reason in collecting.left_by_code(self.work, self.known, header["artifact_bytes"], header["artifact_files"]):
+            if descriptor < 0:
+                self.post(protocol.json_frame(protocol.LEFT_OUT, {"name": name, "reason": reason}))
+                continue
+            self.post(protocol.json_frame(protocol.FILE, {"name": name}))
+            left = min(room, os.fstat(descriptor).st_size)
+            while left > 0:
+                piece = os.read(descriptor, min(left, protocol.CHUNK_BYTES))
+                if not piece:
+                    break
+                left, room = left - len(piece), room - len(piece)
+                self.post(protocol.frame(protocol.FILE_DATA, piece))
+                while len(self.outbox) > OUTBOX_BYTES:
+                    self.wait(TICK_S, [])
+            os.close(descriptor)
 
     def be_child(self, header: dict[str, Any], blobs: list[bytes], writes: list[int]) -> None:
         status = 1
@@ -225,7 +278,7 @@ class Guest:
         finally:
             leave(status)
 
-    def watch(self, child: int, streams: dict[int, Stream | Results], deadline: float, ended: dict[int, int]) -> str:
+    def watch(self, child: int, streams: dict[int, allowances.Stream | allowances.Results], deadline: float, ended: dict[int, int]) -> str:
         """Pass output on until the child ends, the time is up or the host says so. Returns "end", "timeout" or "cancel"."""
         open_fds = list(streams)
         while True:
@@ -251,7 +304,7 @@ class Guest:
             self.network.close()
             self.network = None
 
-    def drain(self, fd: int, stream: Stream | Results) -> bool:
+    def drain(self, fd: int, stream: allowances.Stream | allowances.Results) -> bool:
         """Take what one read gives. False when there is nothing more for now, or for ever (`stream.ended`)."""
         try:
             data = os.read(fd, protocol.CHUNK_BYTES)
@@ -319,49 +372,3 @@ class Guest:
             "python_in_mount": witness.python_in(self.mounts),
             **self.preloaded,
         }
-
-
-class Stream:
-    """One stream's allowance: the first part passes at once, the last part waits for the end, what lies between is counted."""
-
-    def __init__(self, kind: bytes, gap_kind: bytes, output_bytes: int) -> None:
-        self.kind = kind
-        self.gap_kind = gap_kind
-        self.head_left = protocol.head_bytes(output_bytes)
-        self.tail_bytes = output_bytes - self.head_left
-        self.tail = bytearray()
-        self.dropped = 0
-        self.ended = False
-
-    def take(self, data: bytes) -> bytes:
-        head = data[: self.head_left]
-        self.head_left -= len(head)
-        self.tail += data[len(head) :]
-        surplus = len(self.tail) - self.tail_bytes
-        if surplus > protocol.CHUNK_BYTES:  # not on every read: moving the tail costs
-            del self.tail[:surplus]
-            self.dropped += surplus
-        return protocol.frame(self.kind, head) if head else b""
-
-    def end(self) -> list[bytes]:
-        surplus = max(0, len(self.tail) - self.tail_bytes)
-        del self.tail[:surplus]
-        self.dropped += surplus
-        gap = [protocol.frame(self.gap_kind, self.dropped.to_bytes(8, "big"))] if self.dropped else []
-        return gap + protocol.chunks(self.kind, bytes(self.tail), protocol.CHUNK_BYTES)
-
-
-class Results:
-    """The report of the code's process, passed on unread up to its allowance; the host sees that it was cut."""
-
-    def __init__(self, most: int) -> None:
-        self.left = most
-        self.ended = False
-
-    def take(self, data: bytes) -> bytes:
-        data = data[: self.left]
-        self.left -= len(data)
-        return protocol.frame(protocol.RESULT, data) if data else b""
-
-    def end(self) -> list[bytes]:
-        return []

@@ -80,7 +80,7 @@ class Ending:
     def of(cls, content: Mapping[str, Any]) -> Ending:
         """Raises FrameError when a field is missing or impossible."""
         if "fault" in content:
-            return cls("end", None, 0.0, False, str(content["fault"])[:500])
+            return cls("end", None, 0.0, content.get("clean") is True, str(content["fault"])[:500])
         reason, code, run_s, clean = (content.get(name) for name in ("reason", "exit_code", "run_s", "clean"))
         if reason not in REASONS or not isinstance(run_s, float) or not isinstance(clean, bool):
             raise FrameError("the end of a run is described impossibly")

@@ -27,6 +27,9 @@ STDERR = b"E"
 STDOUT_GAP = b"o"  # 8 bytes: how many bytes of the stream were left out here; its last bytes follow
 STDERR_GAP = b"e"
 RESULT = b"V"  # opaque bytes that the code's process wrote: frames of the third kind, which the host checks
+FILE = b"K"  # JSON: name of a file that the code left, whose FILE_DATA follows; it ends with the next frame of another type
+FILE_DATA = b"k"
+LEFT_OUT = b"L"  # JSON: name of such a file that does not come, and why
 EXIT = b"X"  # JSON: how the run ended
 
 # both ways, while a run has a network: one connection of the code each, told apart by a number (see `tunnels`)
@@ -64,6 +67,9 @@ FROM_GUEST = {
     STDOUT_GAP: 8,
     STDERR_GAP: 8,
     RESULT: CHUNK_BYTES,
+    FILE: 32 * KIB,
+    FILE_DATA: CHUNK_BYTES,
+    LEFT_OUT: 32 * KIB,
     EXIT: CHUNK_BYTES,
     **_STREAM,
     STREAM_OPEN: 4,

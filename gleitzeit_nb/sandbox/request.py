@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -39,10 +40,11 @@ class RunOptions(LimitOptions, total=False):
     `inputs` are bound as variables before the code runs, `outputs` name the variables to bring back. `fresh`: a worker that has
     never run anything. `session` names variables that are kept for the next run of that name. `id` is what `cancel` and
     `describe` know the run by. `filename` is what tracebacks call the code, `label` what the views call the run. `trust_html`:
-    HTML that the code makes is passed on, and a browser will run what it holds. `network`: "none" or "restricted", which reaches the
-    hosts that `allow` and the mode's configuration name, such as "example.org", "*.example.org" or "example.org:8443"; `allow` alone
-    means restricted. `volumes` and `gpu` come
-    on top of what the mode has: "host:guest[:rw]" each, or {host: {"bind": guest, "mode": "rw"}}.
+    HTML that the code makes is passed on, and a browser will run what it holds. `files` are put into the work directory (name →
+    content, or path), `artifacts` brings back the files that are there at the end and were not put there. `network`: "none" or
+    "restricted", which reaches the hosts that `allow` and the mode's configuration name, such as "example.org", "*.example.org" or
+    "example.org:8443"; `allow` alone means restricted. `volumes` and `gpu` come on top of what the mode has: "host:guest[:rw]" each, or
+    {host: {"bind": guest, "mode": "rw"}}.
     """
 
     image: str | None
@@ -53,6 +55,8 @@ class RunOptions(LimitOptions, total=False):
     filename: str
     label: str
     trust_html: bool
+    files: Mapping[str, bytes | os.PathLike[str]] | None
+    artifacts: bool
     volumes: Mapping[str, Any] | Sequence[str] | None
     network: NetworkKind | None
     allow: Sequence[str]
@@ -81,6 +85,8 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
         trust_html=options.get("trust_html", False),
         volumes=volumes_of(options.get("volumes") or ()),
         gpu=bool(options.get("gpu")),
+        files=dict(options.get("files") or {}),
+        artifacts=options.get("artifacts", False),
     )
     return request, {key: options[key] for key in LimitOptions.__annotations__ if key in options}  # type: ignore[literal-required]
 

@@ -59,7 +59,7 @@ class Resident:
         reason, code = self._attend(_message(header, blobs), streams, header, started + header["timeout_s"])
         content = {"reason": reason, "exit_code": code, "run_s": time.monotonic() - started}
         if code is None:
-            self._over(streams, content)
+            self._over(streams, content, header["artifacts"] and reason != "cancel" and header)
             return False
         for fd, stream in streams.items():
             for _ in range(LAST_READS):
@@ -67,6 +67,8 @@ class Resident:
                     break
             for piece in stream.end():
                 self.guest.outbox += piece
+        if header["artifacts"] and reason != "cancel":
+            self.guest.send_files(header)
         self.guest.post(protocol.json_frame(protocol.EXIT, {**content, "clean": True, "alive": True}))
         return True
 
@@ -100,7 +102,8 @@ class Resident:
                     reason, deadline = "cancel", min(deadline, time.monotonic() + header["grace_s"])
                     os.kill(self.child, signal.SIGINT)
 
-    def _over(self, streams: dict[int, Any], content: dict[str, Any]) -> None:
+    def _over(self, streams: dict[int, Any], content: dict[str, Any], files: Any = None) -> None:
+        """`files`: the header of a run whose files are asked for."""
         guest = self.guest
         clean = guest.kill_all(self.ended)
         for fd, stream in streams.items():
@@ -110,6 +113,8 @@ class Resident:
                 guest.outbox += piece
         for fd in [self.commands, self.done, *self.reads]:
             os.close(fd)
+        if files:
+            guest.send_files(files)
         clean = guest.wipe() and clean
         code = runner.exit_code_of(self.ended.get(self.child))
         guest.post(protocol.json_frame(protocol.EXIT, {**content, "exit_code": code, "clean": clean, "alive": False}))

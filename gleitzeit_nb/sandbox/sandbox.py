@@ -33,6 +33,7 @@ from gleitzeit_nb.errors import (
 )
 from gleitzeit_nb.events import EventBus, RunEnded
 from gleitzeit_nb.protocols import DisplaySink, OutputSink
+from gleitzeit_nb.sandbox import files
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.equipment import refuse_in_other_kinds
@@ -187,7 +188,8 @@ class Sandbox:
         mode = self._modes.find((await self.resolve_default())[0] if request.mode is None else request.mode)
         mode = self._sessions.kept_mode(request, await self._equipped(mode, request))
         limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
-        request = replace(request, mode=mode.id, limits=limits)
+        contents = await asyncio.to_thread(files.read, request.files, limits) if request.files else {}
+        request = replace(request, mode=mode.id, limits=limits, files=contents)
         run = _Run(request, mode, time.monotonic(), policy_for(mode, request))
         if run.policy is not None and request.session is not None:
             raise ConfigError("A session has no network in this version. Leave --session or --allow out, or set network to 'none'.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from gleitzeit_nb.core.execution import MIB, ExecutionRequest, Limits
 from gleitzeit_nb.errors import TransferError
-from gleitzeit_nb.sandbox import protocol
+from gleitzeit_nb.sandbox import files, protocol
 from gleitzeit_nb.sandbox.values import check_names, encode_inputs
 
 REPORT_BYTES = 1 * MIB
@@ -28,6 +28,9 @@ def run_header(request: ExecutionRequest, limits: Limits) -> dict[str, Any]:
         "value_bytes": limits.value_bytes,
         "display_bytes": limits.display_bytes,
         "html": request.trust_html,
+        "artifacts": request.artifacts,
+        "artifact_bytes": limits.workspace_bytes,
+        "artifact_files": limits.workspace_inodes,
         "rlimits": {"CORE": 0, "FSIZE": limits.file_bytes, "NOFILE": limits.open_files},
         "outputs": list(request.outputs),
         "session": request.session is not None,
@@ -45,11 +48,13 @@ def run_messages(header: dict[str, Any], request: ExecutionRequest, limits: Limi
         )
     inputs = encode_inputs(request.inputs, limits.value_bytes, packages)
     header["inputs"] = [{"name": name, "kind": kind} for name, kind, _ in inputs]
+    contents = files.read(request.files, limits)
     header["blobs"] = [len(code), *(len(data) for _, _, data in inputs)]
+    header["files"] = [(name, len(content)) for name, content in contents.items()]
     if len(json.dumps(header)) > protocol.TO_GUEST[protocol.RUN]:
         raise TransferError("The run names too many inputs and outputs. Pass them together, as one dictionary or DataFrame.")
     messages = [protocol.json_frame(protocol.RUN, header)]
-    for data in (code, *(data for _, _, data in inputs)):
+    for data in (code, *(data for _, _, data in inputs), *contents.values()):
         messages += protocol.chunks(protocol.BLOB, data, protocol.BLOB_BYTES)
     if len(messages) == 2:  # the usual case: one write instead of two
         messages = [b"".join(messages)]

@@ -22,6 +22,7 @@ from gleitzeit_nb.core.access import AccessSettings
 from gleitzeit_nb.core.execution import AUTO_MODE, ContainerPoolSettings, Limits, ModeSettings, SandboxSettings, default_modes
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.network import NetworkLimits
+from gleitzeit_nb.core.runtimes import has_own_kernel
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.core.volumes import problem
 from gleitzeit_nb.errors import ConfigError
@@ -150,6 +151,10 @@ def _check_mode(mode: ModeSettings, where: str) -> None:
     for name in ("volumes", "gpu", "runtime"):
         if getattr(mode, name) and mode.kind != "docker":
             raise ConfigError(f"{where}: the mode {mode.id!r} sets {name}, which only containers have")
+    if mode.volumes and has_own_kernel(mode.runtime):
+        raise ConfigError(
+            f"{where}: the mode {mode.id!r} has volumes, which cannot be compared inside {mode.runtime}: take one of them out"
+        )
     if mode.allow_weaker and mode.kind != "restricted":
         raise ConfigError(f"{where}: the mode {mode.id!r} sets allow_weaker, which only a restricted mode knows")
     if mode.network != "none" and mode.kind == "local":

@@ -16,7 +16,7 @@ from gleitzeit_nb.sandbox import images, ownership
 from gleitzeit_nb.sandbox.cgroup import Cgroup, group_of
 from gleitzeit_nb.sandbox.channel import Expectations
 from gleitzeit_nb.sandbox.daemon import DaemonRefusalError, DockerDaemon, ProcessEndingError
-from gleitzeit_nb.sandbox.equipment import NO_DRIVER, daemon_cpus, gpu_request, no_gpu, refuse_runtime
+from gleitzeit_nb.sandbox.equipment import NO_DRIVER, daemon_cpus, gpu_request, isolation_line, no_gpu, refuse_runtime
 from gleitzeit_nb.sandbox.ownership import Owner, provably_dead
 from gleitzeit_nb.sandbox.profile import USER_ID, Profile, nano_cpus
 from gleitzeit_nb.sandbox.stream import KEPT_STDERR_BYTES, AttachedSocket, Demultiplexer
@@ -50,7 +50,7 @@ class DockerLauncher:
         image = await self.daemon.call("look for the image", functools.partial(_look, mode=mode))
         if self._sweeping is None:  # once, and nobody waits for it
             self._sweeping = asyncio.create_task(self._sweep_quietly(), name="gleitzeit-sweep")
-        return f"container of {image}: no network, no capabilities, read-only root, seccomp, uid {USER_ID}"
+        return isolation_line(mode, image, USER_ID)
 
     async def launch(self, mode: ModeSettings, limits: Limits, image: str | None) -> DockerChannel:
         name = f"gleitzeit-{self.owner.id[:8]}-{next(self._numbers)}"

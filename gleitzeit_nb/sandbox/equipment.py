@@ -7,20 +7,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gleitzeit_nb.core.execution import ModeSettings
+from gleitzeit_nb.core.runtimes import has_own_kernel
 from gleitzeit_nb.errors import ConfigError, SandboxUnavailableError
 from gleitzeit_nb.sandbox.volumes import Held
 
 Info = Mapping[str, Any]  # the daemon's answer to GET /info
 
-# Kernels of their own, which the host's seccomp filter does not reach: what is seen inside is theirs to say.
-OWN_KERNELS = ("runsc", "kata", "io.containerd.runsc", "io.containerd.kata")
 NVIDIA = "nvidia"
 ALL_BY_CDI = "nvidia.com/gpu=all"
 NO_DRIVER = "could not select device driver"
 
 
-def has_own_kernel(runtime: str | None) -> bool:
-    return runtime is not None and runtime.startswith(OWN_KERNELS)
+def isolation_line(mode: ModeSettings, image: str, uid: int) -> str:
+    """What holds a run, and what was let in to it."""
+    kernel = f"a kernel of its own ({mode.runtime})" if has_own_kernel(mode.runtime) else "seccomp"
+    given = [f"{each.guest} {'writable' if each.writable else 'read-only'}" for each in mode.volumes]
+    given += ["GPU"] if mode.gpu else []
+    line = f"container of {image}: no network, no capabilities, read-only root, {kernel}, uid {uid}"
+    return f"{line}; given: {', '.join(given)}" if given else line
 
 
 def equipment(mode: ModeSettings, held: Held, info: Callable[[], Info]) -> dict[str, Any]:
@@ -70,11 +74,16 @@ def no_gpu(mode: str) -> SandboxUnavailableError:
     )
 
 
-def refuse_in_other_kinds(mode: ModeSettings) -> None:
-    """Raises ConfigError when a mode that is no container asks for what only containers have."""
+def refuse_unfitting(mode: ModeSettings) -> None:
+    """Raises ConfigError when a mode that is no container asks for what only containers have, or when volumes could not be compared."""
     asked = [name for name in ("volumes", "gpu", "runtime") if getattr(mode, name)]
     if asked and mode.kind != "docker":
         raise ConfigError(f"The mode {mode.id!r} is no container and has no {' and no '.join(asked)}: choose a docker mode.")
+    if mode.volumes and has_own_kernel(mode.runtime):
+        raise ConfigError(
+            f"The mode {mode.id!r} runs on {mode.runtime}, a kernel of its own: a volume cannot be compared inside.\n"
+            "Pass values with inputs and outputs, or files with the run, or choose a mode without that runtime."
+        )
 
 
 def daemon_cpus(cpus: float, info: Callable[[], Info]) -> float:

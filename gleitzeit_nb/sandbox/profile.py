@@ -14,9 +14,10 @@ from importlib import resources
 from typing import Any
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
+from gleitzeit_nb.core.runtimes import has_own_kernel
 from gleitzeit_nb.sandbox.bundle import WORK_DIR, guest_command
 from gleitzeit_nb.sandbox.channel import Expectations
-from gleitzeit_nb.sandbox.equipment import equipment, has_own_kernel
+from gleitzeit_nb.sandbox.equipment import equipment
 from gleitzeit_nb.sandbox.volumes import Held
 
 USER_ID = 65534
@@ -84,7 +85,9 @@ class Profile:
 
     def expectations_of(self, mode: ModeSettings, held: Held) -> Expectations:
         found = replace(self.expectations, preload=mode.preload or (), mounts=held.seen)
-        return replace(found, seccomp=None) if has_own_kernel(mode.runtime) else found
+        if not has_own_kernel(mode.runtime):
+            return found
+        return replace(found, seccomp=None, no_new_privs=None, read_only_root=None)  # which such a kernel does not say of itself
 
     def raw_host_config(self) -> dict[str, Any]:
         """What the SDK has no argument for, as the API calls it. Docker's own lists differ from version to version."""

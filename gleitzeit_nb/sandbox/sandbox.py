@@ -36,7 +36,7 @@ from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox import files
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
-from gleitzeit_nb.sandbox.equipment import refuse_in_other_kinds
+from gleitzeit_nb.sandbox.equipment import refuse_unfitting
 from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of, named
 from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
@@ -214,7 +214,7 @@ class Sandbox:
         """The mode with what the request wants beside it, and with volumes that were found. Raises ConfigError."""
         if request is not None and (request.volumes or request.gpu):
             mode = replace(mode, volumes=mode.volumes + request.volumes, gpu=mode.gpu or request.gpu)
-            refuse_in_other_kinds(mode)
+            refuse_unfitting(mode)
         if not mode.volumes:
             return mode
         return replace(mode, volumes=await asyncio.to_thread(self._volumes.find, mode.volumes))

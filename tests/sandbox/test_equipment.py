@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from gleitzeit_nb.config import sandbox_settings
 from gleitzeit_nb.core.execution import DATASCIENCE_IMAGE, DOCKER_MODE, ModeSettings
-from gleitzeit_nb.errors import SandboxUnavailableError
+from gleitzeit_nb.core.volumes import Volume
+from gleitzeit_nb.errors import ConfigError, SandboxUnavailableError
 from gleitzeit_nb.sandbox import Sandbox, images
-from gleitzeit_nb.sandbox.equipment import ALL_BY_CDI, daemon_cpus, equipment, gpu_request
+from gleitzeit_nb.sandbox.equipment import ALL_BY_CDI, daemon_cpus, equipment, gpu_request, isolation_line, refuse_unfitting
 from gleitzeit_nb.sandbox.profile import Profile
 from gleitzeit_nb.sandbox.volumes import Held
 
@@ -37,7 +39,17 @@ def test_a_runtime_that_the_daemon_has_is_passed_on() -> None:
     assert equipment(mode, Held(), lambda: {"Runtimes": {**RUNC, "runsc": {}}}) == {"runtime": "runsc"}
     assert Profile().expectations_of(mode, Held()).seccomp is None  # a kernel of its own, which the host's filter does not reach
     assert Profile().expectations_of(mode, Held()).uid == 65534
+    assert "a kernel of its own (runsc)" in isolation_line(mode, "x", 65534)
     assert Profile().expectations_of(ModeSettings("docker-c", "docker", "C", runtime="crun"), Held()).seccomp is True
+
+
+def test_volumes_and_a_kernel_of_its_own_exclude_each_other() -> None:
+    volumes = {"volumes": ["/srv/a:/a"], "runtime": "runsc"}
+    with pytest.raises(ConfigError, match="cannot be compared inside runsc"):
+        sandbox_settings({"modes": {"docker-g": volumes}})
+    mode = ModeSettings("docker-g", "docker", "G", runtime="runsc", volumes=(Volume("/srv/a", "/a"),))
+    with pytest.raises(ConfigError, match="runs on runsc, a kernel of its own"):
+        refuse_unfitting(mode)
 
 
 def test_an_unknown_runtime_is_an_error_that_names_those_there_are() -> None:

@@ -377,6 +377,7 @@ async def test_code_reads_a_volume_and_cannot_write_it(sandbox: Sandbox, data: P
     let(data, 0o777)
     result = await ran(sandbox, "print(open('/data/numbers.txt').read())", volumes=[f"{data}:/data"])
     assert result.stdout == "1 2 3\n"
+    assert result.isolation.endswith("; given: /data read-only")
     denied = await sandbox.execute("open('/data/new', 'w')", volumes={str(data): {"bind": "/data", "mode": "ro"}})
     assert denied.status == "error"
     assert "Read-only file system: '/data/new'" in denied.traceback

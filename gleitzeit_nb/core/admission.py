@@ -134,9 +134,10 @@ class AdmissionQueue:
 
     def leave(self, waiter: Waiter) -> bool:
         """Step out of the line. False: it was not waiting any more."""
-        line = self._lines.get(waiter.needs)
-        if line is None or not line.leave(waiter):
+        line = waiter.line
+        if line is None:
             return False
+        line.leave(waiter)
         self._waiting -= 1
         self._order = None
         if not line.waiters:
@@ -162,7 +163,9 @@ class AdmissionQueue:
 
     def arrived(self, waiter: Waiter, instances: Collection[Instance], now: float, rng: Random) -> Assignment:
         """A request has just entered. Whom it finds free, those who wait already are asked first."""
-        line, step = self._lines[waiter.needs], _Step(instances, now, rng)
+        line, step = waiter.line, _Step(instances, now, rng)
+        if line is None:
+            raise RuntimeError("it does not stand in the queue")
         if line.waiters[0] is not waiter and not line.stranded and not line.passing:
             return Assignment()  # it is no better off than those before it
         if self._waiting > 1 and line.waiters[0] is waiter:

@@ -57,6 +57,9 @@ class Standing(Enum):
         self.hope = hope
         self.words = words
 
+    def text(self, a: object, b: object) -> str:
+        return self.words.format(a=a, b=b)
+
 
 FREE = Standing.FREE  # by itself: before Python 3.12 each look-up through the class is a call, and there are several for each candidate
 _UNHEALTHY, _UNKNOWN = InstanceState.UNHEALTHY, InstanceState.UNKNOWN
@@ -75,7 +78,7 @@ class Verdict(NamedTuple):
 
     @property
     def text(self) -> str:
-        return self.standing.words.format(a=self.a, b=self.b)
+        return self.standing.text(self.a, self.b)
 
     @property
     def row(self) -> tuple[str, str]:

@@ -67,10 +67,10 @@ class Lease:
             self.cold = True
             self.instance.load.loading.setdefault(self.model, now)
 
-    def token(self, now: float) -> None:
-        """One more has come."""
-        self.tokens += 1
-        self.instance.load.tokens.add(1, now)
+    def more_tokens(self, count: int, now: float) -> None:
+        """So many have come."""
+        self.tokens += count
+        self.instance.load.tokens.add(count, now)
 
     def prompt_read(self, tokens: int, elapsed_s: float, now: float) -> None:
         """What the server says of reading the prompt. It counts tokens that it still knew as if it had read them."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import itertools
 from bisect import bisect_left, insort
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +28,7 @@ class Waiter:
     needs: Needs
     wishes: Wishes = Wishes()
     ticket: Any = None
+    line: Line | None = None  # in which it stands
     stranded_at: float | None = None  # since when nobody but ejected instances could answer
     patience_s: float = PATIENCE_S  # how long it waits for them
     passing_since: float | None = None  # since when it has let free instances be, for the sake of a better one
@@ -49,18 +51,14 @@ class Line:
         """That of its first waiter; None: nobody stands in it."""
         return self.waiters[0].key if self.waiters else None
 
-    def enter(self, waiter: Waiter) -> bool:
-        """True: it is the first now."""
+    def enter(self, waiter: Waiter) -> None:
         insort(self.waiters, waiter, key=_key)
-        return self.waiters[0] is waiter
+        waiter.line = self
 
-    def leave(self, waiter: Waiter) -> bool:
-        """False: it did not stand here."""
-        index = self.before(waiter.key)
-        if index == len(self.waiters) or self.waiters[index] is not waiter:
-            return False
-        del self.waiters[index]
-        return True
+    def leave(self, waiter: Waiter) -> None:
+        """It stands here."""
+        del self.waiters[self.before(waiter.key)]
+        waiter.line = None
 
     def before(self, key: Key) -> int:
         """How many stand before that key."""
@@ -138,8 +136,8 @@ class Book:
     """The lines that one instance could serve, by model: a model that it cannot take now is passed over as a whole."""
 
     def __init__(self) -> None:
-        self._models: Roll[str] = Roll(self._first)
         self._lines: dict[str, Roll[Line]] = {}
+        self._models: Roll[str] = Roll(partial(_first, self._lines))
 
     def __repr__(self) -> str:
         return f"<Book of {len(self._lines)} models>"
@@ -150,7 +148,8 @@ class Book:
         roll = self._lines.get(model)
         if roll is None:
             if len(self._lines) > 2 * lines + SLACK:
-                self._lines = {name: each for name, each in self._lines.items() if each.first() is not None}
+                for name in [name for name, each in self._lines.items() if each.first() is None]:
+                    del self._lines[name]
             roll = self._lines[model] = Roll(_line_key)
         roll.tidy(lines)
         roll.add(line)
@@ -179,7 +178,7 @@ class Book:
                 if line is not None:
                     lines.append(line)
                     yield line
-                following = self._first(model)
+                following = _first(self._lines, model)
                 if following is not None:
                     heapq.heappush(begun, (following, model))
         finally:
@@ -193,9 +192,10 @@ class Book:
         rolls = [roll for model in models if (roll := self._lines.get(model)) is not None]
         return min((line for roll in rolls if (line := roll.peek()) is not None), key=attrgetter("key"), default=None)
 
-    def _first(self, model: str) -> Key | None:
-        roll = self._lines.get(model)
-        return None if roll is None else roll.first()
+
+def _first(lines: Mapping[str, Roll[Line]], model: str) -> Key | None:
+    roll = lines.get(model)
+    return None if roll is None else roll.first()
 
 
 def _line_key(line: Line) -> Key | None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from gleitzeit_nb.core.candidates import Verdict
+from gleitzeit_nb.core.candidates import Standing, Verdict
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.requests import Attempt, Source, Usage
 from gleitzeit_nb.core.strategies import Score, Scores
@@ -34,15 +34,29 @@ class ReceiptSettings:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One instance at the last pick. `standing`: the verdict in one word; `text`: in words for people.
+    """One instance at the last pick, and how it was judged: what a `Verdict` holds, put into words only when somebody reads them.
 
     `score`: what the strategy gave it, the lowest wins; None: there was nobody to compare it with.
     """
 
     instance: str
-    standing: str
-    text: str
+    judged: Standing
+    a: object = None
+    b: object = None
     score: Score | None = None
+
+    @property
+    def standing(self) -> str:
+        """In one word."""
+        return self.judged.name.lower()
+
+    @property
+    def text(self) -> str:
+        """In words for people."""
+        return self.judged.text(self.a, self.b)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"instance": self.instance, "standing": self.standing, "text": self.text, "score": self.score}
 
 
 @dataclass(frozen=True)
@@ -101,13 +115,13 @@ class Receipt:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, with what follows from the rest (`retries`, `tokens_per_s`) written out."""
-        plain = _plain(asdict(self))
+        plain = _plain(asdict(replace(self, candidates=())) | {"candidates": [each.to_dict() for each in self.candidates]})
         return {"schema_version": self.schema_version, **plain, "retries": self.retries, "tokens_per_s": self.tokens_per_s}
 
 
 def candidates_of(verdicts: Iterable[Verdict], scores: Scores = ()) -> tuple[Candidate, ...]:
     known = dict(scores)
-    return tuple(Candidate(each.instance.id, each.standing.name.lower(), each.text, known.get(each.instance.id)) for each in verdicts)
+    return tuple([Candidate(one.settings.id, standing, a, b, known.get(one.settings.id)) for one, standing, a, b in verdicts])
 
 
 def gpu_of(instance: Instance, model: str) -> Gpu:

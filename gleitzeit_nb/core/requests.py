@@ -6,14 +6,14 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
 from gleitzeit_nb.core import keep_alive
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from gleitzeit_nb.core.receipts import Receipt
+    from gleitzeit_nb.core.receipts import Candidate, Receipt
 
 Kind = Literal["chat", "generate", "embed"]
 Source = Literal["instance", "cache", "recording"]  # of a reply; else `instance` and the counts are those of the first time
@@ -311,8 +311,13 @@ class Route:
 
     queue_s: float
     attempts: tuple[Attempt, ...]
-    candidates: tuple[tuple[str, str], ...]  # (instance id, "picked: …" or why not)
+    judged: tuple[Candidate, ...]
     strategy: str
+
+    @property
+    def candidates(self) -> tuple[tuple[str, str], ...]:
+        """(instance id, "picked: …" or why not)"""
+        return tuple((each.instance, each.text) for each in self.judged)
 
     @property
     def retries(self) -> int:
@@ -342,8 +347,7 @@ class Reply:
     notices: tuple[str, ...] = ()  # what the caller should know of how it was asked, such as an option that was not followed
 
 
-@dataclass(frozen=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A piece of an answer as it arrives. The last one has no text and carries `reply`. `restart`: what came so far is void."""
 
     text: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,43 +61,49 @@ class Answer:
 
     is_embedding: bool = False
     complete: bool = False
-    visible: bool = False  # the caller has been shown something of it
     done_reason: str = ""
     usage: Usage = field(default_factory=Usage)
     tool_calls: list[Mapping[str, Any]] = field(default_factory=list)
     embeddings: tuple[tuple[float, ...], ...] = ()
     logprobs: list[Mapping[str, Any]] = field(default_factory=list)
-    _texts: list[str] = field(default_factory=list)
-    _thoughts: list[str] = field(default_factory=list)
+    _pieces: list[Chunk] = field(default_factory=list)
+
+    @property
+    def visible(self) -> bool:
+        """Something of it is there to be shown."""
+        return bool(self._pieces)
 
     @property
     def text(self) -> str:
-        return "".join(self._texts)
+        return "".join([piece.text for piece in self._pieces])
 
     @property
     def thinking(self) -> str:
-        return "".join(self._thoughts)
+        return "".join([piece.thinking for piece in self._pieces])
 
-    def feed(self, line: Mapping[str, Any]) -> Chunk | None:
-        """Take a line; the piece of text or thought in it, if there is one."""
+    def feed(self, lines: Iterable[Mapping[str, Any]]) -> list[Chunk]:
+        """Take lines; the pieces of text and thought in them."""
         if self.is_embedding:
-            self._feed_embeddings(line)
-            return None
-        message = line.get("message")
-        part = message if isinstance(message, dict) else line
-        text, thought = _text(part.get("content", part.get("response"))), _text(part.get("thinking"))
-        if "tool_calls" in part:
-            self.tool_calls += _mappings(part["tool_calls"])
-        if "logprobs" in line:
-            self.logprobs += _mappings(line["logprobs"])
-        if line.get("done") is True:
-            self._finish(line)
-        if not text and not thought:
-            return None
-        self.visible = True
-        self._texts.append(text)
-        self._thoughts.append(thought)
-        return Chunk(text=text, thinking=thought)
+            for line in lines:
+                self._feed_embeddings(line)
+            return []
+        pieces = []
+        for line in lines:
+            message = line.get("message")
+            part = message if isinstance(message, dict) else line
+            text, thought = part.get("content", part.get("response")), part.get("thinking")
+            if text or thought:
+                piece = Chunk(text if isinstance(text, str) else "", thought if isinstance(thought, str) else "")
+                if piece.text or piece.thinking:
+                    pieces.append(piece)
+            if "tool_calls" in part:
+                self.tool_calls += _mappings(part["tool_calls"])
+            if "logprobs" in line:
+                self.logprobs += _mappings(line["logprobs"])
+            if line.get("done") is True:
+                self._finish(line)
+        self._pieces += pieces
+        return pieces
 
     def close(self) -> None:
         """No more lines. Raises unless the answer said that it is complete."""
@@ -131,10 +137,6 @@ def usage_of(line: Mapping[str, Any]) -> Usage:
         prompt_s=_seconds(line.get("prompt_eval_duration")),
         completion_s=_seconds(line.get("eval_duration")),
     )
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _mappings(value: object) -> list[Mapping[str, Any]]:

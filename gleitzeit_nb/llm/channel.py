@@ -23,15 +23,25 @@ class Channel:
     def __init__(self, base: str, transport: httpx.AsyncBaseTransport, headers: Mapping[str, str]) -> None:
         import httpx
 
-        self._base = base
         self._transport = transport
-        self._parse = httpx.URL
         own = httpx.Headers({"User-Agent": USER_AGENT})
         own.update(headers)
 
-        def request(method: str, url: httpx.URL, content: bytes | None, limits: Mapping[str, float | None]) -> httpx.Request:
-            return httpx.Request(method, url, headers=own, content=content, extensions={"timeout": limits})
+        def address(path: str) -> httpx.URL:
+            url = httpx.URL(base + path)
+            own.setdefault("Host", url.netloc.decode("ascii"))
+            return url
 
+        def request(method: str, url: httpx.URL, content: bytes | None, limits: Mapping[str, float | None]) -> httpx.Request:
+            """Given a stream, httpx adds no headers of its own: looking which are missing costs as much as all else that it does."""
+            body = httpx.ByteStream(content or b"")
+            made = httpx.Request(method, url, headers=own, stream=body, extensions={"timeout": limits})
+            if content is not None:
+                made.headers["Content-Length"] = str(len(content))
+            made.read()
+            return made
+
+        self._address = address
         self._request = request  # the headers stay in there: an attribute is shown by tools that print the locals of a traceback
         self._urls: dict[str, httpx.URL] = {}
 
@@ -39,7 +49,7 @@ class Channel:
         """The head of the answer. Only connecting is limited: httpx knows one limit for both the first token and the next ones."""
         url = self._urls.get(path)
         if url is None:
-            url = self._urls[path] = self._parse(self._base + path)
+            url = self._urls[path] = self._address(path)
         limits = {"connect": connect_s, "pool": connect_s, "read": None, "write": None}
         request = self._request(method, url, content, limits)
         try:

@@ -162,9 +162,9 @@ class Dispatcher:
     def _obey(self, assignment: Assignment, now: float) -> None:
         for grant in assignment.granted:
             self._announce(grant.lease)
-            self._settle(grant.waiter.ticket, grant)
+            self._settle(grant)
         for hopeless in assignment.hopeless:
-            self._settle(hopeless.waiter.ticket, hopeless)
+            self._settle(hopeless)
         if assignment.wake_at is not None and assignment.wake_at < self._wakes_at:
             self._stop_timer()
             self._wakes_at = assignment.wake_at
@@ -188,8 +188,9 @@ class Dispatcher:
                 turn.future.set_exception(EngineClosedError("the pool was closed while the request waited in its queue"))
         self._outside.close()
 
-    def _settle(self, turn: Turn, outcome: Grant | Hopeless) -> None:
-        turn.outcome = outcome
+    def _settle(self, outcome: Grant | Hopeless) -> None:
+        turn: Turn = outcome.waiter.ticket
+        turn.outcome, outcome.waiter.ticket = outcome, None  # the two must not hold each other until garbage is collected
         if turn.future is not None and not turn.future.done():
             turn.future.set_result(None)  # one that is cancelled finds its outcome in `_abandon`
 

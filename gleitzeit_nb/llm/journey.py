@@ -35,6 +35,7 @@ class Journey:
 
     parts: Parts
     request: LLMRequest
+    in_pieces: bool = True  # else only the reply is handed on, when it is whole
     models: list[str] = field(init=False)  # still to be asked for, the current one first, as the user spells them
     started_at: float = field(init=False)
     strategy: str = field(init=False)
@@ -88,8 +89,7 @@ class Journey:
                         self._voided, self.tokens = True, 0
                         yield Chunk(restart=True)
                     while (lines := await self._next_lines(attempt)) is not None:
-                        for chunk in filter(None, map(attempt.take, lines)):
-                            self._count()
+                        for chunk in self._take(attempt, lines):
                             yield chunk
                     attempt.answer.close()
                 except InstanceFault as fault:
@@ -204,10 +204,13 @@ class Journey:
         if self.current is not None:
             self.current.lose(instance)
 
-    def _count(self) -> None:
-        if self.first_token_s is None:
+    def _take(self, attempt: Try, lines: Sequence[Mapping[str, Any]]) -> Sequence[Chunk]:
+        """What of these lines is handed on."""
+        pieces = attempt.take(lines)
+        if pieces and self.first_token_s is None:
             self.first_token_s = self.parts.clock() - self.started_at
-        self.tokens += 1
+        self.tokens += len(pieces)
+        return pieces if self.in_pieces else ()
 
     def _out_of_time(self, attempt: Try) -> PoolError:
         self._note(attempt, "deadline", outcomes.deadline_detail(attempt.lease, attempt.spoke))
@@ -264,13 +267,12 @@ class Journey:
         answer, usage = attempt.answer, attempt.answer.usage
         attempt.lease.prompt_read(usage.prompt_tokens or 0, usage.prompt_s or 0.0, self.parts.clock())
         receipt = self.parts.receipts.answered(self)
-        candidates = tuple((each.instance, each.text) for each in receipt.candidates)
         return Reply(
             text=answer.text,
             model=self.model,
             instance=attempt.lease.instance.id,
             usage=usage,
-            route=Route(self.queue_s, receipt.tries, candidates, self.strategy),
+            route=Route(self.queue_s, receipt.tries, receipt.candidates, self.strategy),
             elapsed_s=self.parts.clock() - self.started_at,
             done_reason=answer.done_reason,
             thinking=answer.thinking,

@@ -19,27 +19,31 @@ from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.schema import shaped
 
 
-def answers(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
-    """The pieces of the answer; the last one carries the reply. Most requests have nothing around their journey."""
+def answers(parts: Parts, request: LLMRequest, *, in_pieces: bool = True) -> AsyncGenerator[Chunk, None]:
+    """The pieces of the answer, unless nobody wants them; the last one carries the reply. Most have nothing around their journey."""
 
     def ask(each: LLMRequest) -> AsyncGenerator[Chunk, None]:
-        return _remembered(parts, each)
+        return _remembered(parts, each, in_pieces)
 
     if request.schema is not None:
         return shaped(request, request.schema, ask, parts.clock)
     return ask(request)
 
 
-def _remembered(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
+def _remembered(parts: Parts, request: LLMRequest, in_pieces: bool) -> AsyncGenerator[Chunk, None]:
     """A recording knows requests as they were asked: what an alias stands for may change."""
     memory = parts.memory
     if memory.recording is not None:
         return replayed(parts, memory.recording, request)
-    chunks = _cached(parts, request) if memory.keeps(request) else _journey(parts, without_aliases(parts, request))
+    chunks = (_cached if memory.keeps(request) else _uncached)(parts, request, in_pieces)
     return chunks if memory.recorder is None else memory.recorder.recorded(request, chunks)
 
 
-async def _cached(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
+def _uncached(parts: Parts, request: LLMRequest, in_pieces: bool) -> AsyncGenerator[Chunk, None]:
+    return Journey(parts, without_aliases(parts, request), in_pieces).run()
+
+
+async def _cached(parts: Parts, request: LLMRequest, in_pieces: bool) -> AsyncGenerator[Chunk, None]:
     cache, instances = parts.memory.cache, parts.members.instances
     request = without_aliases(parts, request)
     with GivenAgain(parts, request) as given:
@@ -51,10 +55,6 @@ async def _cached(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, No
             for chunk in given.chunks(kept):
                 yield chunk
             return
-    async with aclosing(keeping(cache, request, instances, _journey(parts, request))) as chunks:
+    async with aclosing(keeping(cache, request, instances, Journey(parts, request, in_pieces).run())) as chunks:
         async for chunk in chunks:
             yield chunk
-
-
-def _journey(parts: Parts, request: LLMRequest) -> AsyncGenerator[Chunk, None]:
-    return Journey(parts, request).run()

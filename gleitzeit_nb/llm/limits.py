@@ -1,37 +1,39 @@
-"""A time limit around one await: `asyncio.timeout` for Python 3.10 too, without a task of its own."""
+"""Time limits around awaits: `asyncio.timeout` for Python 3.10 too, without a task of its own, and without a timer for each."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from types import TracebackType
 
 
 class Limit:
-    """`async with Limit(s):` raises TimeoutError when the block takes longer; a cancel from outside stays a cancel.
+    """`with Limit(s):` raises TimeoutError when what is awaited in the block takes longer; a cancel from outside stays a cancel.
 
     `expire` ends it early, from elsewhere on the same loop. Without a number it only ever ends that way.
     """
 
-    __slots__ = ("_cancels_before", "_fired", "_handle", "_limit_s", "_task")
+    __slots__ = ("_cancels_before", "_due_at", "_fired", "_limit_s", "_task", "_timer")
 
     def __init__(self, limit_s: float | None = None) -> None:
         self._limit_s = limit_s
+        self._due_at = math.inf
         self._fired = False
         self._cancels_before = 0
         self._task: asyncio.Task[object] | None = None
-        self._handle: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         self._task = asyncio.current_task()
         self._cancels_before = _cancels(self._task)
+        self._fired = False
         if self._limit_s is not None:
-            self._handle = asyncio.get_running_loop().call_later(max(0.0, self._limit_s), self.expire)
+            self._start(self._limit_s)
 
-    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
         self._task, task = None, self._task
+        self._rest()
         if not self._fired:
             return
         outside = _take_back(task) > self._cancels_before
@@ -43,6 +45,45 @@ class Limit:
         if self._task is not None and not self._fired:
             self._fired = True
             self._task.cancel()
+
+    def close(self) -> None:
+        """No timer is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _rest(self) -> None:
+        self.close()
+
+    def _start(self, limit_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._due_at = loop.time() + max(0.0, limit_s)
+        if self._timer is None or self._timer.when() > self._due_at:
+            self.close()
+            self._timer = loop.call_at(self._due_at, self._ring)
+
+    def _ring(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.when() < self._due_at < math.inf:
+            self._timer = asyncio.get_running_loop().call_at(self._due_at, self._ring)
+        elif self._due_at < math.inf:
+            self.expire()
+
+
+class Limits(Limit):
+    """For one block after the other: `with limits.of(s):`. To be closed.
+
+    A timer is left to ring after its block and then finds out whether one is due, so that a stream starts none for each token.
+    """
+
+    __slots__ = ()
+
+    def of(self, limit_s: float | None) -> Limits:
+        self._limit_s = limit_s
+        return self
+
+    def _rest(self) -> None:
+        self._due_at = math.inf
 
 
 # Python 3.10 counts no cancels: there a cancel from outside in the very step in which the limit fires is taken for the limit's.

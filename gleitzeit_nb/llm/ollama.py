@@ -17,7 +17,7 @@ from gleitzeit_nb.llm.channel import Channel, body_of
 from gleitzeit_nb.llm.connection import headers_of, scrubber_of, transport_of
 from gleitzeit_nb.llm.faults import InstanceFault, error_text, fault_of_exception, fault_of_status
 from gleitzeit_nb.llm.foreign import forget_frames
-from gleitzeit_nb.llm.limits import Limit
+from gleitzeit_nb.llm.limits import Limit, Limits
 
 if TYPE_CHECKING:
     import httpx
@@ -29,7 +29,7 @@ MAX_ERROR_BYTES = 64 << 10
 DRAIN_S = 0.25  # after the last line only the end of the body is missing; without it the connection cannot be used again
 
 
-_decode = json.JSONDecoder().decode  # as json.loads, which looks at every line for another encoding than UTF-8
+_scan = json.JSONDecoder().raw_decode  # json.loads looks at every line for another encoding than UTF-8, and twice for space
 
 
 def open_transport(instance: InstanceSettings) -> OllamaTransport:
@@ -65,7 +65,7 @@ class OllamaTransport:
     async def _fetch(self, method: str, path: str, content: bytes | None, timeout_s: float) -> bytes:
         answering = False
         try:
-            async with Limit(timeout_s):
+            with Limit(timeout_s):
                 response = await self._send(method, path, content, timeout_s)
                 try:
                     answering = True
@@ -88,9 +88,9 @@ class OllamaTransport:
         content = _encoded(body)
         response: httpx.Response | None = None
         begun = False
-        lines = LineSplitter()
+        lines, limits = LineSplitter(), Limits()
         try:
-            async with Limit(first_s):
+            with limits.of(first_s):
                 response = await self._send("POST", path, content, connect_s)
                 await self._check(response, path)
                 chunks = body_of(response)
@@ -101,11 +101,11 @@ class OllamaTransport:
                 if decoded:
                     yield decoded
                     if decoded[-1].get("done") is True:
-                        await _drain(chunks)
+                        await _drain(chunks, limits)
                         return
                 if fault is not None:
                     raise fault
-                async with Limit(between_s):
+                with limits.of(between_s):
                     whole = await _next_lines(chunks, lines)
             if lines.rest:
                 yield [self._decoded(lines.rest, whole=False)]
@@ -113,6 +113,7 @@ class OllamaTransport:
             self._raise_fault(exc, answering=begun)
             raise
         finally:
+            limits.close()
             if response is not None:
                 await response.aclose()
 
@@ -155,7 +156,10 @@ class OllamaTransport:
     def _decoded(self, line: bytes, *, whole: bool = True) -> Mapping[str, Any]:
         """One line as an object. `whole`: its end was seen, so a broken one is not a cut one."""
         try:
-            decoded = _decode(line.decode())
+            text = line.decode().strip()
+            decoded, end = _scan(text)
+            if end != len(text):
+                raise ValueError("more than one value in a line")
         except (ValueError, RecursionError) as exc:
             if not line.strip():
                 raise InstanceFault(Cause.BAD_BODY, "an empty body") from None
@@ -224,12 +228,12 @@ async def _first_lines(chunks: AsyncIterator[bytes], lines: LineSplitter) -> lis
     return found
 
 
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
+async def _drain(chunks: AsyncIterator[bytes], limits: Limits) -> None:
     """Read to the end of the body, if it is there. The answer is complete: what fails now costs only the connection."""
     import httpx
 
     with contextlib.suppress(httpx.HTTPError, OSError, TimeoutError):
-        async with Limit(DRAIN_S):
+        with limits.of(DRAIN_S):
             async for _ in chunks:
                 pass
 

@@ -169,7 +169,7 @@ class OllamaPoolManager:
         parts = self._here()
         parts.health.touch()
         reply: Reply | None = None
-        chunks = answers(parts, request)
+        chunks = answers(parts, request, in_pieces=False)
         try:
             async for chunk in chunks:
                 reply = chunk.reply

@@ -15,7 +15,7 @@ from gleitzeit_nb.core.requests import Chunk, LLMRequest
 from gleitzeit_nb.core.timeouts import Prompt, first_token_limit_s
 from gleitzeit_nb.llm.answers import PATHS, Answer
 from gleitzeit_nb.llm.faults import InstanceFault
-from gleitzeit_nb.llm.limits import Limit
+from gleitzeit_nb.llm.limits import Limits
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.sending import body_for, first_token
 
@@ -30,7 +30,7 @@ class Try:
     answer: Answer
     lines: AsyncIterator[Sequence[Mapping[str, Any]]]
     first_line_s: float | None = None  # when the first line came
-    patience: Limit = field(default_factory=Limit)  # around the wait for the next lines
+    patience: Limits = field(default_factory=Limits)  # around the wait for the next lines
     lost: bool = False  # a health probe says that waiting is in vain
     noted: bool = False  # it stands among the journey's attempts
 
@@ -43,9 +43,8 @@ class Try:
         """None: there are no more. Raises InstanceFault, or TimeoutError when `left_s` (until the deadline) is over."""
         if left_s is None and self.spoke:
             return await anext(self.lines, None)
-        self.patience = Limit(left_s)
         try:
-            async with self.patience:
+            with self.patience.of(left_s):
                 return await anext(self.lines, None)
         except TimeoutError as exc:
             if self.lost:
@@ -58,18 +57,19 @@ class Try:
             self.lost = True
             self.patience.expire()
 
-    def take(self, line: Mapping[str, Any]) -> Chunk | None:
+    def take(self, lines: Sequence[Mapping[str, Any]]) -> list[Chunk]:
+        """What is to be shown of them."""
         now = self.parts.clock()
         if not self.spoke:
             self.first_line_s = now - self.lease.began_at
             first_token(self.parts, self.lease, now)
-        chunk = self.answer.feed(line)
-        if chunk is not None:
-            self.lease.token(now)
-        return chunk
+        pieces = self.answer.feed(lines)
+        self.lease.more_tokens(len(pieces), now)
+        return pieces
 
     async def leave(self) -> None:
         """Close the connection, then give the slot back, whatever happens on the way. The end after a fault was booked before."""
+        self.patience.close()
         self.lease.usage = self.answer.usage if self.answer.complete else None
         answered = self.answer.complete and self.answer.done_reason != "load"  # how long a load took says nothing of answers
         outcome = Outcome.SUCCESS if answered else Outcome.IGNORED

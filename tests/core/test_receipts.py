@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gleitzeit_nb.core.candidates import Standing
 from gleitzeit_nb.core.instances import Instance, InstanceSettings
 from gleitzeit_nb.core.models import LoadedModel
 from gleitzeit_nb.core.receipt_summary import is_receipt
@@ -20,9 +21,8 @@ numbers = st.none() | st.floats()
 
 @given(st.text(), st.tuples(st.floats(), st.floats()), numbers, numbers)
 def test_any_receipt_is_json_without_infinities(text: str, score: tuple[float, ...], share: float | None, first_s: float | None) -> None:
-    receipt = replace(
-        ANSWERED, label=text, candidates=(Candidate(text, "free", text, score),), gpu=Gpu(share), timings=Timings(0.0, 1.0, first_s)
-    )
+    seen = (Candidate("a", Standing.UNHEALTHY, text, score=score),)
+    receipt = replace(ANSWERED, label=text, candidates=seen, gpu=Gpu(share), timings=Timings(0.0, 1.0, first_s))
     read = json.loads(json.dumps(receipt.to_dict(), allow_nan=False))
     assert is_receipt(read)
     assert (read["schema_version"], read["label"], read["retries"], read["tokens_per_s"]) == (SCHEMA_VERSION, text, 1, 40.0)

@@ -15,7 +15,7 @@ from gleitzeit_nb.core.access import Secret
 from gleitzeit_nb.core.faults import Blame, Cause
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.llm.faults import InstanceFault
-from gleitzeit_nb.llm.limits import Limit
+from gleitzeit_nb.llm.limits import Limit, Limits
 from gleitzeit_nb.llm.ollama import LineSplitter, OllamaTransport
 from tests.llm.conftest import until
 from tests.support.fake_ollama import BROKEN, BUSY, FakeOllama, Fault, Kind, status
@@ -218,6 +218,35 @@ async def test_the_environments_proxy_is_not_asked(server: Any, monkeypatch: pyt
     await transport.aclose()
 
 
+async def test_limits_one_after_the_other_share_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, limits = asyncio.get_running_loop(), Limits()
+    with contextlib.closing(limits), monkeypatch.context() as patched:
+        timers: list[float] = []
+        call_at = loop.call_at
+        patched.setattr(loop, "call_at", lambda when, *args: (timers.append(when), call_at(when, *args))[1])
+        for _ in range(20):
+            with limits.of(10):
+                pass
+        assert len(timers) == 1
+
+
+async def test_a_timer_of_the_last_limit_is_neither_too_early_nor_too_late_for_the_next() -> None:
+    with contextlib.closing(Limits()) as limits:
+        with limits.of(0.02):
+            pass
+        with limits.of(10):
+            await asyncio.sleep(0.1)  # the timer of the first rings in here
+        for limit_s in (0.05, 0.02):
+            with pytest.raises(TimeoutError), limits.of(limit_s):
+                await asyncio.sleep(10)
+        with limits.of(10):
+            pass
+        with pytest.raises(TimeoutError), limits.of(0.02):
+            await asyncio.sleep(10)
+        with limits.of(None):
+            await asyncio.sleep(0)
+
+
 def test_lines_are_put_together_from_pieces() -> None:
     splitter = LineSplitter()
     whole = b'{"a": 1}\n\n  \n{"b": 2}\n{"c"'
@@ -228,13 +257,13 @@ def test_lines_are_put_together_from_pieces() -> None:
 
 async def test_a_limit_raises_only_for_itself() -> None:
     with pytest.raises(TimeoutError):
-        async with Limit(0.01):
+        with Limit(0.01):
             await asyncio.sleep(10)
-    async with Limit(10):
+    with Limit(10):
         await asyncio.sleep(0)
 
     async def cancelled_from_outside() -> None:
-        async with Limit(10):
+        with Limit(10):
             await asyncio.sleep(10)
 
     task = asyncio.ensure_future(cancelled_from_outside())

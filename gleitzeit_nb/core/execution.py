@@ -141,6 +141,16 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """CPU seconds of all processes of a run, and the most memory at once: with `whole` of everything inside together, files in memory
+    and the waiting guest included, as its control group counts it; else of the largest process."""
+
+    cpu_s: float
+    peak_bytes: int
+    whole: bool = False
+
+
+@dataclass(frozen=True)
 class ExecutionResult:
     """How a run ended. All text is untrusted.
 
@@ -149,7 +159,8 @@ class ExecutionResult:
     `traceback` is the user's own frames. `displays` are what it showed: the value of its last expression, figures, `display()`;
     `displays_dropped` counts those that were malformed or too much. `artifacts` are the files that it left, where they were asked for,
     and `left_out` those that could not be brought out, with the reason. `truncated` holds the bytes dropped per stream. `network`: what
-    the code tried to reach, where it may. `isolation` says in one line what held it.
+    the code tried to reach, where it may. `usage` is None where the guest went away.
+    `isolation` says in one line what held it.
     """
 
     status: ResultStatus
@@ -166,6 +177,7 @@ class ExecutionResult:
     truncated: Mapping[str, int] = field(default_factory=dict)
     network: tuple[NetworkRecord, ...] = ()
     timings: Timings = Timings()
+    usage: Usage | None = None
     container: str | None = None
     isolation: str = ""
     detail: str = ""  # one line on why it is not ok

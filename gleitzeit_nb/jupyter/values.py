@@ -21,6 +21,7 @@ _STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size
 
 
 FILES_SHOWN = 20
+WORTH_TELLING_S = 0.1  # of waiting for a worker
 
 
 def _listed(files: Sequence[str]) -> str:
@@ -205,9 +206,11 @@ class SandboxRun(_OneLine):
         return (*lines, *([one_line(f"network: {tried}", 600)] if tried else []))
 
     def footer(self) -> str:
-        """Mode, status, seconds, what held it, and what was cut."""
+        """Mode, status, seconds, CPU seconds and most memory, what held it, and what was cut."""
         result = self.result
         parts = [one_line(result.mode, 60), result.status, duration(result.timings.run_s)]
+        parts += [f"waited {duration(result.timings.queue_s)}"] if result.timings.queue_s >= WORTH_TELLING_S else []
+        parts += [f"CPU {duration(result.usage.cpu_s)}", size_words(result.usage.peak_bytes)] if result.usage else []
         parts += [f"session {one_line(result.session, 120)}"] if result.session else []
         parts += [f"cold: {one_line(result.cold, 60)}, {duration(result.timings.start_s)}"] if result.cold else []
         parts += [one_line(result.isolation, 200)] if result.isolation else []

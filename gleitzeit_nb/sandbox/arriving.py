@@ -35,6 +35,7 @@ class Arrivals:
         self.done: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
         self.cancelled = False
         self.late = False
+        self.peak_bytes: int | None = None
         self.cancelling: asyncio.Task[None] | None = None  # held, or it could be collected while it works
         self.stdout = OutputReader("stdout", limits.output_bytes, on_output)
         self.stderr = OutputReader("stderr", limits.output_bytes, on_output)

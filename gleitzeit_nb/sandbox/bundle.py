@@ -9,7 +9,9 @@ from importlib import resources
 
 PACKAGE = "gleitzeit_nb.sandbox"
 # In the order of their imports; the last one's main() is called.
-MODULES = tuple("protocol codec wiping witness tabulating showing runner allowances collecting preloading tunnels resident guest".split())
+MODULES = tuple(
+    "protocol codec wiping witness tabulating showing runner allowances metering collecting preloading tunnels resident guest".split()
+)
 
 WORK_DIR = "/work"
 WRITABLE_DIRS = (WORK_DIR, "/tmp", "/dev/shm")

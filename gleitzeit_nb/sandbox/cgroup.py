@@ -103,6 +103,7 @@ class Cgroup:
     def __init__(self, hierarchy: Hierarchy, name: str) -> None:
         self._hierarchy = hierarchy
         self._memory = hierarchy.memory / name
+        self._peak: int | None = None
         self._folders = dict.fromkeys(place / name for place in (hierarchy.memory, hierarchy.pids, hierarchy.cpu) if place)
 
     def __repr__(self) -> str:
@@ -156,6 +157,30 @@ class Cgroup:
         first = self._hierarchy.version == 1
         used = int((self._memory / ("memory.usage_in_bytes" if first else "memory.current")).read_text("ascii"))
         return max(0, used - _counter(self._memory / "memory.stat", "total_inactive_file" if first else "inactive_file"))
+
+    def begin_peak(self) -> None:
+        """Count the most memory in use anew from now on, where this process may (version 2: since Linux 6.12)."""
+        self.close_peak()
+        path = self._memory / ("memory.max_usage_in_bytes" if self._hierarchy.version == 1 else "memory.peak")
+        try:
+            self._peak = os.open(path, os.O_RDWR | os.O_CLOEXEC)  # version 2 counts anew for this descriptor only
+            os.write(self._peak, b"0")
+        except OSError:
+            self.close_peak()
+
+    def peak_bytes(self) -> int | None:
+        """The most since `begin_peak`; None where that could not be counted."""
+        try:
+            return None if self._peak is None else int(os.pread(self._peak, 32, 0))
+        except (OSError, ValueError):
+            return None
+        finally:
+            self.close_peak()
+
+    def close_peak(self) -> None:
+        if self._peak is not None:
+            os.close(self._peak)
+            self._peak = None
 
     def kill(self) -> None:
         """SIGKILL to everything in the group."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 
@@ -65,6 +65,17 @@ class GuestChannel(Protocol):
 
     async def resize(self, memory_bytes: int, cpus: float) -> None:
         """Give an idle guest other bounds. SandboxUnavailableError where they are fixed, or refused."""
+        ...
+
+
+@runtime_checkable
+class PeakCounting(Protocol):
+    """A channel that can tell what everything inside used at most, since it was last asked to begin."""
+
+    def begin_peak(self) -> None: ...
+
+    def peak_bytes(self) -> int | None:
+        """None where it cannot be told for this one run."""
         ...
 
 

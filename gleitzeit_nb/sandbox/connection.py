@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from gleitzeit_nb.core.execution import MIB, ExecutionRequest, ExecutionResult, Limits, Timings
+from gleitzeit_nb.core.execution import MIB, ExecutionRequest, ExecutionResult, Limits, Timings, Usage
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import ConfigError, SandboxProtocolError, SandboxUnavailableError
 from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox import protocol
 from gleitzeit_nb.sandbox.arriving import Arrivals
 from gleitzeit_nb.sandbox.bundle import guest_source
-from gleitzeit_nb.sandbox.channel import GuestChannel
+from gleitzeit_nb.sandbox.channel import GuestChannel, PeakCounting
 from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches, unusable
 from gleitzeit_nb.sandbox.network import RunNetwork
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
@@ -117,6 +117,8 @@ class GuestConnection:
         messages = run_messages(header, request, limits, self.facts.get("packages", ()))
         run = self._run = Arrivals(request, limits, on_output, on_display)
         run.network = network
+        if isinstance(self.channel, PeakCounting):
+            self.channel.begin_peak()
         started = time.monotonic()
         exchange = asyncio.create_task(self._exchange(run, messages))
         try:
@@ -134,6 +136,7 @@ class GuestConnection:
             raise
         finally:
             self._run = None
+            run.peak_bytes = self.channel.peak_bytes() if isinstance(self.channel, PeakCounting) else None
             if network is not None:
                 await network.close()
         return self._result(run, ending, oom_kills, time.monotonic() - started)
@@ -273,10 +276,18 @@ class GuestConnection:
             truncated={name: text.dropped for name, text in run.streams.items() if text.dropped},
             network=run.network.records() if run.network is not None else (),
             timings=Timings(run_s=ending.run_s if ending is not None and ending.run_s else elapsed_s),
+            usage=_usage(ending, run.peak_bytes),
             container=self.channel.name,
             isolation=self.channel.expectations.weaker,
             detail=detail,
         )
+
+
+def _usage(ending: Ending | None, peak_bytes: int | None) -> Usage | None:
+    """The guest counts what ended; what everything inside used together, only the control group knows."""
+    if ending is None or ending.cpu_s is None or ending.peak_bytes is None:
+        return None
+    return Usage(ending.cpu_s, ending.peak_bytes if peak_bytes is None else peak_bytes, whole=peak_bytes is not None)
 
 
 def _not_preloaded(preload: Sequence[str], facts: Mapping[str, Any]) -> SandboxUnavailableError:

@@ -224,6 +224,13 @@ class DockerChannel:
         change = functools.partial(_resize, container=self._container, memory_bytes=memory_bytes, cpus=cpus)
         await self._daemon.call("change a container's limits", change)
 
+    def begin_peak(self) -> None:
+        if self._group is not None:
+            self._group.begin_peak()
+
+    def peak_bytes(self) -> int | None:
+        return self._group.peak_bytes() if self._group is not None else None
+
     async def memory_bytes(self) -> int | None:
         try:
             return self._group.memory_bytes() if self._group is not None else None

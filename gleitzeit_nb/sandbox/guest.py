@@ -25,7 +25,7 @@ import time
 from collections import deque
 from typing import Any
 
-from gleitzeit_nb.sandbox import allowances, collecting, preloading, protocol, resident, runner, tunnels, wiping, witness
+from gleitzeit_nb.sandbox import allowances, collecting, metering, preloading, protocol, resident, runner, tunnels, wiping, witness
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 3, 4, 36
 OUTBOX_BYTES = 256 << 10  # more than this waiting for the host stops reading from the child
@@ -70,6 +70,7 @@ class Guest:
         self.preloaded: dict[str, Any] = {}
         self.mounts: list[str] = []
         self.nature = witness.nature()
+        self.meter = metering.Meter()
         self.known: dict[str, tuple[int, ...]] = {}  # what was in the work directory before the run, where its files are asked for
         self.network: tunnels.Tunnels | None = None  # while a run that may have one goes on
         self.streams = 1  # the number of the next one; none is used twice
@@ -196,6 +197,7 @@ class Guest:
 
     def run(self, header: dict[str, Any], blobs: list[bytes]) -> None:
         started = time.monotonic()
+        self.meter = metering.Meter()
         pipes = [os.pipe() for _ in range(3)]
         try:
             self.network = tunnels.begin(header.get("network"), self.streams)
@@ -226,7 +228,7 @@ class Guest:
             self.send_files(header)
         clean = self.wipe() and clean and witness.nature() == self.nature
         status = ended.get(child)
-        content = {"reason": reason, "exit_code": runner.exit_code_of(status), "run_s": run_s, "clean": clean}
+        content = {"reason": reason, "exit_code": runner.exit_code_of(status), "run_s": run_s, "clean": clean, **self.meter.report()}
         self.post(protocol.json_frame(protocol.EXIT, content))
 
     def run_in_session(self, header: dict[str, Any], blobs: list[bytes]) -> None:
@@ -325,10 +327,11 @@ class Guest:
         """Collect every process that has ended. False when there is no child at all."""
         try:
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
                 if pid == 0:
                     return True
                 ended[pid] = status
+                self.meter.add(used)
         except ChildProcessError:
             return False
 

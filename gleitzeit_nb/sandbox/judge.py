@@ -14,6 +14,7 @@ from gleitzeit_nb.sandbox.protocol import FrameError
 SECCOMP_FILTER = 2  # the mode that /proc/self/status shows for a filter (prctl(2))
 OUT_OF_MEMORY = "MemoryError"
 REASONS = ("end", "timeout", "cancel")
+MOST_S = 1e9
 
 
 def mismatches(expected: Expectations, facts: Mapping[str, Any]) -> list[str]:
@@ -66,7 +67,7 @@ def unusable(volumes: Mapping[str, tuple[int, int, bool]], seen: Mapping[str, An
 class Ending:
     """How the guest says that a run ended. `reason`: end, timeout, cancel. `clean`: everything killed, wiped and unchanged.
 
-    `alive`: a session's process, which goes on after its run.
+    `alive`: a session's process, which goes on after its run. `peak_bytes`: of the largest process.
     """
 
     reason: str
@@ -75,6 +76,8 @@ class Ending:
     clean: bool
     fault: str = ""
     alive: bool = False
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Ending:
@@ -86,7 +89,11 @@ class Ending:
             raise FrameError("the end of a run is described impossibly")
         if not (code is None or type(code) is int):
             raise FrameError("the end of a run has an impossible exit code")
-        return cls(str(reason), code, run_s, clean, alive=content.get("alive") is True)
+        cpu_s, peak = content.get("cpu_s"), content.get("peak_bytes")
+        timed = cpu_s is None or (isinstance(cpu_s, float) and 0 <= cpu_s < MOST_S)
+        if not timed or not (peak is None or (type(peak) is int and peak >= 0)):
+            raise FrameError("the end of a run says impossibly what it used")
+        return cls(str(reason), code, run_s, clean, alive=content.get("alive") is True, cpu_s=cpu_s, peak_bytes=peak)
 
 
 def judge(

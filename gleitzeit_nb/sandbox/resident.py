@@ -15,7 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.sandbox import protocol, runner
+from gleitzeit_nb.sandbox import metering, protocol, runner
 
 COMMANDS_FD, DONE_FD = protocol.REPORT_FD + 1, protocol.REPORT_FD + 2
 ASIDE_FD = 16  # above all numbers that the process gives its descriptors
@@ -51,6 +51,7 @@ class Resident:
     def run(self, header: dict[str, Any], blobs: list[bytes]) -> bool:
         """One run, with its frames and its EXIT. False when the process has ended, and everything else with it."""
         started = time.monotonic()
+        self.guest.meter, before = metering.Meter(), metering.of_process(self.child)
         streams = self.guest.output_of(self.reads, header)
         self.guest.reap(self.ended)
         if self.child in self.ended:
@@ -59,6 +60,7 @@ class Resident:
         reason, code = self._attend(_message(header, blobs), streams, header, started + header["timeout_s"])
         content = {"reason": reason, "exit_code": code, "run_s": time.monotonic() - started}
         if code is None:
+            content["cpu_before_s"] = before.cpu_s
             self._over(streams, content, header["artifacts"] and reason != "cancel" and header)
             return False
         for fd, stream in streams.items():
@@ -69,7 +71,8 @@ class Resident:
                 self.guest.outbox += piece
         if header["artifacts"] and reason != "cancel":
             self.guest.send_files(header)
-        self.guest.post(protocol.json_frame(protocol.EXIT, {**content, "clean": True, "alive": True}))
+        used = metering.of_process(self.child).report(before.cpu_s)
+        self.guest.post(protocol.json_frame(protocol.EXIT, {**content, **used, "clean": True, "alive": True}))
         return True
 
     def _attend(self, message: bytes, streams: dict[int, Any], header: dict[str, Any], deadline: float) -> tuple[str, int | None]:
@@ -117,7 +120,8 @@ class Resident:
             guest.send_files(files)
         clean = guest.wipe() and clean
         code = runner.exit_code_of(self.ended.get(self.child))
-        guest.post(protocol.json_frame(protocol.EXIT, {**content, "exit_code": code, "clean": clean, "alive": False}))
+        used = guest.meter.report(content.pop("cpu_before_s", 0.0))
+        guest.post(protocol.json_frame(protocol.EXIT, {**content, **used, "exit_code": code, "clean": clean, "alive": False}))
 
 
 def _message(header: dict[str, Any], blobs: list[bytes]) -> bytes:

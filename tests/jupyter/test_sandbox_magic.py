@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gleitzeit_nb.core.execution import ExecutionResult, ResultStatus, Timings
+from gleitzeit_nb.core.execution import ExecutionResult, ResultStatus, Timings, Usage
 from gleitzeit_nb.core.network import NetworkRecord
 from gleitzeit_nb.errors import RunFailedError, SandboxUnavailableError, UsageError
 from gleitzeit_nb.jupyter.values import SandboxRun
@@ -72,6 +72,12 @@ def test_the_cells_value_is_the_run_in_one_line(shell: Shell) -> None:
     assert isinstance(cell.value, SandboxRun)
     assert cell.shown_value["text/plain"] == "docker-sandbox · ok · 12 ms · a container without network"
     assert shell.ip.user_ns["run"] is cell.value
+
+
+def test_what_it_used_stands_in_the_line_and_waiting_that_took_its_time(shell: Shell) -> None:
+    shell.engine.sandbox.result = replace(OK, usage=Usage(0.0084, 21_300_000), timings=Timings(queue_s=1.24, run_s=0.012))
+    line = shell.run("%%sandbox\npass").shown_value["text/plain"]
+    assert line == "docker-sandbox · ok · 12 ms · waited 1.2 s · CPU 8 ms · 21 MB · a container without network"
 
 
 def test_what_is_weaker_and_what_was_cut_stand_in_the_line(shell: Shell) -> None:

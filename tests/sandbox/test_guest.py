@@ -338,6 +338,47 @@ async def test_any_python_that_this_machine_has_can_be_a_guest(tmp_path: Path, p
     await connection.close()
 
 
+# -- what it used --------------------------------------------------------------------------------------------------------------
+
+SPIN = "import time\nwhile time.process_time() < 0.2: pass\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "limits"),
+    [
+        (SPIN, {}),
+        (SPIN + "1/0", {}),
+        (SPIN + "import os; os.kill(os.getpid(), 9)", {}),
+        (SPIN + "time.sleep(60)", {"timeout_s": 1.5}),
+        ("import os\nif os.fork(): os.wait()\nelse:\n  exec(" + repr(SPIN) + ")\n  os._exit(0)", {}),
+    ],
+    ids=["ends", "fails", "is killed", "is late", "forks"],
+)
+async def test_a_run_says_what_it_used_however_it_ends(run: Runner, code: str, limits: dict[str, Any]) -> None:
+    result = await run("x = bytearray(b'x') * (40 << 20)\n" + code, limits=limits)
+    assert result.usage is not None
+    assert 0.2 <= result.usage.cpu_s < 5
+    assert 40 * MIB < result.usage.peak_bytes < 200 * MIB
+    assert result.usage.whole is False
+
+
+async def test_what_one_run_used_is_not_charged_to_the_next(run: Runner) -> None:
+    await run(SPIN + "x = bytearray(b'x') * (80 << 20)")
+    usage = (await run("print(1)")).usage
+    assert usage is not None
+    assert (usage.cpu_s < 0.2, usage.peak_bytes < 80 * MIB) == (True, True)
+
+
+async def test_cells_of_a_session_are_charged_one_by_one(tmp_path: Path) -> None:
+    connection = GuestConnection(await SubprocessChannel.start(tmp_path))
+    await connection.open()
+    used = [
+        (await connection.run(ExecutionRequest("id", code, session="s"), Limits())).usage for code in (SPIN, "1", "import os; os._exit(0)")
+    ]
+    assert [usage is not None and usage.cpu_s >= 0.15 for usage in used] == [True, False, False]
+    await connection.close()
+
+
 # -- wiping --------------------------------------------------------------------------------------------------------------------
 
 

@@ -164,6 +164,13 @@ class GuestProcess:
         self._last_oom_kills = self._last_oom_kills if kills is None else kills
         return self._last_oom_kills  # also once the group has gone, since who asks may learn of the end first
 
+    def begin_peak(self) -> None:
+        if self._cgroup is not None:
+            self._cgroup.begin_peak()
+
+    def peak_bytes(self) -> int | None:
+        return self._cgroup.peak_bytes() if self._cgroup is not None else None
+
     async def memory_bytes(self) -> int | None:
         return self._counted(Cgroup.memory_bytes)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from gleitzeit_nb.core.wire_numbers import count
+
 if TYPE_CHECKING:
     from gleitzeit_nb.core.requests import LLMRequest
 
@@ -52,7 +54,7 @@ def told_by(show: Mapping[str, Any], digest: str) -> Abilities:
     context = None
     if isinstance(info, Mapping):
         context = info.get(f"{info.get('general.architecture')}.context_length")
-    return Abilities(digest, capabilities, context if type(context) is int and context > 0 else None)
+    return Abilities(digest, capabilities, count(context) or None)
 
 
 def refused_in(text: str) -> str | None:

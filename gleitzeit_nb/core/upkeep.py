@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from gleitzeit_nb.core.instances import Instance, InstanceState
 from gleitzeit_nb.core.models import canonical
+from gleitzeit_nb.core.wire_numbers import count
 
 STATUS_CHARS = 60
 
@@ -98,8 +99,8 @@ class Layers:
         status = line.get("status")
         if isinstance(status, str):
             self.status = "".join(char for char in status[:STATUS_CHARS] if char.isprintable())
-        digest, total, completed = line.get("digest"), line.get("total"), line.get("completed", 0)
-        if isinstance(digest, str) and isinstance(total, int) and isinstance(completed, int) and 0 <= completed <= total:
+        digest, total, completed = line.get("digest"), count(line.get("total")), count(line.get("completed", 0))
+        if isinstance(digest, str) and total is not None and completed is not None and completed <= total:
             self._sizes[digest] = (completed, total)
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.keep_alive import on_the_wire
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Usage
+from gleitzeit_nb.core.wire_numbers import count
 from gleitzeit_nb.llm.faults import InstanceFault
 
 PATHS: Mapping[str, str] = {"chat": "/api/chat", "generate": "/api/generate", "embed": "/api/embed"}
@@ -116,7 +117,7 @@ class Answer:
             raise InstanceFault(Cause.BAD_BODY, "no embeddings in it")
         try:
             self.embeddings = tuple(tuple(map(float, vector)) for vector in vectors)
-        except (TypeError, ValueError) as exc:
+        except (TypeError, ValueError, OverflowError) as exc:
             raise InstanceFault(Cause.BAD_BODY, "embeddings that are not numbers") from exc
         self._finish(line)
 
@@ -130,8 +131,8 @@ class Answer:
 def usage_of(line: Mapping[str, Any]) -> Usage:
     """Counts and durations (ns there, s here) of a last line; what is missing or no number stays unknown."""
     return Usage(
-        prompt_tokens=_count(line.get("prompt_eval_count")),
-        completion_tokens=_count(line.get("eval_count")),
+        prompt_tokens=count(line.get("prompt_eval_count")),
+        completion_tokens=count(line.get("eval_count")),
         total_s=_seconds(line.get("total_duration")),
         load_s=_seconds(line.get("load_duration")),
         prompt_s=_seconds(line.get("prompt_eval_duration")),
@@ -143,10 +144,6 @@ def _mappings(value: object) -> list[Mapping[str, Any]]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
 def _seconds(value: object) -> float | None:
-    count = _count(value)
-    return None if count is None else count * NANO
+    nanoseconds = count(value)
+    return None if nanoseconds is None else nanoseconds * NANO

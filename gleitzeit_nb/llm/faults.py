@@ -149,7 +149,7 @@ def error_text(body: bytes, clean: Callable[[str], str]) -> str | None:
     """The text of `{"error": …}`, cleaned and then shortened; None: the body is something else."""
     try:
         decoded: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     error = decoded.get("error") if isinstance(decoded, dict) else None
     if isinstance(error, dict):

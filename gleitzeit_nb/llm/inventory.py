@@ -8,6 +8,7 @@ from typing import Any
 
 from gleitzeit_nb.core.faults import Cause
 from gleitzeit_nb.core.models import LoadedModel, canonical
+from gleitzeit_nb.core.wire_numbers import count
 from gleitzeit_nb.llm.faults import InstanceFault, shortened
 
 MOST_MODELS = 2000
@@ -60,7 +61,7 @@ def model_rows(instance: str, answer: Mapping[str, Any], warm: Mapping[str, Load
         ModelRow(
             instance=instance,
             name=name,
-            size_bytes=_integer(entry.get("size")),
+            size_bytes=count(entry.get("size")),
             digest=_digest(entry),
             parameters=_word(_details(entry).get("parameter_size")),
             quantization=_word(_details(entry).get("quantization_level")),
@@ -75,9 +76,9 @@ def loaded_rows(instance: str, answer: Mapping[str, Any]) -> tuple[LoadedRow, ..
         LoadedRow(
             instance=instance,
             name=name,
-            size_bytes=_integer(entry.get("size")),
+            size_bytes=count(entry.get("size")),
             gpu_share=_gpu_share(entry),
-            context_length=_integer(entry.get("context_length")),
+            context_length=count(entry.get("context_length")),
             expires_at=_word(entry.get("expires_at")),
         )
         for name, entry in _entries(answer)
@@ -97,7 +98,7 @@ def digests_of(answer: Mapping[str, Any]) -> dict[str, str]:
 
 def sizes_of(answer: Mapping[str, Any]) -> dict[str, int]:
     """The sizes (bytes) in `/api/tags` by canonical name, of those that have one."""
-    sizes = {canonical(name): _integer(entry.get("size")) for name, entry in _entries(answer)}
+    sizes = {canonical(name): count(entry.get("size")) for name, entry in _entries(answer)}
     return {name: size for name, size in sizes.items() if size}
 
 
@@ -107,7 +108,7 @@ def loaded_of(answer: Mapping[str, Any], now: float) -> dict[str, LoadedModel]:
 
 
 def _loaded(name: str, entry: Mapping[str, Any], now: float) -> LoadedModel:
-    context, size = _integer(entry.get("context_length")), _integer(entry.get("size")) or _integer(entry.get("size_vram"))
+    context, size = count(entry.get("context_length")), count(entry.get("size")) or count(entry.get("size_vram"))
     return LoadedModel(name, _gpu_share(entry), context, seen_at=now, digest=_digest(entry), size_bytes=size or None)
 
 
@@ -122,7 +123,7 @@ def _entries(answer: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _gpu_share(entry: Mapping[str, Any]) -> float | None:
-    size, vram = _integer(entry.get("size")), _integer(entry.get("size_vram"))
+    size, vram = count(entry.get("size")), count(entry.get("size_vram"))
     if not size:
         return None
     return min(1.0, (vram or 0) / size)  # zero values are left out on the wire
@@ -131,10 +132,6 @@ def _gpu_share(entry: Mapping[str, Any]) -> float | None:
 def _details(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     details = entry.get("details")
     return details if isinstance(details, Mapping) else {}
-
-
-def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _digest(entry: Mapping[str, Any]) -> str:

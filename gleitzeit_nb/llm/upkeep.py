@@ -159,7 +159,10 @@ class Upkeep:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
         _raise_failed(f"{shortened(model, 80)} was fetched by {len(members) - len(failed)} of {len(members)} instances", failed)
 
     async def _pull_on(self, member: Member, model: str, tell: Callable[[PullProgress], None]) -> None:
@@ -180,12 +183,13 @@ class Upkeep:
                         layers.take(line)
                         tell(progress())
             error = "" if layers.status == "success" else "it ended before it was complete"
+            if not error:
+                self._parts.health.expire_models(member)
+                await self._parts.health.look([member])
         except InstanceFault as fault:
             error = str(fault)
-        if not error:
-            self._parts.health.expire_models(member)
-            await self._parts.health.look([member])
-        tell(progress(done=True))
+        finally:  # also when something of ours fails, which `pull` raises: it would wait for this instance for ever
+            tell(progress(done=True))
 
     # -- unloading and deleting -----------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from gleitzeit_nb.sandbox.selfcheck.check import Check, Subject
 from gleitzeit_nb.sandbox.selfcheck.examination import Outcome, examine
 from gleitzeit_nb.sandbox.selfcheck.probing import SECRET, SECRET_NAME
 from gleitzeit_nb.sandbox.selfcheck.subjects import ModeExecute, look_at, still_answers
+from gleitzeit_nb.sandbox.selfcheck.volumes import with_volume_root
 from gleitzeit_nb.sandbox.selfcheck.weakenings import WEAKENINGS, WeakLauncher
 from tests.sandbox.conftest import finished
 
@@ -45,14 +46,14 @@ def once(found: dict[str, Outcomes], name: str, examining: Callable[[], Awaitabl
 async def examine_mode(mode: str, fresh: bool) -> list[Outcome]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SECRET_NAME, SECRET)
-        async with Sandbox() as sandbox:
+        async with Sandbox(with_volume_root(SandboxSettings())) as sandbox:
             return await examine(await look_at(sandbox, mode, fresh=fresh), CHECKS)
 
 
 async def examine_weakened(name: str) -> list[Outcome]:
-    settings = SandboxSettings(container_pool=ContainerPoolSettings(min_warm=0))
+    settings = with_volume_root(SandboxSettings(container_pool=ContainerPoolSettings(min_warm=0)))
     async with Sandbox(settings, launchers={"docker": WeakLauncher(WEAKENINGS[name])}) as sandbox:
-        execute = ModeExecute(sandbox, Subject(settings.modes[DOCKER_MODE]))
+        execute = ModeExecute(sandbox, Subject(settings.modes[DOCKER_MODE], volume_roots=settings.volume_roots))
         assert await still_answers(execute)
         return await examine(execute, [check for check in CHECKS if check.weakening == name], sure=False)
 

@@ -10,9 +10,11 @@ from gleitzeit_nb.sandbox.selfcheck import (
     namespaces,
     network,
     output,
+    own_limits,
     privileges,
     resources,
     system_calls,
+    volumes,
 )
 from gleitzeit_nb.sandbox.selfcheck.check import Area, Check
 
@@ -24,6 +26,8 @@ AREAS: tuple[Area, ...] = (
     namespaces.AREA,
     guest.AREA,
     resources.AREA,
+    own_limits.AREA,
+    volumes.AREA,
     output.AREA,
     between_runs.AREA,
     environment.AREA,

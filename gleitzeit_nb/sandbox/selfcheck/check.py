@@ -29,6 +29,7 @@ class Subject:
     isolation: str = ""
     weaker: str = ""
     fresh: bool = False
+    volume_roots: tuple[str, ...] = ()
 
     @property
     def form(self) -> Form:

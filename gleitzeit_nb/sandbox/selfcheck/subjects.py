@@ -35,7 +35,7 @@ async def look_at(sandbox: Sandbox, mode_id: str, *, fresh: bool = False) -> Mod
     """Raises SandboxError or ConfigError when the mode cannot be had here."""
     isolation = await sandbox.check(mode_id)
     weaker = isolation.partition(WEAKER)[2]
-    return ModeExecute(sandbox, Subject(sandbox.settings.modes[mode_id], isolation, weaker, fresh))
+    return ModeExecute(sandbox, Subject(sandbox.settings.modes[mode_id], isolation, weaker, fresh, sandbox.settings.volume_roots))
 
 
 async def still_answers(execute: ModeExecute) -> bool:

@@ -92,6 +92,13 @@ def _with_a_disk(arguments: dict[str, Any]) -> None:
     arguments["devices"] = [{"PathOnHost": str(disk), "PathInContainer": str(disk), "CgroupPermissions": "m"} for disk in disks[:1]]
 
 
+def _each_mount(**changes: Any) -> Change:
+    def change(arguments: dict[str, Any]) -> None:
+        arguments["mounts"] = [{**mount, **changes} for mount in arguments.get("mounts", ())]
+
+    return change
+
+
 def _ulimits_without(*names: str) -> Change:
     def change(arguments: dict[str, Any]) -> None:
         arguments["ulimits"] = [each for each in arguments["ulimits"] if each["Name"] not in names]
@@ -148,6 +155,8 @@ WEAKENINGS: Mapping[str, Weakening] = {
     "new privileges": Weakening(host=security("seccomp=unconfined")),
     "writable root": Weakening(host=setting(read_only=False)),
     "host files": Weakening(host=setting(binds=["/var/tmp:/var/tmp:ro"])),
+    "volumes writable": Weakening(equipment=_each_mount(ReadOnly=False)),
+    "another volume": Weakening(equipment=_each_mount(Source="/var/tmp")),
     "no queue limit": Weakening(host=_ulimits_without("msgqueue")),
     "capabilities kept": Weakening(host=without("cap_drop")),
     "root with capabilities": Weakening(host=_with_capabilities, config=setting(user="0:0")),

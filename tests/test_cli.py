@@ -373,6 +373,33 @@ def test_an_image_goes_to_a_file_and_back(docker_daemon: Any, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["--download"], "belong to --requirements"),
+        (["--tag", "x"], "belong to --requirements"),
+        (["--requirements", "a", "--pull"], "added to an image that is there"),
+        (["--requirements", "a", "--download", "--offline"], "--offline forbids it"),
+        (["--requirements", "a @ https://evil"], "no requirement"),
+        (["--requirements", "{}/none.txt"], "cannot be read"),
+    ],
+)
+def test_a_build_that_makes_no_sense_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    assert main(["images", "build", *(word.format(tmp_path) for word in arguments)]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.docker
+def test_requirements_that_no_wheel_gives_name_what_is_missing(
+    docker_daemon: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLEITZEIT_CACHE_DIR", str(tmp_path / "cache"))
+    assert main(["images", "build", "--requirements", "nobody-has-this", "--wheelhouse", str(tmp_path)]) == 1
+    assert "holds no wheel, and none of pip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
         (["load", "{}/nothing.tar"], "No such file"),
         (["load", "{}/text"], "no file that `gleitzeit-nb images save`"),
         (["save", "{}/no/folder.tar"], "there is no folder"),

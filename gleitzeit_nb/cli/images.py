@@ -32,6 +32,9 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     origin.add_argument("--pull", action="store_true", help="on a slim Python that is fetched from the registry, by its digest")
     origin.add_argument("--base", metavar="IMAGE", help="on this image, which the daemon has")
     origin.add_argument("--from-debian", action="store_true", help="on the distribution's packages, without any registry (the default)")
+    build.add_argument("--requirements", action="append", metavar="WHAT", help="add packages to it: a file, or one as seaborn==0.13.2")
+    build.add_argument("--download", action="store_true", help="fetch their wheels (and no sources), with pip")
+    build.add_argument("--tag", metavar="NAME", help="name the image with the packages")
     build.add_argument("--offline", action="store_true", help="fetch no wheels: take those that are there")
     build.add_argument("--wheelhouse", type=Path, metavar="DIR", help="the folder of the wheels")
     build.set_defaults(verb=_build)
@@ -56,9 +59,44 @@ def _build(arguments: argparse.Namespace) -> int:
     from gleitzeit_nb.sandbox import images
     from gleitzeit_nb.sandbox.images.making import Ways
 
+    if arguments.requirements:
+        return _build_layer(arguments)
+    if arguments.download or arguments.tag:
+        raise UsageError("--download and --tag belong to --requirements")
     ways = Ways(pull=arguments.pull, base=arguments.base, offline=arguments.offline, wheelhouse=arguments.wheelhouse)
     say(asyncio.run(images.build(say, kind=arguments.kind, ways=ways)))
     return 0
+
+
+def _build_layer(arguments: argparse.Namespace) -> int:
+    from gleitzeit_nb.config import requirements
+    from gleitzeit_nb.sandbox.images import layers
+    from gleitzeit_nb.sandbox.images.recipes import LATEST
+
+    if arguments.pull or arguments.from_debian:
+        raise UsageError("packages are added to an image that is there: sandbox, datascience, or --base IMAGE")
+    if arguments.download and arguments.offline:
+        raise UsageError("--download fetches wheels, and --offline forbids it")
+    wanted = requirements(arguments.requirements)
+
+    async def work(daemon: DockerDaemon) -> str:
+        base = await layers.base_of(arguments.base or LATEST[arguments.kind], daemon)
+        wheelhouse = arguments.wheelhouse or _configured_wheelhouse()
+        name = await layers.make(base, wanted, wheelhouse, say, daemon, download=arguments.download)
+        if arguments.tag:
+            repository, _, tag = arguments.tag.partition(":")
+            await daemon.call("name the image", lambda api: api.tag(name, repository, tag or "latest"))
+        return name
+
+    say(_with_daemon(work))
+    return 0
+
+
+def _configured_wheelhouse() -> Path | None:
+    from gleitzeit_nb.config import load
+
+    found = load().sandbox.wheelhouse
+    return None if found is None else Path(found)
 
 
 def _list(arguments: argparse.Namespace) -> int:

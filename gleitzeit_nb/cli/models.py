@@ -60,6 +60,7 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     run.add_argument("--artifacts", metavar="DIR", help="write the files that the code leaves into this directory")
     run.add_argument("--overwrite", action="store_true", help="also in place of files that are there")
+    run.add_argument("--requirements", action="append", metavar="WHAT", help="packages on top of it: a file, or one as seaborn==0.13.2")
     run.add_argument("--json", action="store_true", help="the whole result as JSON, after the run")
     run.set_defaults(verb=_run)
 
@@ -184,7 +185,7 @@ def _source(file: str) -> tuple[str, str]:
 
 
 async def _execute(code: str, name: str, arguments: argparse.Namespace) -> ExecutionResult:
-    from gleitzeit_nb.config import load
+    from gleitzeit_nb.config import load, requirements
     from gleitzeit_nb.rendering.displays import as_text
     from gleitzeit_nb.sandbox import Sandbox
     from gleitzeit_nb.sandbox.files import named
@@ -203,6 +204,8 @@ async def _execute(code: str, name: str, arguments: argparse.Namespace) -> Execu
             code,
             arguments.mode,
             image=arguments.image,
+            requirements=requirements(arguments.requirements).lines,
+            on_progress=complain,
             timeout=arguments.timeout,
             memory_limit=arguments.memory,
             filename=name,

@@ -18,6 +18,7 @@ from gleitzeit_nb.config.environment import (
     state_directory,
 )
 from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
+from gleitzeit_nb.config.requirement_words import requirements
 from gleitzeit_nb.config.run_limits import run_limits
 from gleitzeit_nb.config.values import DEFAULT_OLLAMA_URL, normalise_url, parse_duration, parse_size
 from gleitzeit_nb.config.volumes import absolute
@@ -41,6 +42,7 @@ __all__ = [
     "parse_duration",
     "parse_size",
     "pool_settings",
+    "requirements",
     "run_limits",
     "runtime_directory",
     "sandbox_settings",

@@ -47,6 +47,7 @@ def described(pool: PoolSettings, sandbox: SandboxSettings) -> dict[str, Any]:
             "default_mode": sandbox.default_mode,
             "modes": {mode_id: _mode(mode) for mode_id, mode in sandbox.modes.items()},
             "volume_roots": list(sandbox.volume_roots),
+            "wheelhouse": sandbox.wheelhouse,
             "container_pool": _by_keys(ContainerPoolSection, sandbox.container_pool),
         },
     }

@@ -105,6 +105,7 @@ def sandbox_settings_of(layers: Sequence[Checked]) -> SandboxSettings:
         modes=modes,
         default_mode=merged.get("default_mode", AUTO_MODE),
         volume_roots=merged.get("volume_roots", ()),
+        wheelhouse=merged.get("wheelhouse"),
         container_pool=replace(ContainerPoolSettings(), **merged.get("container_pool", {})),
     )
     _check_sandbox(settings, layers)

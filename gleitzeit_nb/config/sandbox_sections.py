@@ -123,6 +123,7 @@ class PythonSection(Section):
     execution_modes: Annotated[list[ListedModeSection], BeforeValidator(as_list)] = UNSET
     container_pool: Annotated[ContainerPoolSection, BeforeValidator(or_empty)] = UNSET
     volume_roots: Roots = UNSET
+    wheelhouse: Name | None = UNSET
 
     def listed(self) -> list[tuple[str, ModeSection, tuple[str | int, ...]]]:
         """(id, mode, where it was written) of both forms."""
@@ -144,8 +145,9 @@ class PythonSection(Section):
         parts: dict[str, Any] = {}
         if "default_mode" in self.model_fields_set:
             parts["default_mode"] = self.default_mode
-        if "volume_roots" in self.model_fields_set:
-            parts["volume_roots"] = self.volume_roots
+        for name in ("volume_roots", "wheelhouse"):
+            if name in self.model_fields_set:
+                parts[name] = getattr(self, name)
         modes = {mode_id: mode.partial(mode_id) for mode_id, mode, _ in self.listed()}
         if modes:
             parts["modes"] = modes

@@ -132,6 +132,8 @@ def _sandbox(layer: Checked, below: Sequence[Checked]) -> Iterator[str]:
             yield f"{mode_place([layer], mode_id, field)}: mode {mode_id!r} {reason}"
     if wanted.volume_roots != trusted.volume_roots:
         yield f"{sandbox_place([layer], 'volume_roots')}: volume_roots says which folders of this machine may be mounted"
+    if wanted.wheelhouse != trusted.wheelhouse:
+        yield f"{sandbox_place([layer], 'wheelhouse')}: wheelhouse says whose packages are installed"
     yield from _pool(layer, trusted, wanted)
 
 

@@ -47,6 +47,8 @@ def anchored(part: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
     found = dict(part)
     if "volume_roots" in part:
         found["volume_roots"] = tuple(absolute(each, start) for each in part["volume_roots"])
+    if part.get("wheelhouse") is not None:
+        found["wheelhouse"] = absolute(part["wheelhouse"], start)
     if "modes" in part:
         found["modes"] = {mode_id: _mode(mode, start) for mode_id, mode in part["modes"].items()}
     return found

@@ -92,13 +92,15 @@ def default_modes() -> dict[str, ModeSettings]:
 class SandboxSettings:
     """All modes by id, which of them is the default, and the pool's bounds. `default_mode` "auto" never resolves to `local`.
 
-    `volume_roots`: the folders beneath which volumes may lie.
+    `volume_roots`: the folders beneath which volumes may lie. `wheelhouse`: the folder of the wheels for a run's requirements; None
+    is the cache.
     """
 
     modes: Mapping[str, ModeSettings] = field(default_factory=default_modes)
     default_mode: str = AUTO_MODE
     container_pool: ContainerPoolSettings = ContainerPoolSettings()
     volume_roots: tuple[str, ...] = ()
+    wheelhouse: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class ExecutionRequest:
     `filename` is what tracebacks call the code. `trust_html`: HTML that the code makes is passed on, live. `network` None is the
     mode's, or restricted where `allow` names something. `volumes` and `gpu` come on top of what the mode has. `files`: name in the work
     directory → content, or where it is read; `artifacts`: bring back the files that the code leaves there.
+    `requirements` are lines of `core.requirements`.
     """
 
     id: str
@@ -129,6 +132,7 @@ class ExecutionRequest:
     gpu: bool = False
     files: Mapping[str, Any] = field(default_factory=dict)
     artifacts: bool = False
+    requirements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def sandbox_parser() -> MagicParser:
     add = parser.add_argument
     add("--mode", help="docker-sandbox, restricted or a mode of your own; default: the configured one")
     add("--image", help="the container image (docker modes)")
+    add("--requirements", action="append", metavar="WHAT", help="packages on top of the image: a file, or one as seaborn==0.13.2")
     add("--allow", type=comma_list, action="append", metavar="HOST", help="let the code reach example.org, *.example.org, example.org:8443")
     add("--volume", action="append", metavar="HOST:GUEST[:rw]", help="a folder or file to mount, read-only unless :rw (docker modes)")
     add("--gpu", action="store_true", help="with the machine's GPUs (docker modes)")
@@ -118,6 +119,8 @@ class SandboxMagics(Magics):
         return expand(text, self.front.evaluate)
 
     def _options(self, args: argparse.Namespace) -> RunOptions:
+        from gleitzeit_nb.config import requirements
+
         given: RunOptions = {
             "inputs": self._inputs(joined(args.inputs)),
             "outputs": joined(args.outputs),
@@ -128,6 +131,7 @@ class SandboxMagics(Magics):
             "trust_html": args.trust_html,
             "filename": f"<cell [{self.front.cell_number}]>",
             "allow": joined(args.allow),
+            "requirements": requirements(args.requirements).lines,
             "volumes": args.volume,
             "gpu": args.gpu,
             "label": f"[{self.front.cell_number}] %%sandbox",
@@ -224,7 +228,14 @@ async def _pieces(sandbox: Sandbox, code: str, mode: str | None, options: RunOpt
     import asyncio  # here: loading the extension in a terminal needs none of it
 
     arrived: asyncio.Queue[Piece | None] = asyncio.Queue()
-    execute = sandbox.execute(code, mode, on_output=lambda *piece: arrived.put_nowait(piece), on_display=arrived.put_nowait, **options)
+    execute = sandbox.execute(
+        code,
+        mode,
+        on_output=lambda *piece: arrived.put_nowait(piece),
+        on_display=arrived.put_nowait,
+        on_progress=lambda line: arrived.put_nowait(("stderr", line + "\n")),
+        **options,
+    )
     running = asyncio.ensure_future(execute)
     running.add_done_callback(lambda _: arrived.put_nowait(None))
     try:

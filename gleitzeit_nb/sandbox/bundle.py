@@ -14,6 +14,7 @@ MODULES = tuple(
 )
 
 WORK_DIR = "/work"
+PACKAGES_DIR = "/opt/gleitzeit/packages"  # in an image, what its requirements brought
 WRITABLE_DIRS = (WORK_DIR, "/tmp", "/dev/shm")
 
 # Reads exactly as many bytes as it was promised, so that the first frame behind them stays in the pipe.
@@ -42,14 +43,15 @@ def guest_command(
     wiped: Sequence[str] = WRITABLE_DIRS,
     preload: Sequence[str] = (),
     mounts: Sequence[str] = (),
+    packages: Sequence[str] = (),
 ) -> list[str]:
     """The command that becomes a guest once `guest_source()` is written to its stdin.
 
     `work` is where code runs. `wiped` are emptied after every run, whatever they hold: name only directories that are the
     sandbox's own. Both must exist and be writable for the guest's user. `preload`: modules that every run finds imported.
-    `mounts`: mount points that it reports on.
+    `mounts`: mount points that it reports on. `packages`: directories of modules for the code, though not for the guest itself.
     """
-    settings = {"work": work, "wiped": list(wiped), "preload": list(preload), "mounts": list(mounts)}
+    settings = {"work": work, "wiped": list(wiped), "preload": list(preload), "mounts": list(mounts), "packages": list(packages)}
     return [python, "-I", "-X", "utf8", "-c", BOOTSTRAP, json.dumps(settings)]
 
 

@@ -90,8 +90,7 @@ class DockerLauncher:
         from gleitzeit_nb import __version__
 
         image = images.resolve(api, wanted)
-        if mode.preload is None:
-            mode = replace(mode, preload=images.preload_of(api, image))
+        mode = replace(mode, preload=images.preload_of(api, image, mode.preload))
         info = functools.lru_cache(maxsize=1)(api.info)
         limits = replace(limits, cpus=daemon_cpus(limits.cpus, info))
         config = self.profile.container_config(image, mode, self.owner.labels(__version__))

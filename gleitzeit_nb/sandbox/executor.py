@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +33,11 @@ class DockerExecutor(Sandbox):
         *,
         on_output: OutputSink | None = None,
         on_display: DisplaySink | None = None,
+        on_progress: Callable[[str], None] | None = None,
         **options: Unpack[RunOptions],
     ) -> ExecutionResult:
         await self.start()
-        return await super().execute(code, mode, on_output=on_output, on_display=on_display, **options)
+        return await super().execute(code, mode, on_output=on_output, on_display=on_display, on_progress=on_progress, **options)
 
     async def execute_in_container(
         self,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib.util
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ import stat
 import sys
 import time
 from collections import deque
+from importlib.machinery import PathFinder
 from typing import Any
 
 from gleitzeit_nb.sandbox import allowances, collecting, metering, preloading, protocol, resident, runner, tunnels, wiping, witness
@@ -34,12 +34,13 @@ TICK_S = 60.0
 
 
 def main(options: str) -> None:
-    """`options`: JSON with `work` (where the code runs), `wiped` (directories that are emptied after each run), `preload` and `mounts`."""
+    """`options`: JSON with `work` (where the code runs), `wiped` (emptied after each run), `preload`, `mounts` and `packages`."""
     for name in [name for name in sys.modules if name.startswith("gleitzeit_nb")]:
         del sys.modules[name]  # the code shall not find the guest by importing
     settings = json.loads(options)
     guest = Guest(settings["work"], settings["wiped"])
     guest.mounts = settings["mounts"]
+    guest.packages = [path for path in settings["packages"] if os.path.isdir(path)]
     guest.preload(settings["preload"])
     gc.collect()
     gc.freeze()
@@ -69,6 +70,7 @@ class Guest:
         self.outbox = bytearray()
         self.preloaded: dict[str, Any] = {}
         self.mounts: list[str] = []
+        self.packages: list[str] = []  # for the code alone: process 1 never imports from there
         self.nature = witness.nature()
         self.meter = metering.Meter()
         self.known: dict[str, tuple[int, ...]] = {}  # what was in the work directory before the run, where its files are asked for
@@ -275,6 +277,7 @@ class Guest:
             if self.network is not None:
                 self.network.announce()
             runner.become_child(writes[0], writes[1], writes[2], self.work, header["rlimits"], self.prctl)
+            preloading.offer(self.packages)
             self.outbox.clear()
             status = runner.run(header, blobs[0], blobs[1:])
         finally:
@@ -369,7 +372,7 @@ class Guest:
             "read_only_root": bool(os.statvfs("/").f_flag & os.ST_RDONLY),
             "interfaces": witness.interfaces(),
             "python": platform.python_version(),
-            "packages": [name for name in ("numpy", "pandas") if importlib.util.find_spec(name)],
+            "packages": [name for name in ("numpy", "pandas") if PathFinder.find_spec(name, self.packages + sys.path)],
             "wiped": sorted(self.wiped),
             "mounts": witness.mounts(self.mounts),
             "python_in_mount": witness.python_in(self.mounts),

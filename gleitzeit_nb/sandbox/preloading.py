@@ -1,7 +1,7 @@
 """What every run of a guest shall find imported: imported once, before the guest serves, and inherited by each run's fork.
 
 Travels to the guest with its source: standard library only, Python 3.8. The modules are the image's own and run as process 1, so they are
-trusted as far as the image is; what a run adds to the module path is never in reach here.
+trusted as far as the image is. What requirements brought is not: it is offered to the code alone, after the fork.
 """
 
 from __future__ import annotations
@@ -36,3 +36,12 @@ def load(names: list[str]) -> dict[str, Any]:
             os.close(copy)
         os.close(null)
     return {"preloaded": loaded, "preload_failed": failed}
+
+
+def offer(packages: list[str]) -> None:
+    """To the code: before the image's own, which they may replace, and behind the standard library; to Pythons that it starts, too."""
+    if not packages:
+        return
+    own = [place for place, path in enumerate(sys.path) if path.endswith("-packages")]
+    sys.path[own[0] if own else len(sys.path) :] = [*packages, *(sys.path[own[0] :] if own else [])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(packages)

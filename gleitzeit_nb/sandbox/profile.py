@@ -15,7 +15,7 @@ from typing import Any
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.core.runtimes import has_own_kernel
-from gleitzeit_nb.sandbox.bundle import WORK_DIR, guest_command
+from gleitzeit_nb.sandbox.bundle import PACKAGES_DIR, WORK_DIR, guest_command
 from gleitzeit_nb.sandbox.channel import Expectations
 from gleitzeit_nb.sandbox.equipment import equipment
 from gleitzeit_nb.sandbox.volumes import Held
@@ -95,7 +95,7 @@ class Profile:
 
     def container_config(self, image: str, mode: ModeSettings, labels: Mapping[str, str]) -> dict[str, Any]:
         """Arguments of `APIClient.create_container` beside the host's."""
-        command = guest_command(preload=mode.preload or (), mounts=[each.guest for each in mode.volumes])
+        command = guest_command(preload=mode.preload or (), mounts=[each.guest for each in mode.volumes], packages=[PACKAGES_DIR])
         # Numeric libraries would start a thread for every core of the machine, and each one counts as a process.
         environment = {"HOME": WORK_DIR, "TMPDIR": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": str(max(1, math.ceil(mode.limits.cpus)))}
         return {

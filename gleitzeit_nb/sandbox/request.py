@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from gleitzeit_nb.core.execution import UNNAMED, ExecutionRequest
 from gleitzeit_nb.core.network import NetworkKind
+from gleitzeit_nb.core.requirements import Requirements
 from gleitzeit_nb.errors import ConfigError
 from gleitzeit_nb.sandbox.network.policy import host_list, network_kind
 from gleitzeit_nb.sandbox.volumes import volumes_of
@@ -44,10 +45,11 @@ class RunOptions(LimitOptions, total=False):
     content, or path), `artifacts` brings back the files that are there at the end and were not put there. `network`: "none" or
     "restricted", which reaches the hosts that `allow` and the mode's configuration name, such as "example.org", "*.example.org" or
     "example.org:8443"; `allow` alone means restricted. `volumes` and `gpu` come on top of what the mode has: "host:guest[:rw]" each, or
-    {host: {"bind": guest, "mode": "rw"}}.
+    {host: {"bind": guest, "mode": "rw"}}. `requirements`: packages on top of the image, as the text of a requirements file or one by one.
     """
 
     image: str | None
+    requirements: str | Sequence[str] | None
     inputs: Mapping[str, Any] | None
     outputs: Sequence[str]
     fresh: bool
@@ -87,6 +89,7 @@ def make_request(code: str, mode: str | None, options: RunOptions) -> tuple[Exec
         gpu=bool(options.get("gpu")),
         files=dict(options.get("files") or {}),
         artifacts=options.get("artifacts", False),
+        requirements=_requirements(options.get("requirements") or ()),
     )
     return request, {key: options[key] for key in LimitOptions.__annotations__ if key in options}  # type: ignore[literal-required]
 
@@ -104,3 +107,10 @@ def _names(outputs: Sequence[str]) -> tuple[str, ...]:
     if isinstance(outputs, str):  # whose letters would be names
         raise TypeError(f"outputs must be a list of names: [{outputs[:60]!r}]")
     return tuple(outputs)
+
+
+def _requirements(given: str | Sequence[str]) -> tuple[str, ...]:
+    try:
+        return Requirements.of(given).lines
+    except ValueError as exc:
+        raise ConfigError(f"requirements: {exc}.") from exc

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.sandbox import metering, protocol, runner
+from gleitzeit_nb.sandbox import metering, preloading, protocol, runner
 
 COMMANDS_FD, DONE_FD = protocol.REPORT_FD + 1, protocol.REPORT_FD + 2
 ASIDE_FD = 16  # above all numbers that the process gives its descriptors
@@ -147,6 +147,7 @@ def _become(guest: Guest, pipes: list[tuple[int, int]], header: dict[str, Any]) 
         ends = [pipes[0][1], pipes[1][1], pipes[2][1], pipes[4][0], pipes[3][1]]
         out, err, report, commands, done = (fcntl.fcntl(fd, fcntl.F_DUPFD, ASIDE_FD) for fd in ends)
         runner.become_child(out, err, report, guest.work, header["rlimits"], guest.prctl, (commands, done))
+        preloading.offer(guest.packages)
         guest.outbox.clear()
         serve()
     finally:

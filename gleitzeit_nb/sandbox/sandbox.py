@@ -37,6 +37,7 @@ from gleitzeit_nb.sandbox import files
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.equipment import refuse_unfitting
+from gleitzeit_nb.sandbox.images.shelf import LayerShelf
 from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of, named
 from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
@@ -90,6 +91,7 @@ class Sandbox:
         self._gateway = gateway or Gateway()
         self._volumes = VolumeKeeper(self.settings)
         self._sessions = Sessions(self._pool, self.events)
+        self._layers = LayerShelf(self.settings.wheelhouse)
         self._runs: dict[str, _Run] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -119,6 +121,7 @@ class Sandbox:
         await self._sessions.close()
         await self._pool.close()
         await self._launchers.aclose()
+        self._layers.close()
 
     # -- running ----------------------------------------------------------------------------------------------------------
 
@@ -129,10 +132,12 @@ class Sandbox:
         *,
         on_output: OutputSink | None = None,
         on_display: DisplaySink | None = None,
+        on_progress: Callable[[str], None] | None = None,
         **options: Unpack[RunOptions],
     ) -> ExecutionResult:
         """Run code, or a request made before (then without other arguments), in `mode` (default: the configured one).
 
+        `on_progress` gets a line per stage while an image with the run's requirements is made.
         Raises ConfigError, ModeDisabledError, ImageMissingError, SandboxUnavailableError, SandboxProtocolError or TransferError when
         it was not run or its guest cannot be trusted. Cancelling the caller kills the run.
         """
@@ -140,9 +145,9 @@ class Sandbox:
         if isinstance(code, ExecutionRequest):
             if mode is not None or options:
                 raise TypeError("a request carries its own mode and options")
-            return await self._execute(code, {}, on_output, on_display)
+            return await self._execute(code, {}, on_output, on_display, on_progress)
         request, own = make_request(code, mode, options)
-        return await self._execute(request, own, on_output, on_display)
+        return await self._execute(request, own, on_output, on_display, on_progress)
 
     async def run(self, request: ExecutionRequest, on_output: OutputSink | None = None) -> ExecutionResult:
         """The `Executor` protocol: `execute` for a request."""
@@ -180,12 +185,19 @@ class Sandbox:
         return found.id
 
     async def _execute(
-        self, request: ExecutionRequest, own: Mapping[str, Any], on_output: OutputSink | None, on_display: DisplaySink | None
+        self,
+        request: ExecutionRequest,
+        own: Mapping[str, Any],
+        on_output: OutputSink | None,
+        on_display: DisplaySink | None,
+        on_progress: Callable[[str], None] | None,
     ) -> ExecutionResult:
         refuse_nonsense(request)
         check_session(request)
         request = self._sessions.continued(replace(request, mode=request.mode if request.mode != AUTO_MODE else None), self._modes)
         mode = self._modes.find((await self.resolve_default())[0] if request.mode is None else request.mode)
+        if request.requirements:
+            request = replace(request, image=await self._layers.image_for(mode, request, on_progress))
         mode = self._sessions.kept_mode(request, await self._equipped(mode, request))
         limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
         contents = await asyncio.to_thread(files.read, request.files, limits) if request.files else {}

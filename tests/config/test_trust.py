@@ -79,6 +79,7 @@ WEAKER = {
     "a volume in a new mode": ("python:\n  modes:\n    docker-x:\n      volumes: {/x: /data}", 4, "mounts folders of this machine"),
     "the GPU": ("python:\n  modes:\n    docker-sandbox:\n      gpu: true", 4, "takes the GPU"),
     "a runtime": ("python:\n  modes:\n    docker-sandbox:\n      runtime: runc", 4, "chooses another runtime"),
+    "a wheelhouse": ("python:\n  wheelhouse: /wheels", 2, "wheelhouse says whose packages are installed"),
     "volume roots": ("python:\n  volume_roots: [/data]", 2, "volume_roots says which folders"),
     "a network": ("python:\n  modes:\n    docker-sandbox:\n      network: restricted", 4, "gives code a network"),
     "a network in a new mode": ("python:\n  modes:\n    docker-x:\n      network: restricted", 4, "gives code a network"),

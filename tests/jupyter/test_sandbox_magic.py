@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,17 @@ def test_what_was_reached_and_refused_is_one_line_below_the_cell(shell: Shell) -
     assert line.startswith("network: example.org:443 allowed 2× 12 kB; evil.org:443 refused 3×; ")
     assert "<b>" not in shown["text/html"]
     assert "\x1b" not in line
+
+
+def test_requirements_come_from_a_file_or_one_by_one(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "needs.txt").write_text("# mine\nseaborn==0.13.2\n")
+    shell.run(f"%%sandbox --requirements {tmp_path}/needs.txt --requirements 'rich >= 13'\npass")
+    assert shell.engine.sandbox.runs[0]["requirements"] == ("rich>=13", "seaborn==0.13.2")
+    missing = shell.run("%%sandbox --requirements nowhere.txt\npass").error
+    assert "nowhere.txt cannot be read (No such file or directory)" in str(missing)
+    refused = shell.run("%%sandbox --requirements '-r x'\npass").error
+    assert isinstance(refused, UsageError)
+    assert len(shell.engine.sandbox.runs) == 1
 
 
 def test_both_streams_arrive_apart_and_as_text(shell: Shell) -> None:

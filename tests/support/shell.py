@@ -117,7 +117,7 @@ class FakeSandbox:
         return name in self.sessions
 
     async def execute(
-        self, code: str, mode: str | None = None, *, on_output: Any = None, on_display: Any = None, **options: Any
+        self, code: str, mode: str | None = None, *, on_output: Any = None, on_display: Any = None, on_progress: Any = None, **options: Any
     ) -> ExecutionResult:
         self.runs.append({"code": code, "mode": mode, **options})
         try:

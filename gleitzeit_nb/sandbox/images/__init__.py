@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.execution import DATASCIENCE_IMAGE
 from gleitzeit_nb.errors import ImageMissingError
-from gleitzeit_nb.sandbox.images.labels import preloaded
+from gleitzeit_nb.sandbox.images import labels
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -74,9 +74,12 @@ def resolve(api: APIClient, wanted: str | None = None) -> str:
     raise missing(None)
 
 
-def preload_of(api: APIClient, image: str) -> tuple[str, ...]:
-    """The modules that the image says a guest should import first."""
-    return preloaded(api.inspect_image(image)["Config"].get("Labels") or {})  # type: ignore[no-untyped-call]
+def preload_of(api: APIClient, image: str, wanted: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """The modules that a guest should import first: those that the mode wants, else those that the image names."""
+    marks = api.inspect_image(image)["Config"].get("Labels") or {}  # type: ignore[no-untyped-call]
+    if labels.REPLACED in marks:
+        return ()
+    return labels.preloaded(marks) if wanted is None else wanted
 
 
 def missing(wanted: str | None) -> ImageMissingError:

@@ -10,6 +10,8 @@ VERSION = "gleitzeit.image.version"  # of this package, when it was made
 BASE = "gleitzeit.image.base"  # id of the image that it was made from, or the packages' source
 PYTHON = "gleitzeit.image.python"
 PRELOAD = "gleitzeit.image.preload"  # modules that a guest imports first, with commas between them
+REQUIREMENTS = "gleitzeit.image.requirements"  # digest of the lines that were asked for
+REPLACED = "gleitzeit.image.replaced"  # present where packages take the place of those of the base
 PACKAGES = "gleitzeit.image.packages"  # what was added to the base, as name==version with spaces between them
 STAGE = "gleitzeit.image.stage"  # on what is only copied from while an image is built
 

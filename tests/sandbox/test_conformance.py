@@ -52,7 +52,8 @@ async def examine_mode(mode: str, fresh: bool) -> list[Outcome]:
 
 async def examine_weakened(name: str) -> list[Outcome]:
     settings = with_volume_root(SandboxSettings(container_pool=ContainerPoolSettings(min_warm=0)))
-    async with Sandbox(settings, launchers={"docker": WeakLauncher(WEAKENINGS[name])}) as sandbox:
+    weakening = WEAKENINGS[name]
+    async with Sandbox(settings, launchers={"docker": WeakLauncher(weakening)}, gateway=weakening.gateway()) as sandbox:
         execute = ModeExecute(sandbox, Subject(settings.modes[DOCKER_MODE], volume_roots=settings.volume_roots))
         assert await still_answers(execute)
         return await examine(execute, [check for check in CHECKS if check.weakening == name], sure=False)

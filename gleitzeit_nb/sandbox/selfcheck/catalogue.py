@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gleitzeit_nb.sandbox.selfcheck import (
+    allowed_hosts,
     between_runs,
     environment,
     files,
@@ -20,6 +21,7 @@ from gleitzeit_nb.sandbox.selfcheck.check import Area, Check
 
 AREAS: tuple[Area, ...] = (
     network.AREA,
+    allowed_hosts.AREA,
     files.AREA,
     privileges.AREA,
     system_calls.AREA,

@@ -14,8 +14,10 @@ from typing import Any
 from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
 from gleitzeit_nb.sandbox.channel import Expectations, GuestChannel
 from gleitzeit_nb.sandbox.docker import DockerLauncher
+from gleitzeit_nb.sandbox.network import Gateway
 from gleitzeit_nb.sandbox.profile import Profile, seccomp_profile
 from gleitzeit_nb.sandbox.selfcheck.probing import SECRET, SECRET_NAME
+from gleitzeit_nb.sandbox.selfcheck.weak_gateways import OpenAddresses, OpenRules
 from gleitzeit_nb.sandbox.volumes import Held
 
 # Not every daemon can give every one of the administrator's rights: those that the checks of system calls ask for.
@@ -29,13 +31,16 @@ Change = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Weakening:
-    """`host`, `config` and `equipment` change the SDK's arguments, `raw` what it has none for; `source` replaces text in the guest."""
+    """`host`, `config` and `equipment` change the SDK's arguments, `raw` what it has none for; `source` replaces text in the guest;
+    `gateway` judges connections.
+    """
 
     host: Change | None = None
     config: Change | None = None
     equipment: Change | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
     source: tuple[tuple[str, str], ...] = ()
+    gateway: type[Gateway] = Gateway
 
 
 def setting(**values: Any) -> Change:
@@ -206,6 +211,12 @@ WEAKENINGS: Mapping[str, Weakening] = {
     "proxies told": Weakening(config=setting(environment={"HTTPS_PROXY": "http://user:secret@proxy.test"})),
     "python not isolated": Weakening(config=_bare_python),
     "environment hidden": Weakening(source=((START, f"{START}; os.environ.pop('PATH', None)"),)),
+    "open rules": Weakening(gateway=OpenRules),
+    "open addresses": Weakening(gateway=OpenAddresses),
+    "network kept": Weakening(source=(("self.network.close()", "self.kept = self.network"),)),
+    "proxy announced for good": Weakening(
+        source=(("child = os.fork()", "child = os.fork()\n            if child and self.network: self.network.announce()"),)
+    ),
     "strict text": Weakening(source=(('errors="backslashreplace"', 'errors="strict"'),)),
 }
 
@@ -213,7 +224,7 @@ WEAKENINGS: Mapping[str, Weakening] = {
 class WeakProfile(Profile):
     """Also takes back what the guest would verify: else every weakening would end at the handshake."""
 
-    expectations = Expectations(weaker="one protection was taken away, to see its checks fail")
+    expectations = Expectations(own_network=True, weaker="one protection was taken away, to see its checks fail")
 
     def __init__(self, weakening: Weakening) -> None:
         self.weakening = weakening

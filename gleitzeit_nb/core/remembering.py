@@ -45,6 +45,16 @@ def fingerprint(request: LLMRequest, model: str, digest: str = "") -> str:
         "tools": request.tools,
         "logprobs": request.logprobs,
     }
+    return _hashed(said)
+
+
+def demands(request: LLMRequest) -> str:
+    """The same for two requests that may be answered by the same instances, within the same time: what else decides about a failure."""
+    names = ("tags", "instance", "fallback_models", "require_gpu", "min_context", "private", "deadline_s")
+    return _hashed({name: getattr(request, name) for name in names})[:16]
+
+
+def _hashed(said: Mapping[str, Any]) -> str:
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

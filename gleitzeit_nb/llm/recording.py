@@ -19,7 +19,7 @@ from typing import Any
 from gleitzeit_nb.core.kept_failures import KeptFailure
 from gleitzeit_nb.core.models import display
 from gleitzeit_nb.core.plain import one_line
-from gleitzeit_nb.core.remembering import KeptReply, excerpt, fingerprint, only_loads, plain_reply
+from gleitzeit_nb.core.remembering import KeptReply, demands, excerpt, fingerprint, only_loads, plain_reply
 from gleitzeit_nb.core.requests import Chunk, LLMRequest
 from gleitzeit_nb.errors import ConfigError, PoolError, ReplayMissError
 
@@ -58,6 +58,7 @@ class Recorder:
             "version": VERSION,
             "run": self._run,
             "key": fingerprint(request, request.model),
+            "demands": demands(request),
             "cell": request.label,
             "model": request.model,
             "asked": excerpt(request),
@@ -76,13 +77,16 @@ class Recorder:
 
 
 class Recording:
-    """The answers and errors in a file. What is asked again gets its own in their order, and then the last one again."""
+    """The answers and errors in a file. What is asked again gets its own in their order, and then the last one again.
+
+    Errors are only for requests that make the same demands of instances; answers also for others that ask the same.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises ConfigError when it cannot be read."""
         self.path = path
-        self._kept: dict[str, list[KeptReply | KeptFailure]] = {}
-        self._given: dict[str, int] = {}
+        self._kept: dict[str, list[tuple[str, KeptReply | KeptFailure]]] = {}  # by key: (demands, what became of it)
+        self._given: dict[tuple[str, str], int] = {}
         self._asked: dict[str, str] = {}  # excerpt -> the model that it was asked of
         self._read()
 
@@ -91,13 +95,14 @@ class Recording:
 
     def find(self, request: LLMRequest) -> KeptReply | KeptFailure:
         """What became of it. Raises ReplayMissError."""
-        key = fingerprint(request, request.model)
-        kept = self._kept.get(key)
-        if kept is None:
+        key, demanded = fingerprint(request, request.model), demands(request)
+        found = self._kept.get(key, [])
+        own = [kept for wanted, kept in found if wanted == demanded] or [kept for _, kept in found if isinstance(kept, KeptReply)]
+        if not own:
             raise self._miss(request)
-        turn = self._given.get(key, 0)
-        self._given[key] = turn + 1
-        return kept[min(turn, len(kept) - 1)]
+        turn = self._given.get((key, demanded), 0)
+        self._given[key, demanded] = turn + 1
+        return own[min(turn, len(own) - 1)]
 
     def _read(self) -> None:
         runs: dict[str, str] = {}
@@ -121,7 +126,7 @@ class Recording:
                 raise ConfigError(f"{self.path}, line {number}: no recorded answer ({one_line(str(exc), 80)}). Record anew") from exc
             if runs.get(key) != run:
                 runs[key], self._kept[key] = run, []
-            self._kept[key].append(kept)
+            self._kept[key].append((str(data.get("demands", "")), kept))
             self._asked[str(data.get("asked", ""))] = str(data.get("model", ""))
 
     def _miss(self, request: LLMRequest) -> ReplayMissError:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gleitzeit_nb.core.remembering import KeptReply, excerpt, fingerprint, has_tool_results, plain_reply
+from gleitzeit_nb.core.remembering import KeptReply, demands, excerpt, fingerprint, has_tool_results, plain_reply
 from gleitzeit_nb.core.requests import Reply, Route, Usage, build_request
 from tests.support.receipts import ANSWERED
 
@@ -56,6 +56,21 @@ def test_who_should_answer_and_how_soon_is_no_part_of_what_is_asked(changes: dic
 )
 def test_everything_that_is_asked_counts(changes: dict[str, Any]) -> None:
     assert fingerprint(replace(BASE, **changes), "phi") != fingerprint(BASE, "phi")
+
+
+def test_demands_are_what_decides_who_may_answer_and_how_long_it_may_take() -> None:
+    same: list[dict[str, Any]] = [{"id": "other"}, {"label": "x"}, {"priority": 4}, {"session": "s"}, {"prompt": "p"}, {"cache": True}]
+    others: list[dict[str, Any]] = [
+        {"tags": ("gpu",)},
+        {"instance": "a"},
+        {"fallback_models": ("x",)},
+        {"require_gpu": True},
+        {"min_context": 9},
+        {"private": True},
+        {"deadline_s": 1.0},
+    ]
+    assert {demands(replace(BASE, **changes)) for changes in same} == {demands(BASE)}
+    assert len({demands(replace(BASE, **changes)) for changes in [*others, {}]}) == len(others) + 1
 
 
 def test_another_model_or_digest_is_another_question() -> None:

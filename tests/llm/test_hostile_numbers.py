@@ -43,8 +43,8 @@ READERS: Mapping[str, Callable[[Any], object]] = {
     "loaded": lambda answer: loaded_of(answer, 0.0),
     "shown": lambda answer: told_by(answer, "d"),
     "usage": usage_of,
-    "line": Answer().feed,
-    "vectors": Answer(is_embedding=True).feed,
+    "line": lambda answer: Answer().feed([answer]),
+    "vectors": lambda answer: Answer(is_embedding=True).feed([answer]),
     "pull": Layers().take,
 }
 

@@ -191,6 +191,22 @@ async def test_a_failure_and_the_answer_after_it_are_replayed_in_their_order(tmp
         assert (await pool.chat("llama3.2", "hi")).text == "hi "
 
 
+async def test_an_error_is_for_its_own_demands_and_an_answer_for_all(tmp_path: Path) -> None:
+    file = tmp_path / "run.jsonl"
+    async with FakeOllama("a") as server, pool_of(server, record=str(file)) as pool:
+        await failure(pool, "llama3.2", "hi", tags=["gpu"])
+        await pool.chat("llama3.2", "hi")
+        await failure(pool, "llama3.2", "ho", tags=["gpu"])
+    async with replaying(file) as pool:
+        assert (await pool.chat("llama3.2", "hi")).text == "hi "
+        for _ in range(2):
+            error, _ = await failure(pool, "llama3.2", "hi", tags=["gpu"])
+            assert isinstance(error, NoInstanceError)
+        assert (await pool.chat("llama3.2", "hi", tags=["other"])).text == "hi "
+        error, _ = await failure(pool, "llama3.2", "ho")
+    assert isinstance(error, ReplayMissError)
+
+
 async def test_no_key_stands_in_a_recorded_failure(tmp_path: Path) -> None:
     file, key = tmp_path / "run.jsonl", "canary-7f3a-key"
     async with FakeOllama("a", api_key=key) as server, pool_of(server, record=str(file)) as pool:
@@ -218,7 +234,7 @@ async def test_a_recording_of_the_first_version_is_still_read(tmp_path: Path) ->
     file = tmp_path / "run.jsonl"
     (said,) = await recorded(file, "one")
     line = json.loads(file.read_text())
-    del line["reply"]["digest"]
+    del line["reply"]["digest"], line["demands"]
     file.write_text(json.dumps({**line, "version": 1}) + "\n")
     async with replaying(file) as pool:
         reply = await pool.chat("llama3.2", "one")

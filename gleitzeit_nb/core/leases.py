@@ -13,6 +13,7 @@ from gleitzeit_nb.core.requests import Usage
 from gleitzeit_nb.core.runner_options import Plan, after_answer
 from gleitzeit_nb.core.sharing import GiveBack, look_again_at
 
+NOTHING_SENT = Plan()
 OVERLOADED = frozenset({Cause.BUSY, Cause.FIRST_BYTE_TIMEOUT, Cause.STALLED})
 
 
@@ -32,7 +33,7 @@ class Lease:
     model: str  # canonical
     began_at: float
     cold: bool  # the model was not known to be loaded, or is loaded anew for this request
-    sent: Plan = field(default_factory=Plan)  # the options of the request
+    sent: Plan = NOTHING_SENT  # the options of the request
     moves: list[Move] = field(default_factory=list)  # of the breakers, not yet announced
     ended: bool = False
     tokens: int = 0  # that have come

@@ -99,15 +99,18 @@ class Load:
     share: float = 0.0  # what it was given so far, each request counted as 1 / weight
     _latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _failures: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _recent_failures: int = 0  # among those
 
     def begin(self, model: str) -> None:
         self.in_flight += 1
-        self.by_model[model] += 1
+        self.by_model[model] = self.by_model.get(model, 0) + 1
 
     def end(self, model: str) -> None:
         self.in_flight -= 1
-        self.by_model[model] -= 1
-        if self.by_model[model] <= 0:
+        left = self.by_model[model] - 1
+        if left > 0:
+            self.by_model[model] = left
+        else:
             del self.by_model[model]
             self.loading.pop(model, None)
 
@@ -128,7 +131,7 @@ class Load:
     def succeeded(self, elapsed_s: float | None, now: float) -> None:
         """`elapsed_s` None: nobody measured it."""
         self.total += 1
-        self._failures.append(False)
+        self._note(False)
         if elapsed_s is not None:
             self._latencies_s.append(elapsed_s)
             self.latency.observe(elapsed_s, now)
@@ -136,7 +139,11 @@ class Load:
     def dropped(self) -> None:
         self.total += 1
         self.failed += 1
-        self._failures.append(True)
+        self._note(True)
+
+    def _note(self, failed: bool) -> None:
+        self._recent_failures += failed - (len(self._failures) == RECENT and self._failures[0])
+        self._failures.append(failed)
 
     @property
     def latency_s(self) -> float | None:
@@ -155,4 +162,4 @@ class Load:
     @property
     def error_rate(self) -> float | None:
         """Share of the recent requests that the instance failed; None before the first."""
-        return sum(self._failures) / len(self._failures) if self._failures else None
+        return self._recent_failures / len(self._failures) if self._failures else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
 from gleitzeit_nb.core import keep_alive
@@ -131,40 +132,19 @@ def build_request(
     _refuse_misplaced(kind, given)
     for synonym, name in (("instance_tags", "tags"), ("load_balancing_strategy", "strategy")):
         _fold(given, synonym, name)
-    images = _texts(given.get("images"))
-    shape: AnswerShape | None = given.get("schema")
+    images, shape = _texts(given.pop("images", None)), given.get("schema")
+    if shape is not None:
+        given["format"] = shape.format
     dialogue = ({"role": "user", "content": messages},) if isinstance(messages, str) else tuple(messages)
+    fields = [(*_FIELDS[name], value) for name, value in given.items() if value is not None]
     return LLMRequest(
         id=id,
         kind=kind,
         model=model,
         messages=_with_images(dialogue, images) if kind == "chat" else dialogue,
         inputs=(inputs,) if isinstance(inputs, str) else tuple(inputs),
-        tags=_tags(given.get("tags")),
-        strategy=_name(given.get("strategy")),
-        instance=given.get("instance"),
-        instance_preference=given.get("instance_preference"),
-        fallback_models=_texts(given.get("fallback_model")),
-        require_gpu=bool(given.get("require_gpu", False)),
-        min_context=_count("min_context", given.get("min_context")),
-        force_ctx=bool(given.get("force_ctx", False)),
-        restart_on_cut=bool(given.get("restart_on_cut", False)),
-        private=bool(given.get("private", False)),
-        max_latency_ms=_positive("max_latency", given.get("max_latency")),
-        deadline_s=_positive("deadline", given.get("deadline")),
-        priority=int(given.get("priority", 0)),
-        session=given.get("session"),
-        format=shape.format if shape is not None else given.get("format"),
-        schema=shape,
-        options=dict(given.get("options") or {}),
-        keep_alive_s=_keep_alive_s(given.get("keep_alive")),
-        think=given.get("think"),
-        tools=tuple(given.get("tools") or ()),
-        suffix=given.get("suffix"),
-        raw=bool(given.get("raw", False)),
-        cache=given.get("cache"),
-        logprobs=_alternatives(given.get("logprobs")),
         **said,
+        **{field: read(value) for field, read, value in fields},
         images=images if kind == "generate" else (),
     )
 
@@ -189,7 +169,7 @@ def _refuse_misplaced(kind: Kind, given: Mapping[str, Any]) -> None:
 
 def _alternatives(value: object) -> int | None:
     """Ollama's `logprobs` and `top_logprobs` in one number. 0: only the token that was chosen."""
-    if value is None or value is False:
+    if value is False:
         return None
     count = 0 if value is True else value
     if not isinstance(count, int) or not 0 <= count <= MOST_ALTERNATIVES:
@@ -206,11 +186,6 @@ def _fold(given: dict[str, Any], synonym: str, name: str) -> None:
     given[name] = value
 
 
-def _name(value: str | None) -> str | None:
-    """A plain text also of a member of an enumeration."""
-    return None if value is None else str(value)
-
-
 def _texts(value: str | Sequence[str] | None) -> tuple[str, ...]:
     if not value:
         return ()
@@ -222,25 +197,56 @@ def _tags(value: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name for name in map(str.strip, names) if name)
 
 
-def _positive(name: str, value: float | None) -> float | None:
-    if value is None:
-        return None
+def _positive(name: str, value: float) -> float:
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{name} must be a number greater than 0, not {value!r}")
     return float(value)
 
 
-def _count(name: str, value: int | None) -> int | None:
-    if value is not None and (type(value) is not int or value < 1):
+def _count(name: str, value: int) -> int:
+    if type(value) is not int or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
     return value
 
 
-def _keep_alive_s(value: str | float | None) -> float | None:
+def _keep_alive_s(value: str | float) -> float:
     try:
-        return None if value is None else keep_alive.seconds(value)
+        return keep_alive.seconds(value)
     except ValueError as exc:
         raise ValueError(f"keep_alive {exc}") from None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "tags": ("tags", _tags),
+    "strategy": ("strategy", str),  # a plain text also of a member of an enumeration
+    "instance": ("instance", _as_it_is),
+    "instance_preference": ("instance_preference", _as_it_is),
+    "fallback_model": ("fallback_models", _texts),
+    "require_gpu": ("require_gpu", bool),
+    "min_context": ("min_context", partial(_count, "min_context")),
+    "force_ctx": ("force_ctx", bool),
+    "restart_on_cut": ("restart_on_cut", bool),
+    "private": ("private", bool),
+    "max_latency": ("max_latency_ms", partial(_positive, "max_latency")),
+    "deadline": ("deadline_s", partial(_positive, "deadline")),
+    "priority": ("priority", int),
+    "session": ("session", _as_it_is),
+    "format": ("format", _as_it_is),
+    "schema": ("schema", _as_it_is),
+    "options": ("options", dict),
+    "keep_alive": ("keep_alive_s", _keep_alive_s),
+    "think": ("think", _as_it_is),
+    "tools": ("tools", tuple),
+    "suffix": ("suffix", _as_it_is),
+    "raw": ("raw", bool),
+    "cache": ("cache", _as_it_is),
+    "logprobs": ("logprobs", _alternatives),
+}
+"""For each keyword, where it stands in an LLMRequest and how it is read; None says nothing."""
 
 
 def _with_images(dialogue: tuple[Message, ...], images: tuple[str, ...]) -> tuple[Message, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 from gleitzeit_nb.core.models import LoadedModel, display
 
 CONTEXT = "num_ctx"
+SEEN_AGAIN_S = 1.0  # what was proved a moment ago need not be written anew for each answer
 RUNNER_OPTIONS = frozenset({CONTEXT, "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"})
 
 
@@ -88,6 +89,8 @@ def context_of(options: Mapping[str, Any]) -> int | None:
 
 def after_answer(known: LoadedModel | None, model: str, sent: Plan, now: float, *, fresh: bool) -> LoadedModel:
     """What an answer to `sent` proves of the model. `fresh`: it was loaded for that answer."""
+    if known is not None and not fresh and now - known.seen_at < SEEN_AGAIN_S and (known.context_length or not context_of(sent.options)):
+        return known
     if fresh or known is None:
         return replace(known or LoadedModel(model), seen_at=now, context_length=context_of(sent.options), runner=sent.runner)
     return replace(known, seen_at=now, context_length=known.context_length or context_of(sent.options))

@@ -36,5 +36,7 @@ def first_token(parts: Parts, lease: Lease, now: float) -> None:
 
 def notices(lease: Lease) -> tuple[str, ...]:
     """What was asked for and not followed, and what to do."""
+    if not lease.sent.kept:
+        return ()
     cost_s = lease.instance.load.load_times_s.get(lease.model)
     return tuple(warning(kept, lease.model, lease.instance.id, cost_s) for kept in lease.sent.kept)

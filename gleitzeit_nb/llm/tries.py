@@ -107,5 +107,5 @@ def prompt_of(request: LLMRequest) -> Prompt:
     """What has to be read before the first token: some four characters make a token, and a picture is worth a thousand."""
     contents = [message.get("content") for message in request.messages]
     texts = [text for text in (*contents, request.prompt, request.system, *request.inputs) if isinstance(text, str)]
-    images = len(request.images) + sum(len(message.get("images") or ()) for message in request.messages)
+    images = len(request.images) + sum([len(message["images"] or ()) for message in request.messages if "images" in message])
     return Prompt(tokens=sum(map(len, texts)) / 4 + 1000 * images, held_back=bool(request.tools))

@@ -73,3 +73,16 @@ def test_one_odd_load_moves_the_average_by_a_third() -> None:
     assert load.load_times_s["m"] == 3.0
     load.loaded("m", 9.0)
     assert load.load_times_s["m"] == pytest.approx(5.0)
+
+
+@given(st.lists(st.booleans(), max_size=120))
+def test_the_error_rate_is_that_of_the_last_requests(outcomes: list[bool]) -> None:
+    load = Load()
+    for number, failed in enumerate(outcomes):
+        if failed:
+            load.dropped()
+        else:
+            load.succeeded(0.1, float(number))
+    last = outcomes[-RECENT:]
+    assert load.error_rate == (sum(last) / len(last) if last else None)
+    assert load.failed == sum(outcomes)

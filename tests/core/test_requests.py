@@ -26,6 +26,21 @@ def test_every_documented_keyword_is_taken() -> None:
     assert request.options == {}
 
 
+def test_each_keyword_finds_its_place() -> None:
+    values: dict[str, Any] = {
+        "tags": ["a"], "strategy": "weighted", "instance": "i", "instance_preference": "p", "fallback_model": "f", "require_gpu": 1,
+        "min_context": 9, "force_ctx": True, "private": True, "max_latency": 5, "deadline": 6, "restart_on_cut": True, "priority": 7,
+        "session": "s", "format": "json", "options": {"seed": 1}, "keep_alive": "1m", "think": "low", "tools": [{}], "suffix": "x",
+        "raw": True, "cache": False, "logprobs": 3,
+    }  # fmt: skip
+    other = {"instance_tags", "load_balancing_strategy", "schema", "images"}
+    assert values.keys() | other == set(RequestOptions.__annotations__)
+    asked, plain = build_request("r", "generate", "m", prompt="p", **values), build_request("r", "generate", "m", prompt="p")
+    fields = {name for name, value in vars(asked).items() if value != getattr(plain, name)}
+    renamed = {"fallback_model": "fallback_models", "max_latency": "max_latency_ms", "deadline": "deadline_s", "keep_alive": "keep_alive_s"}
+    assert fields == {renamed.get(name, name) for name in values}
+
+
 def test_tags_may_be_one_text() -> None:
     assert build_request("r", "chat", "m", tags="gpu, big ,").tags == ("gpu", "big")
 

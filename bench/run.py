@@ -19,6 +19,7 @@ from bench.promises import Promise
 from bench.routing import routing_promises
 from bench.sandbox import sandbox_promises
 from bench.sandbox_datascience import datascience_promises
+from bench.sandbox_output import output_promises
 from bench.scaling import scaling_promises
 
 GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
@@ -30,6 +31,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "haproxy": haproxy_promises,
     "loads": load_promises,
     "sandbox": sandbox_promises,
+    "output": output_promises,
     "datascience": datascience_promises,
 }
 

@@ -68,7 +68,10 @@ class Arrivals:
 
 
 class OutputReader:
-    """One stream as text: decoded piece by piece, capped once more, passed on to whoever listens."""
+    """One stream: capped once more, kept as bytes, and passed on as text to whoever listens.
+
+    Bytes, because one character of a stream can make a text of it take four times their size: it is made once, at the end.
+    """
 
     def __init__(self, name: StreamName, most: int, on_output: OutputSink | None) -> None:
         self.dropped = 0
@@ -76,32 +79,35 @@ class OutputReader:
         self._left = most
         self._on_output = on_output
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._parts: list[str] = []
+        self._kept = bytearray()
 
     def take(self, data: bytes) -> None:
         self._left -= len(data)
         if self._left < 0:
             raise FrameError(f"it sent more {self._name} than the limit of the run")
-        self._add(self._decoder.decode(data))
+        self._kept += data
+        self._tell(data)
 
     def gap(self, payload: bytes) -> None:
         self.dropped = int.from_bytes(payload, "big")
-        self._add(self._decoder.decode(b"", final=True))
-        self._decoder.reset()
-        self._add(f"\n[… {self.dropped} bytes left out …]\n")
+        # In ASCII: one wider character would double the whole text. Its line end also ends a character that was cut there.
+        said = f"\n[... {self.dropped} bytes left out ...]\n".encode("ascii")
+        self._kept += said
+        self._tell(said)
 
     def end(self) -> str:
-        self._add(self._decoder.decode(b"", final=True))
-        return "".join(self._parts)
+        self._tell(b"", final=True)
+        text = self._kept.decode("utf-8", "replace")
+        self._kept = bytearray()
+        return text
 
-    def _add(self, text: str) -> None:
-        if not text:
-            return
-        self._parts.append(text)
+    def _tell(self, data: bytes, *, final: bool = False) -> None:
         if self._on_output is None:
             return
+        text = self._decoder.decode(data, final)
         try:
-            self._on_output(self._name, text)
+            if text:
+                self._on_output(self._name, text)
         except Exception:
             logger.exception("whoever listens to the sandbox's output failed; it hears no more of this run")
             self._on_output = None

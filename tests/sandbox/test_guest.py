@@ -242,7 +242,7 @@ async def test_each_stream_has_its_own_allowance(run: Runner) -> None:
     code = "import os\nos.write(1, b'a' * 5000 + b'END'); os.write(2, b'b' * 900);"
     result = await run(code, limits={"output_bytes": 1000})
     assert result.truncated == {"stdout": 4003}
-    assert result.stdout == "a" * 750 + "\n[… 4003 bytes left out …]\n" + "a" * 247 + "END"
+    assert result.stdout == "a" * 750 + "\n[... 4003 bytes left out ...]\n" + "a" * 247 + "END"
     assert result.stderr == "b" * 900
 
 

@@ -194,10 +194,11 @@ class Sandbox:
     ) -> ExecutionResult:
         refuse_nonsense(request)
         check_session(request)
+        base = request.image  # before a session adds its own, which has the requirements already
         request = self._sessions.continued(replace(request, mode=request.mode if request.mode != AUTO_MODE else None), self._modes)
         mode = self._modes.find((await self.resolve_default())[0] if request.mode is None else request.mode)
         if request.requirements:
-            request = replace(request, image=await self._layers.image_for(mode, request, on_progress))
+            request = replace(request, image=await self._layers.image_for(mode, base, request.requirements, on_progress))
         mode = self._sessions.kept_mode(request, await self._equipped(mode, request))
         limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
         contents = await asyncio.to_thread(files.read, request.files, limits) if request.files else {}

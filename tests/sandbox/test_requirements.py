@@ -137,6 +137,17 @@ async def test_a_run_finds_its_requirements_and_so_do_programs_that_it_starts(la
 
 
 @pytest.mark.docker
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_session_has_them_in_every_cell(layer: str, wheelhouse: Path) -> None:
+    wanted = ["evil", "polite>=1"]
+    async with Sandbox({"wheelhouse": str(wheelhouse), "default_mode": DOCKER_MODE}) as sandbox:
+        await sandbox.execute("import polite; x = polite.GREETING", session="s", requirements=wanted)
+        again = await sandbox.execute("import sys; print(x, polite.__file__)", session="s", requirements=wanted)
+        assert again.stdout == f"good day {PACKAGES_DIR}/polite/__init__.py\n"
+        assert (await sandbox.execute("print(x)", session="s")).stdout == "good day\n"
+
+
+@pytest.mark.docker
 def test_the_image_says_what_it_holds_and_has_nothing_else_from_the_workshop(layer: str, docker_daemon: Any) -> None:
     made = docker_daemon.images.get(layer).attrs
     marks = made["Config"]["Labels"]

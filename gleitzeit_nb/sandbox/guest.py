@@ -236,9 +236,13 @@ class Guest:
     def run_in_session(self, header: dict[str, Any], blobs: list[bytes]) -> None:
         try:
             self.resident = self.resident or resident.Resident(self, header)
+            self.network = tunnels.begin(header.get("network"), self.streams, self.resident.port)
         except OSError as exc:
-            self.post(protocol.json_frame(protocol.EXIT, {"fault": f"no process could be started: {exc.strerror}", "clean": False}))
+            fault = f"no process or network could be started: {exc.strerror or exc}"
+            self.post(protocol.json_frame(protocol.EXIT, {"fault": fault, "clean": False}))
             return
+        if self.network is not None:
+            self.resident.port = header["port"] = self.network.port
         if not self.resident.run(header, blobs):
             self.resident = None
 
@@ -275,7 +279,7 @@ class Guest:
         leave = os._exit
         try:
             if self.network is not None:
-                self.network.announce()
+                tunnels.Announced()(self.network.port)
             runner.become_child(writes[0], writes[1], writes[2], self.work, header["rlimits"], self.prctl)
             preloading.offer(self.packages)
             self.outbox.clear()
@@ -296,12 +300,18 @@ class Guest:
             for fd in self.wait(left, open_fds if len(self.outbox) < OUTBOX_BYTES else []):
                 if not self.drain(fd, streams[fd]) and streams[fd].ended:
                     open_fds.remove(fd)
-            while self.inbox:
-                kind, payload = self.inbox.popleft()
-                if kind == protocol.CANCEL:
-                    return "cancel"
-                if self.network is not None:
-                    self.post(self.network.take(kind, payload))
+            if self.heed():
+                return "cancel"
+
+    def heed(self) -> bool:
+        """What the host sent during a run. True when it wants the end of it."""
+        while self.inbox:
+            kind, payload = self.inbox.popleft()
+            if kind == protocol.CANCEL:
+                return True
+            if self.network is not None:
+                self.post(self.network.take(kind, payload))
+        return False
 
     def end_network(self) -> None:
         if self.network is not None:

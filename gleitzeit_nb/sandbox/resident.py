@@ -15,7 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.sandbox import metering, preloading, protocol, runner
+from gleitzeit_nb.sandbox import metering, preloading, protocol, runner, tunnels
 
 COMMANDS_FD, DONE_FD = protocol.REPORT_FD + 1, protocol.REPORT_FD + 2
 ASIDE_FD = 16  # above all numbers that the process gives its descriptors
@@ -31,6 +31,7 @@ class Resident:
     def __init__(self, guest: Guest, header: dict[str, Any]) -> None:
         self.guest = guest
         self.ended: dict[int, int] = {}
+        self.port = 0  # of the proxy: the programs of a session find it where it was
         pipes = [os.pipe() for _ in range(5)]
         try:
             self.child = os.fork()
@@ -58,6 +59,7 @@ class Resident:
             self._over(streams, {"fault": "the process of the session ended between two runs"})
             return False
         reason, code = self._attend(_message(header, blobs), streams, header, started + header["timeout_s"])
+        self.guest.end_network()
         content = {"reason": reason, "exit_code": code, "run_s": time.monotonic() - started}
         if code is None:
             content["cpu_before_s"] = before.cpu_s
@@ -100,10 +102,9 @@ class Resident:
                     feed = feed[_write_some(fd, feed) :]
                 elif not guest.drain(fd, streams[fd]) and streams[fd].ended:
                     open_fds.remove(fd)
-            while guest.inbox:
-                if guest.inbox.popleft()[0] == protocol.CANCEL:
-                    reason, deadline = "cancel", min(deadline, time.monotonic() + header["grace_s"])
-                    os.kill(self.child, signal.SIGINT)
+            if guest.heed():
+                reason, deadline = "cancel", min(deadline, time.monotonic() + header["grace_s"])
+                os.kill(self.child, signal.SIGINT)
 
     def _over(self, streams: dict[int, Any], content: dict[str, Any], files: Any = None) -> None:
         """`files`: the header of a run whose files are asked for."""
@@ -157,13 +158,14 @@ def _become(guest: Guest, pipes: list[tuple[int, int]], header: dict[str, Any]) 
 def serve() -> None:
     """Run after run in one namespace, until the guest closes the pipe."""
     write, handle, ignore = os.write, signal.signal, signal.SIG_IGN
-    namespace = runner.fresh_main()
+    namespace, announced = runner.fresh_main(), tunnels.Announced()
     runner.reseed()
     runner.awaiting = CellLoop()
     handle(signal.SIGINT, ignore)  # between two runs there is nothing to interrupt
     while True:
         header = json.loads(_take(int.from_bytes(_take(4), "big")))
         code, *inputs = [_take(size) for size in header["blobs"]]
+        announced(header.get("port"))
         status = 1
         try:
             handle(signal.SIGINT, signal.default_int_handler)

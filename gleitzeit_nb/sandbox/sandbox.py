@@ -204,8 +204,6 @@ class Sandbox:
         contents = await asyncio.to_thread(files.read, request.files, limits) if request.files else {}
         request = replace(request, mode=mode.id, limits=limits, files=contents)
         run = _Run(request, mode, time.monotonic(), policy_for(mode, request))
-        if run.policy is not None and request.session is not None:
-            raise ConfigError("A session has no network in this version. Leave --session or --allow out, or set network to 'none'.")
         if request.id in self._runs:
             raise ValueError(f"a run with the id {request.id!r} is going on")
         self._runs[request.id] = run
@@ -270,8 +268,9 @@ class Sandbox:
         request = run.request
         if request.filename == UNNAMED:  # a traceback shall name the run in which a function was defined
             request = replace(request, filename=f"<{session.name}, run {session.runs + 1}>")
+        network = run_network(run.policy, self._gateway, self.events, run.mode.id, run.request.id)
         result = await self._sessions.run(
-            session, lambda guest: guest.run(request, limits, on_output, run.mode.allowed_modules, on_display)
+            session, lambda guest: guest.run(request, limits, on_output, run.mode.allowed_modules, on_display, network)
         )
         return replace(hinted(result, run.mode), isolation=_isolation(worker.isolation, result.isolation))
 

@@ -24,13 +24,17 @@ SIOCGIFFLAGS, IFF_UP = 0x8913, 1
 SHUT_WR = 1
 LISTENER = 0  # as the number of a stream
 CREDIT_BYTES = protocol.WINDOW_BYTES // 4  # less is not worth a frame
-VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+EXCEPTIONS = ("NO_PROXY", "no_proxy")
 
 
 class Tunnels:
-    """The streams of one run. `first`: the number of its first stream; `most`: how many may be open at once."""
+    """The streams of one run. `first`: the number of its first stream; `most`: how many may be open at once; `port`: where to listen.
 
-    def __init__(self, first: int, most: int) -> None:
+    The port is a wish: the next run of a session keeps the one that its programs know, unless one of them has taken it.
+    """
+
+    def __init__(self, first: int, most: int, port: int = 0) -> None:
         import socket
 
         self.next = first
@@ -43,14 +47,13 @@ class Tunnels:
             self.close()
             raise OSError("the sandbox has no loopback interface that is up")
         self.listener.setblocking(False)
-        self.listener.bind(("127.0.0.1", 0))
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self.listener.bind(("127.0.0.1", port))
+        except OSError:
+            self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(BACKLOG)
-
-    def announce(self) -> None:
-        """In the code's process, which has the environment to itself: where programs look for a proxy."""
-        assert self.listener is not None
-        proxy = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        os.environ.update({**dict.fromkeys(VARIABLES, proxy), "NO_PROXY": "", "no_proxy": ""})
+        self.port = self.listener.getsockname()[1]
 
     def interest(self, may_read: bool) -> dict[int, int]:
         """What to poll for. What waits for nothing is left out: poll() would report its hang-up again and again."""
@@ -193,6 +196,25 @@ class Stream:
             self.socket.shutdown(SHUT_WR)
 
 
-def begin(settings: Any, first: int) -> Tunnels | None:
+def begin(settings: Any, first: int, port: int = 0) -> Tunnels | None:
     """The network that a run's header asks for; None for none. Raises OSError where there is no loopback."""
-    return None if settings is None else Tunnels(first, settings["connections"])
+    return None if settings is None else Tunnels(first, settings["connections"], port)
+
+
+class Announced:
+    """In the code's process, which has the environment to itself: where programs look for a proxy."""
+
+    def __init__(self) -> None:
+        self.before: dict[str, str | None] = {}
+
+    def __call__(self, port: int | None) -> None:
+        """For a run with a network, or for one without, which finds everything as it was."""
+        for name, value in self.before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self.before = {}
+        if port is not None:
+            self.before = {name: os.environ.get(name) for name in PROXIES + EXCEPTIONS}
+            os.environ.update({**dict.fromkeys(PROXIES, f"http://127.0.0.1:{port}"), **dict.fromkeys(EXCEPTIONS, "")})

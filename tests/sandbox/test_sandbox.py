@@ -164,7 +164,6 @@ async def test_a_request_can_be_given_whole(sandbox: Sandbox) -> None:
         ({"allow": ["https://example.org/"]}, "should be a host"),
         ({"allow": "example.org"}, "must be a list"),
         ({"session": "a b"}, "no name for a session"),
-        ({"session": "s", "allow": ["example.org"]}, "session has no network"),
         ({"volumes": {"/data": {"bind": "/data"}}}, "no folder is named beneath which volumes may lie"),
         ({"volumes": ["/data"]}, "volumes should be host:guest"),
         ({"volumes": {"/data": "/data"}, "mode": "restricted"}, "'restricted' is no container and has no volumes"),

@@ -215,7 +215,7 @@ WEAKENINGS: Mapping[str, Weakening] = {
     "open addresses": Weakening(gateway=OpenAddresses),
     "network kept": Weakening(source=(("self.network.close()", "self.kept = self.network"),)),
     "proxy announced for good": Weakening(
-        source=(("child = os.fork()", "child = os.fork()\n            if child and self.network: self.network.announce()"),)
+        source=(("child = os.fork()", "child = os.fork()\n            if child and self.network: tunnels.Announced()(self.network.port)"),)
     ),
     "strict text": Weakening(source=(('errors="backslashreplace"', 'errors="strict"'),)),
 }

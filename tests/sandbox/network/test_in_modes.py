@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from gleitzeit_nb.core.execution import DOCKER_MODE, RESTRICTED_MODE, ExecutionRequest
+from gleitzeit_nb.core.execution import DOCKER_MODE, RESTRICTED_MODE, ExecutionRequest, ExecutionResult
 from gleitzeit_nb.errors import ConfigError, SandboxError
 from gleitzeit_nb.events import NetworkDecision, RunEnded
 from gleitzeit_nb.sandbox import Sandbox
@@ -134,6 +134,52 @@ print(got == data)
         result = await held.sandbox.execute(code % server.port, held.mode, allow=[f"site.test:{server.port}"])
     assert result.stdout == "True\n", result.traceback
     assert result.network[0].bytes_sent == result.network[0].bytes_received == 4 << 20
+
+
+SESSION = """
+import os, socket
+from urllib.request import urlopen
+def places():
+    return sorted({value for name, value in os.environ.items() if name.lower().endswith("_proxy") and value})
+def tunnel(port):
+    s = socket.create_connection(("127.0.0.1", int(os.environ["http_proxy"].rpartition(":")[2])))
+    s.sendall(b"CONNECT site.test:%d HTTP/1.1\\r\\n\\r\\n" % port)
+    s.recv(100)
+    return s
+"""
+
+
+@both
+async def test_a_cell_of_a_session_has_the_network_that_it_allows_and_no_other_cell_has(held: Held) -> None:
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def cell(code: str, *allow: str, timeout: float = 30) -> ExecutionResult:
+        return await held.sandbox.execute(code, held.mode, session="online", allow=allow, timeout=timeout)
+
+    try:
+        async with Server() as server, Server(hold) as holding:
+            site, other = f"site.test:{server.port}", f"site.test:{holding.port}"
+            assert (await cell(SESSION + "print(places())")).stdout == "[]\n"
+            first = await cell(f"kept = tunnel({holding.port}); print(urlopen('http://{site}/1').read(), *places())", site, other)
+            assert first.ok, first.traceback
+            await until(lambda: holding.open == 0)  # the connection ended with its cell
+            alone = await cell(
+                "print(places(), kept.recv(10))\ntry: urlopen('http://evil.org/', timeout=2)\nexcept OSError: print('no way')"
+            )
+            assert alone.stdout.endswith("no way\n"), alone
+            assert alone.network == ()
+            again = await cell(f"print(urlopen('http://{site}/1').read(), *places())", site)
+            assert again.stdout == first.stdout, again.traceback  # at the same port: what knew the proxy still does
+            assert [record.outcome for record in again.network] == ["allowed"]
+            cut = asyncio.create_task(cell(f"kept = tunnel({holding.port})\nimport time; time.sleep(60)", other, timeout=60))
+            await until(lambda: holding.open == 1)
+            cut.cancel()  # an interrupt: the session goes on
+            await asyncio.wait({cut})
+            await until(lambda: holding.open == 0)
+            assert (await cell("print(len(places()))")).stdout == "0\n"
+    finally:
+        await held.sandbox.reset_session("online")
 
 
 async def test_a_modes_own_hosts_count_in_every_run_and_a_run_adds_to_them() -> None:

@@ -13,10 +13,10 @@ from gleitzeit_nb import __version__
 from gleitzeit_nb.config import Config, days_left, misspelt_variables
 from gleitzeit_nb.core.addresses import is_loopback
 from gleitzeit_nb.core.digests import Conflict
-from gleitzeit_nb.core.execution import ModeSettings
+from gleitzeit_nb.core.execution import DATASCIENCE_MODE, ModeSettings, default_modes
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.models import canonical
-from gleitzeit_nb.errors import GleitzeitError
+from gleitzeit_nb.errors import GleitzeitError, ImageMissingError
 from gleitzeit_nb.snapshot import InstanceView
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ async def _mode(sandbox: Sandbox, mode: ModeSettings) -> Finding:
     try:
         text = await sandbox.check(mode.id)
     except GleitzeitError as error:
-        return Finding("missing", mode.id, str(error))
+        optional = mode == default_modes().get(DATASCIENCE_MODE) and isinstance(error, ImageMissingError)
+        return Finding("warn" if optional else "missing", mode.id, str(error))
     if mode.kind == "local":
         return Finding("warn", mode.id, f"{text or 'no isolation'}\nIt is switched on: code in this mode can do whatever you can")
     return Finding("warn" if "weaker" in text or mode.allow_weaker else "ok", mode.id, text)

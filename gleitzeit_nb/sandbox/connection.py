@@ -229,7 +229,7 @@ class GuestConnection:
         self.closed = True
         if self._run is not None and not self._run.done.done():
             self._run.done.set_result(None)
-        self._fail(SandboxProtocolError(f"The guest in {self.channel.name} ended before it could serve."))
+        self._fail(_ended_early(self.channel.name, self.channel.expectations.preload))
         self._give_up(self.problem or "it has gone")
         on_closed, self._on_closed = self._on_closed, None
         if on_closed is not None:
@@ -288,6 +288,15 @@ def _usage(ending: Ending | None, peak_bytes: int | None) -> Usage | None:
     if ending is None or ending.cpu_s is None or ending.peak_bytes is None:
         return None
     return Usage(ending.cpu_s, ending.peak_bytes if peak_bytes is None else peak_bytes, whole=peak_bytes is not None)
+
+
+def _ended_early(name: str, preload: Sequence[str]) -> SandboxProtocolError:
+    doing = f", while it was to import {', '.join(preload)}" if preload else ""
+    remedy = ", or take modules out of the mode's `preload`" if preload else ""
+    return SandboxProtocolError(
+        f"The guest in {name} ended before it could serve{doing}.\n"
+        f"Most often its memory limit is too small for this image's Python: raise `memory_limit`{remedy}."
+    )
 
 
 def _not_preloaded(preload: Sequence[str], facts: Mapping[str, Any]) -> SandboxUnavailableError:

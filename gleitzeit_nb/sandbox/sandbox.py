@@ -211,7 +211,7 @@ class Sandbox:
             enter = self._in_worker if request.session is None else self._in_session
             result = await enter(run, limits, on_output, on_display)
         except (SandboxUnavailableError, ImageMissingError) as exc:
-            if request.image is None:  # an image that this one run named says nothing about the mode
+            if not (request.image or request.volumes or request.gpu):  # what this one run named says nothing about the mode
                 self._modes.note(mode.id, exc)
             raise
         finally:
@@ -307,6 +307,7 @@ class Sandbox:
     async def check(self, mode: str) -> str:
         """One line on what the mode runs with here. Raises SandboxError (or ConfigError) when it cannot be had."""
         self._require_open()
+        await self._equipped(self._modes.find(mode))
         return await self._modes.check(mode)
 
     async def resolve_default(self) -> tuple[str, str]:

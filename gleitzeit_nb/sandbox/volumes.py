@@ -47,7 +47,8 @@ class VolumeKeeper:
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._roots = settings.volume_roots
-        self._writable = {each.host for mode in settings.modes.values() for each in mode.volumes if each.writable}
+        configured = [each.host for mode in settings.modes.values() for each in mode.volumes if each.writable]
+        self._writable = {*configured, *map(os.path.realpath, configured)}
 
     def __repr__(self) -> str:
         return f"<VolumeKeeper beneath {', '.join(self._roots) or 'no root'}, {len(self._writable)} writable>"
@@ -211,7 +212,7 @@ def _has_openat2() -> bool:
 
 
 def _walk(start: int, inner: str) -> int:
-    """The same part by part: every folder on the way is opened as what it is, never as where a link leads."""
+    """The same for a normal path, part by part: every folder on the way is opened as what it is, never as where a link leads."""
     fd = os.dup(start)
     parts = [part for part in inner.split("/") if part not in ("", ".")]
     for index, part in enumerate(parts):

@@ -66,7 +66,7 @@ def mounts(paths: list[str]) -> dict[str, Any]:
 
 def python_in(paths: list[str]) -> bool:
     """Does the Python that runs this come from one of `paths`, where somebody may have put it?"""
-    own = [os.path.realpath(path) for path in (sys.executable, sys.prefix, sys.base_prefix, os.__file__)]
+    own = [os.path.realpath(path) for path in (sys.executable, sys.prefix, sys.base_prefix, os.__file__, *sys.path)]
     return any(place == path or place.startswith(path + "/") for place in own for path in paths)
 
 

@@ -34,6 +34,7 @@ providers:
         memory_limit: "2g"
         cpu_limit: 2.0
         gpu: true
+        network: "restricted"
 """
 
 
@@ -44,6 +45,7 @@ def test_the_list_form(loaded: Callable[..., Config], own_file: Callable[[str], 
     assert (local.kind, local.enabled, local.allowed_modules) == ("local", True, ("pandas", "numpy", "requests"))
     assert (sandbox.image, sandbox.limits, sandbox.network) == ("python:3.11-slim", Limits(), "none")
     assert (science.image, science.gpu, science.limits) == ("gleitzeit/datascience:latest", True, Limits(memory_bytes=2048 * MIB, cpus=2.0))
+    assert science.network == "restricted"
     assert science.volumes == (Volume(f"{folder}/data", "/data"), Volume(f"{folder}/output", "/output", writable=True))
 
 

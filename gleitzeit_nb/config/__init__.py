@@ -14,6 +14,7 @@ from gleitzeit_nb.config.environment import (
     config_directory,
     discovery_urls,
     misspelt_variables,
+    planted_variable,
     runtime_directory,
     state_directory,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "normalise_url",
     "parse_duration",
     "parse_size",
+    "planted_variable",
     "pool_settings",
     "requirements",
     "run_limits",

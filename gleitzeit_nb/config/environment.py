@@ -6,7 +6,8 @@ import difflib
 import logging
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,17 @@ def _directory(variable: str, default: str, environ: Mapping[str, str] | None, h
     if not base.is_absolute():
         raise ConfigError(f"this user has no home directory: set HOME, or set {variable} to an absolute path")
     return base / default / "gleitzeit"
+
+
+@contextmanager
+def planted_variable(name: str, value: str) -> Iterator[None]:
+    """A variable that is there for a while: the self-check plants one and looks for it inside the sandbox."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before

@@ -6,10 +6,17 @@ import os
 from typing import Any
 
 from gleitzeit_nb.sandbox.selfcheck.between_runs import PROCESSES
-from gleitzeit_nb.sandbox.selfcheck.check import ENFORCED, EVERY, Area, Check, Execute, Where
+from gleitzeit_nb.sandbox.selfcheck.check import ENFORCED, EVERY, Area, Check, Execute, Subject, Where
 from gleitzeit_nb.sandbox.selfcheck.probing import SECRET, seen
 
 AREA = Area("environment")
+
+
+def _proxies(subject: Subject) -> str:
+    if subject.mode.network != "none":
+        return "its restricted network is a proxy"
+    return "its configuration names some" if any("proxy" in name.lower() for name in subject.mode.environment) else ""
+
 
 AREA.snippet(
     "the_hosts_environment_is_not_there",
@@ -64,7 +71,7 @@ AREA.snippet(
     weakening="proxies told",
     proves="no-host-environment",
     forms=EVERY,
-    withheld=lambda subject: "its configuration names some" if any("proxy" in name.lower() for name in subject.mode.environment) else "",
+    withheld=_proxies,
 )
 
 AREA.snippet(

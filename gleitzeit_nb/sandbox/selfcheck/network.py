@@ -73,7 +73,7 @@ rows = [line.split() for line in open("/proc/net/fib_trie")]
 seen = sorted({rows[at - 1][-1] for at, row in enumerate(rows) if row[:2] == ["/32", "host"] and row[-1] == "LOCAL"} - {"127.0.0.1"})
 """,
     expected=[],
-    weakening="bridge network",
+    weakening="host network",
     proves="no-network",
 )
 
@@ -83,7 +83,7 @@ AREA.snippet(
     tried="read /proc/net/route",
     code="seen = open('/proc/net/route').read().splitlines()[1:]",
     expected=[],
-    weakening="bridge network",
+    weakening="host network",
     proves="no-network",
 )
 
@@ -101,7 +101,7 @@ for name, (address, what) in DESTINATIONS.items():
         tried=f"connect a datagram socket to {address}",
         code=f"seen = attempt(socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect, ({address!r}, 80))",
         expected=["refused", "ENETUNREACH"],
-        weakening="bridge network",
+        weakening="host network",
         proves="no-network",
     )
 
@@ -115,7 +115,7 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 seen = attempt(s.sendto, b"", ("255.255.255.255", 9))
 """,
     expected=["refused", "ENETUNREACH"],
-    weakening="bridge network",
+    weakening="host network",
     proves="no-network",
 )
 

@@ -139,12 +139,11 @@ KEPT = (
     " sys.setrecursionlimit(77777); socket.setdefaulttimeout(1)"
 )
 FORK = "child = os.fork()"
-START = "write, namespace = os.write, _fresh_main()"
-EXIT_CODE = '"exit_code": _exit_code(status)'
+START = "    reseed()\n    return _finish"
+EXIT_CODE = '"exit_code": runner.exit_code_of(status)'
 
 WEAKENINGS: Mapping[str, Weakening] = {
     "host network": Weakening(host=setting(network_mode="host")),
-    "bridge network": Weakening(host=setting(network_mode="bridge")),
     "name servers": Weakening(host=setting(dns=["192.0.2.53"])),
     "any clone": Weakening(host=_any_arguments("clone")),
     "any personality": Weakening(host=_any_arguments("personality")),
@@ -191,7 +190,7 @@ WEAKENINGS: Mapping[str, Weakening] = {
             ("os.umask(0o022)", "pass"),
         )
     ),
-    "chance repeated": Weakening(source=((START, f"{START}\n    import random; random.seed(1)"),)),
+    "chance repeated": Weakening(source=((START, "    import random; random.seed(1)\n    return _finish"),)),
     "inputs kept": Weakening(source=((FORK, f"{FORK}\n            if child: import builtins; builtins.passed = 1"),)),
     "host environment": Weakening(config=setting(environment={SECRET_NAME: SECRET})),
     "host processes": Weakening(host=setting(pid_mode="host")),
@@ -210,13 +209,13 @@ WEAKENINGS: Mapping[str, Weakening] = {
     "guest importable": Weakening(source=(("del sys.modules[name]", "pass"),)),
     "proxies told": Weakening(config=setting(environment={"HTTPS_PROXY": "http://user:secret@proxy.test"})),
     "python not isolated": Weakening(config=_bare_python),
-    "environment hidden": Weakening(source=((START, f"{START}; os.environ.pop('PATH', None)"),)),
     "open rules": Weakening(gateway=OpenRules),
     "open addresses": Weakening(gateway=OpenAddresses),
     "network kept": Weakening(source=(("self.network.close()", "self.kept = self.network"),)),
     "proxy announced for good": Weakening(
         source=(("child = os.fork()", "child = os.fork()\n            if child and self.network: tunnels.Announced()(self.network.port)"),)
     ),
+    "environment hidden": Weakening(source=((START, f"    os.environ.pop('PATH', None)\n{START}"),)),
     "strict text": Weakening(source=(('errors="backslashreplace"', 'errors="strict"'),)),
 }
 

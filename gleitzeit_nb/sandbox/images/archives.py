@@ -129,13 +129,10 @@ def _save(api: APIClient, *, image: str, file: IO[bytes], progress: BytesDone) -
 
 
 def _load(api: APIClient, *, file: IO[bytes]) -> tuple[str, ...]:
-    said = []
-    for event in api.load_image(file):  # type: ignore[no-untyped-call]
-        if "error" in event:
-            raise SandboxUnavailableError(f"The Docker daemon could not load the file: {one_line(str(event['error']), 500)}")
-        line = one_line(str(event.get("stream", "")))
-        said += [line] if line else []
-    return tuple(said)
+    events = list(api.load_image(file))  # type: ignore[no-untyped-call]
+    for failure in (str(event["error"]) for event in events if "error" in event):
+        raise SandboxUnavailableError(f"The Docker daemon could not load the file: {one_line(failure, 500)}")
+    return tuple(filter(None, (one_line(str(event.get("stream", ""))) for event in events)))
 
 
 def _archived(tar: tarfile.TarFile) -> Iterator[Archived]:

@@ -131,11 +131,13 @@ def _pull(api: APIClient, *, name: str, hear: Progress) -> None:
 
 
 def _follow(events: Iterable[Mapping[str, Any]], hear: Progress, name: str) -> None:
-    """Steps and stages as lines, each once; an error that the daemon reports is raised with the last lines before it."""
-    shown, said = "", ""
+    """Steps and stages as lines, each once; an error that the daemon reports is raised with the last lines before it.
+
+    The stream is read to its end in any case: what is left unread holds its connection.
+    """
+    shown, said, failure = "", "", ""
     for event in events:
-        if "error" in event:
-            raise SandboxUnavailableError(f"The Docker daemon could not make {name}: {one_line(str(event['error']), 500)}{_quoted(said)}")
+        failure = failure or one_line(str(event.get("error", "")), 500)
         output = str(event.get("stream", ""))
         said = (said + output)[-2000:]
         line = one_line(output or str(event.get("status", "")), LINE_CHARS)
@@ -143,6 +145,8 @@ def _follow(events: Iterable[Mapping[str, Any]], hear: Progress, name: str) -> N
         if wanted and line and line != shown:
             shown = line
             hear(f"  {line}")
+    if failure:
+        raise SandboxUnavailableError(f"The Docker daemon could not make {name}: {failure}{_quoted(said)}")
 
 
 def _quoted(said: str) -> str:

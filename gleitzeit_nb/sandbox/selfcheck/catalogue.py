@@ -14,6 +14,7 @@ from gleitzeit_nb.sandbox.selfcheck import (
     own_limits,
     privileges,
     resources,
+    results,
     system_calls,
     volumes,
 )
@@ -31,6 +32,7 @@ AREAS: tuple[Area, ...] = (
     own_limits.AREA,
     volumes.AREA,
     output.AREA,
+    results.AREA,
     between_runs.AREA,
     environment.AREA,
 )

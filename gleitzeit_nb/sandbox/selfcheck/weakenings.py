@@ -180,6 +180,17 @@ WEAKENINGS: Mapping[str, Weakening] = {
     "no processor limit": Weakening(host=without("nano_cpus")),
     "core dumps on": Weakening(host=_with_limit("core", 1 << 20), source=(IGNORED_RLIMITS,)),
     "no output limit": Weakening(source=(("data[: self.head_left]", "data[:]"),)),
+    "links followed": Weakening(
+        source=(
+            ("os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK", "os.O_RDONLY | os.O_NONBLOCK"),
+            ("if stat.S_ISLNK(status.st_mode):", "if False:"),
+            ("if not stat.S_ISREG(status.st_mode):", "if False:"),
+        )
+    ),
+    "files without limit": Weakening(source=(("if status.st_size > most_bytes:", "if False:"),)),
+    "hidden files brought out": Weakening(source=((" and os.path.basename(name) not in HOUSEKEEPING", ""),)),
+    "inputs forgotten": Weakening(source=(("if noted and not fault:", "if False:"),)),
+    "live HTML sent": Weakening(source=(('and (html or kind != "html")', ""), ("    if not html:\n", "    if False:\n"))),
     "no deadline": Weakening(source=(("left = deadline - time.monotonic()", "left = 3600.0"),)),
     "nothing killed": Weakening(source=(("os.kill(pid, signal.SIGKILL)", "return True"),)),
     "nothing wiped": Weakening(source=(("for path, mode in self.wiped.items()]", "for path, mode in ()]"),)),

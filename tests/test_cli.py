@@ -296,6 +296,17 @@ def test_run_reads_standard_input_and_prints_json(
     assert (result["status"], result["stdout"], result["mode"]) == ("ok", "hi\n", isolation)
 
 
+def test_run_lets_the_code_reach_what_is_allowed_and_says_what_it_was_refused(
+    isolation: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "code.py"
+    path.write_text("from urllib.request import urlopen\ntry: urlopen('http://b.invalid')\nexcept OSError as exc: print(exc.code)")
+    assert main(["run", str(path), "--mode", isolation, "--allow", "a.invalid,c.invalid", "--allow", "d.invalid:81"]) == 0
+    shown = capfd.readouterr()
+    assert shown.out == "403\n"
+    assert "(network: b.invalid:80 refused)" in shown.err
+
+
 def test_run_takes_files_and_writes_what_the_code_leaves(
     isolation: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

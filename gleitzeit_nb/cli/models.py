@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gleitzeit_nb.cli.terminal import complain, is_terminal, say, shower
+from gleitzeit_nb.core.network import summary
 from gleitzeit_nb.core.plain import one_line, size_words
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     run.add_argument("--timeout", type=_seconds, metavar="S", help="wall clock")
     run.add_argument("--memory", metavar="SIZE", help="such as 512m")
     run.add_argument("--image", help="a container image with a python3")
+    run.add_argument(
+        "--allow", action="append", default=[], metavar="HOST", help="let it reach example.org, *.example.org, example.org:8443"
+    )
     run.add_argument(
         "--file",
         dest="files",
@@ -208,6 +212,7 @@ async def _execute(code: str, name: str, arguments: argparse.Namespace) -> Execu
             on_progress=complain,
             timeout=arguments.timeout,
             memory_limit=arguments.memory,
+            allow=[host for hosts in arguments.allow for host in hosts.replace(",", " ").split()],
             filename=name,
             files=named(arguments.files),
             artifacts=bool(arguments.artifacts),
@@ -229,6 +234,8 @@ def _report(result: ExecutionResult) -> None:
     for stream, dropped in result.truncated.items():
         if dropped:
             complain(f"({dropped} more bytes of {stream} were dropped)")
+    if tried := summary(result.network):
+        complain(f"(network: {one_line(tried, 600)})")
     if not result.ok and result.status != "error":
         complain(f"{result.status}: {_shown(result.detail)}".rstrip(": "))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gleitzeit_nb.core.allowlist import Rule, bracketed, first_match
+from gleitzeit_nb.core.plain import size_words
 from gleitzeit_nb.core.reachable import Network
 
 MIB = 1 << 20
@@ -90,12 +91,4 @@ def _phrase(record: NetworkRecord) -> str:
     times = f" {record.count}×" if record.count > 1 else ""
     if record.outcome != "allowed":
         return f"{record.place} {record.outcome}{times}"
-    return f"{record.place} allowed{times} {size_text(record.bytes_sent + record.bytes_received)}"
-
-
-def size_text(count: int) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count} {unit}"
-        count = round(count / 1000)
-    return f"{count} GB"
+    return f"{record.place} allowed{times} {size_words(record.bytes_sent + record.bytes_received)}"

@@ -66,7 +66,8 @@ def test_the_guest_keeps_to_old_pythons_and_the_standard_library(name: str) -> N
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     optional = {"numpy", "pandas"} if name == "codec" else set()
     assert {each.partition(".")[0] for each in names} - sys.stdlib_module_names - optional <= {"gleitzeit_nb"}
-    assert {each for each in names if each.startswith("gleitzeit_nb")} <= {"gleitzeit_nb.sandbox"}
+    ours = {each for each in names if each.startswith("gleitzeit_nb")}
+    assert ours <= {"gleitzeit_nb.sandbox", *(f"gleitzeit_nb.sandbox.{each}" for each in MODULES)}
 
 
 def test_the_source_is_one_message_with_every_module() -> None:
@@ -79,4 +80,5 @@ def test_the_command_starts_python_isolated() -> None:
     command = guest_command("python3", work="/w", wiped=["/w"])
     assert command[:2] == ["python3", "-I"]
     assert BOOTSTRAP in command
-    assert json.loads(command[-1]) == {"work": "/w", "wiped": ["/w"]}
+    told = json.loads(command[-1])
+    assert (told["work"], told["wiped"]) == ("/w", ["/w"])

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 
 from gleitzeit_nb.core.allowlist import bracketed
-from gleitzeit_nb.core.network import NetworkPolicy, size_text
+from gleitzeit_nb.core.network import NetworkPolicy
+from gleitzeit_nb.core.plain import size_words
 from gleitzeit_nb.sandbox.network.gateway import Gateway, Pins, RefusedError, UnreachedError
 from gleitzeit_nb.sandbox.network.head import END, MOST_REQUEST, Asked, BadHeadError, answer, parse_request
 from gleitzeit_nb.sandbox.network.log import NetworkLog
@@ -77,7 +78,7 @@ class Proxy:
             raise RefusedError(f"the run has made its {limits.connections_total} connections", raise_it)
         self._connections_left -= 1
         if self._budget.left <= 0:
-            raise RefusedError(f"the run has moved its {size_text(limits.run_bytes)}", raise_it)
+            raise RefusedError(f"the run has moved its {size_words(limits.run_bytes)}", raise_it)
 
 
 async def _turn_away(stream: CodeStream, status: int, reason: str, text: str) -> None:

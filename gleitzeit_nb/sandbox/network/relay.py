@@ -6,7 +6,8 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from gleitzeit_nb.core.network import NetworkLimits, size_text
+from gleitzeit_nb.core.network import NetworkLimits
+from gleitzeit_nb.core.plain import size_words
 from gleitzeit_nb.sandbox.network.gateway import Connection
 from gleitzeit_nb.sandbox.network.head import END, MOST_RESPONSE, Asked, BadHeadError, answer, response_head
 from gleitzeit_nb.sandbox.network.log import Access
@@ -155,6 +156,6 @@ class Relay:
 
     def _require(self, whole: bool) -> None:
         if not whole and self._left <= 0:
-            raise _CutError(f"the connection has moved its {size_text(self._limits.connection_bytes)}")
+            raise _CutError(f"the connection has moved its {size_words(self._limits.connection_bytes)}")
         if not whole:
-            raise _CutError(f"the run has moved its {size_text(self._limits.run_bytes)}")
+            raise _CutError(f"the run has moved its {size_words(self._limits.run_bytes)}")

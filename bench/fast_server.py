@@ -1,7 +1,7 @@
 """Ollama servers that cost next to nothing, in a process of their own, so that what is measured is the client. They end with stdin.
 
-The model's name says how long an answer is: `t8` has eight tokens, each written by itself. With `--service` an answer takes that
-long, on one of `--slots`; beyond `--pending` waiting requests a server says 503, as Ollama does when its queue is full.
+The model's name says how long an answer is: `t8` has eight tokens, each written by itself. With a service time an answer takes that
+long, on one of so many slots; beyond so many waiting requests a server says 503, as Ollama does when its queue is full.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from bench.prompt_cache import Place, PromptCache
+
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("t1", "t8", "t64")
 TOKEN = "word "
@@ -26,11 +28,15 @@ TOKEN = "word "
 
 @dataclass(frozen=True)
 class Kind:
-    """How one server answers. `service_s`: the mean, from which answers differ by up to a quarter; 0: at once, without slots."""
+    """How one server answers. `service_s`: the mean, from which answers differ by up to a quarter; 0: at once, without slots.
+
+    `read_s`: for each character of a prompt that it does not remember.
+    """
 
     service_s: float = 0.0
     slots: int = 1
     pending: int = 512
+    read_s: float = 0.0
 
 
 @dataclass
@@ -45,6 +51,10 @@ class Server:
     worked_s: float = 0.0  # of all slots, until `counted_at`
     counted_at: float = 0.0
     rng: random.Random = field(default_factory=lambda: random.Random(1))
+    prompts: PromptCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.prompts = PromptCache(self.kind.slots)
 
     def serve(self, connection: Connection) -> None:
         if not self.kind.service_s:
@@ -60,12 +70,14 @@ class Server:
 
     def _begin(self, connection: Connection) -> None:
         self._count(1)
-        service_s = self.kind.service_s * self.rng.uniform(0.75, 1.25)
-        asyncio.get_running_loop().call_later(service_s, self._end, connection)
+        place, unread = self.prompts.begin(connection.prompt)
+        service_s = self.kind.service_s * self.rng.uniform(0.75, 1.25) + self.kind.read_s * unread
+        asyncio.get_running_loop().call_later(service_s, self._end, connection, place)
 
-    def _end(self, connection: Connection) -> None:
+    def _end(self, connection: Connection, place: Place) -> None:
         self._count(-1)
         self.answered += 1
+        self.prompts.end(place, connection.prompt + TOKEN * connection.tokens)
         connection.reply()
         while self.waiting and self.running < self.kind.slots:
             following = self.waiting.popleft()
@@ -84,7 +96,8 @@ class Server:
         if path == "/api/ps":
             return {"models": [{"name": name, "digest": "0" * 64, "size": 1, "size_vram": 1, "context_length": 4096} for name in MODELS]}
         self._count(0)
-        return {"version": "0.33.0", "answered": self.answered, "busy": self.busy, "worked_s": self.worked_s}
+        counted = {"answered": self.answered, "busy": self.busy, "worked_s": self.worked_s}
+        return {"version": "0.33.0", **counted, "read": self.prompts.read, "reused": self.prompts.reused}
 
 
 class Connection(asyncio.Protocol):
@@ -97,6 +110,12 @@ class Connection(asyncio.Protocol):
         self._received = b""
         self._model = "t1"
         self._streams = True
+        self.prompt = ""
+
+    @property
+    def tokens(self) -> int:
+        """Of its answer."""
+        return int(self._model[1:])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -117,6 +136,7 @@ class Connection(asyncio.Protocol):
         if length:
             asked = json.loads(body[:length])
             self._model, self._streams = asked["model"], asked.get("stream", True)
+            self.prompt = "".join([message["content"] for message in asked["messages"]])
             self._server.serve(self)
         else:
             self.send(200, json.dumps(self._server.information(path)).encode())
@@ -124,12 +144,13 @@ class Connection(asyncio.Protocol):
     def reply(self) -> None:
         if self.transport.is_closing():
             return
-        tokens = int(self._model[1:])
         if self._streams:
-            for piece in streamed(self._model, tokens):
+            for piece in streamed(self._model, self.tokens):
+                if self.transport.is_closing():  # a client that has just gone shows only when the piece before cannot be written
+                    return
                 self.transport.write(piece)
         else:
-            self.send(200, whole(self._model, tokens))
+            self.send(200, whole(self._model, self.tokens))
 
     def send(self, status: int, body: bytes) -> None:
         if not self.transport.is_closing():
@@ -174,7 +195,7 @@ async def serve(kinds: Sequence[Kind]) -> None:
 @contextmanager
 def fast_servers(*kinds: Kind) -> Iterator[list[str]]:
     """The URLs of servers of these kinds, all in one other process."""
-    given = [f"{kind.service_s}:{kind.slots}:{kind.pending}" for kind in kinds]
+    given = [f"{kind.service_s}:{kind.slots}:{kind.pending}:{kind.read_s}" for kind in kinds]
     command = [sys.executable, "-m", "bench.fast_server", *given]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -187,11 +208,11 @@ def fast_servers(*kinds: Kind) -> Iterator[list[str]]:
 
 
 def kind_of(text: str) -> Kind:
-    service_s, slots, pending = text.split(":")
-    return Kind(float(service_s), int(slots), int(pending))
+    service_s, slots, pending, read_s = text.split(":")
+    return Kind(float(service_s), int(slots), int(pending), float(read_s))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("kinds", nargs="+", type=kind_of, metavar="SERVICE_S:SLOTS:PENDING")
+    parser.add_argument("kinds", nargs="+", type=kind_of, metavar="SERVICE_S:SLOTS:PENDING:READ_S")
     asyncio.run(serve(parser.parse_args().kinds))

@@ -1,11 +1,13 @@
-"""One of three servers is five times slower: the pool's slowest answers against those of HAProxy's `leastconn`, with the same arrivals.
+"""One of three servers is five times slower: how much of the work it gets, and the slowest answers against HAProxy's `leastconn`.
 
-HAProxy is told of the same slots (`maxconn`), so that it too queues what nobody can take. It knows neither models nor what is asked.
+Arrivals are the same for both. HAProxy is told of the same slots (`maxconn`), so that it too queues what nobody can take. It knows
+neither models nor what is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import shutil
 import socket
@@ -22,7 +24,7 @@ import httpx
 from bench.calls import PROMPT, body_for
 from bench.fast_server import Kind, fast_servers
 from bench.promises import Promise
-from bench.scaling import MODEL, instances
+from bench.scaling import MODEL, instances, total
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 from tests.provision import StepError, may_install, run_quietly
 
@@ -36,28 +38,53 @@ ROUNDS = 3
 
 async def haproxy_promises() -> AsyncIterator[Promise]:
     program = haproxy()
-    if program is None:
-        print("haproxy: not measured, it is not installed (as root on Debian: apt-get install haproxy)")
-        return
-    with fast_servers(*FLEET) as urls, balanced(program, urls) as front:
+    with fast_servers(*FLEET) as urls, contextlib.ExitStack() as stack:
+        front = stack.enter_context(balanced(program, urls)) if program is not None else None
         async with OllamaPoolManager(instances(urls, FAST)) as pool, httpx.AsyncClient(timeout=60) as client:
-            yield await slow_one(pool, client, front)
+            scene = SlowOne(pool, client, urls, front)
+            yield await scene.share()
+            if front is None:
+                print("haproxy: not measured, it is not installed (as root on Debian: apt-get install haproxy)")
+            else:
+                yield scene.tail()
 
 
-async def slow_one(pool: OllamaPoolManager, client: httpx.AsyncClient, front: str) -> Promise:
-    async def ours() -> None:
-        await pool.chat(MODEL, PROMPT)
+class SlowOne:
+    """`share` measures, also for `tail`, where there is an HAProxy (`front`)."""
 
-    async def control() -> None:
-        (await client.post(f"{front}/api/chat", json=body_for(MODEL, True))).raise_for_status()
+    def __init__(self, pool: OllamaPoolManager, client: httpx.AsyncClient, urls: Sequence[str], front: str | None) -> None:
+        self._pool = pool
+        self._client = client
+        self._urls = urls
+        self._front = front
+        self._tails: tuple[list[float], list[float]] = ([], [])
 
-    tails: tuple[list[float], list[float]] = ([], [])
-    for seed in range(ROUNDS):
-        for which in (0, 1) if seed % 2 else (1, 0):
-            tails[which].append(await p99((ours, control)[which], random.Random(seed)))
-    mine, others = map(statistics.median, tails)
-    seen = f"{mine * 1000:.0f} ms against {others * 1000:.0f} ms: HAProxy leastconn, {LOAD:.0%} load, {ROUNDS} × {CALLS} calls each"
-    return Promise("one of three 5× slower: p99", mine / others, 1.0, seen)
+    async def share(self) -> Promise:
+        """Of the calls of the pool, those that the slow one answered."""
+        given = 0.0
+        for seed in range(ROUNDS):
+            for which in (0, 1) if seed % 2 else (1, 0):
+                if which == 0:
+                    given -= await total(self._client, self._urls[-1:], "answered")
+                    self._tails[0].append(await p99(self._ours, random.Random(seed)))
+                    given += await total(self._client, self._urls[-1:], "answered")
+                elif self._front is not None:
+                    self._tails[1].append(await p99(self._control, random.Random(seed)))
+        rates = [kind.slots / kind.service_s for kind in FLEET]
+        by_capacity, share = rates[-1] / sum(rates), given / (ROUNDS * CALLS)
+        seen = f"{share:.1%} of {ROUNDS * CALLS} calls against {by_capacity:.1%} by capacity, {LOAD:.0%} load, over HTTP"
+        return Promise("one of three 5× slower: its share", share / by_capacity, 1.1, seen)
+
+    def tail(self) -> Promise:
+        mine, others = map(statistics.median, self._tails)
+        seen = f"{mine * 1000:.0f} ms against {others * 1000:.0f} ms: HAProxy leastconn, {LOAD:.0%} load, {ROUNDS} × {CALLS} calls each"
+        return Promise("one of three 5× slower: p99", mine / others, 1.0, seen)
+
+    async def _ours(self) -> None:
+        await self._pool.chat(MODEL, PROMPT)
+
+    async def _control(self) -> None:
+        (await self._client.post(f"{self._front}/api/chat", json=body_for(MODEL, True))).raise_for_status()
 
 
 async def p99(call: Callable[[], Awaitable[None]], rng: random.Random) -> float:

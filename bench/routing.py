@@ -1,6 +1,6 @@
-"""What choosing costs, and what it is worth: the pick, a release of a slot in a long queue, loads, slow instances, conversations.
+"""What choosing costs, and what it is worth: the pick, a release of a slot in a long queue, loads.
 
-Costs are timed. What is counted comes from real HTTP servers that hold one model at a time, and from `bench.simulation`.
+Costs are timed. Loads are counted by real HTTP servers that hold one model at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from contextlib import AsyncExitStack
 
 from bench.paired import compare
 from bench.promises import Promise, at_most
-from bench.simulation import Ask, Server, Simulation, arrivals
 from gleitzeit_nb.core.admission import AdmissionQueue, AdmissionSettings
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
 from gleitzeit_nb.core.leases import Lease, Outcome, reserve
@@ -41,8 +40,6 @@ async def routing_promises() -> AsyncIterator[Promise]:
         yield release_promise(kind, needs_of)
     yield memory_promise()
     yield await loads_promise()
-    yield slow_promise()
-    yield conversations_promise()
 
 
 def instances(count: int, slots: int) -> tuple[Instance, ...]:
@@ -171,31 +168,3 @@ async def loads_promise() -> Promise:
         await asyncio.gather(*(call(rng.choice(MODELS)) for _ in range(calls)))
         loads = sum(server.loads for server in servers)
     return at_most("loads: 3 models, 3 one-model servers", loads, 3, f"{calls} calls, 6 at once, over HTTP")
-
-
-def slow_promise() -> Promise:
-    """Of three servers with a slot each, one is five times slower; 60 % of what they can do together comes in."""
-    servers = [_server("a"), _server("b"), _server("slow", first_s=1.0, token_s=0.1)]
-    service_s, capacity_share, calls = 1.2, 0.2 / 2.2, 3000
-    done = Simulation(servers, "auto").run(arrivals(random.Random(5), 0.6 * 2.2 / service_s, calls))
-    share = sum(each.instance == "slow" for each in done) / len(done)
-    seen = f"{share:.1%} of {calls} requests against {capacity_share:.1%}, simulated"
-    return Promise("a 5x slower server's share", share / capacity_share, 1.1, seen)
-
-
-def conversations_promise() -> Promise:
-    """Nine chats of twenty turns, interleaved, on three servers that remember four each."""
-    asks, rng = [], random.Random(3)
-    for chat in range(9):
-        at = rng.uniform(0, 5)
-        for turn in range(20):
-            asks.append(Ask(at, conversation=chat, prompt_tokens=200 + 150 * turn))
-            at += rng.uniform(2, 8)
-    done = Simulation([_server(name, slots=4) for name in "abc"], "auto").run(asks)
-    best = sum(ask.prompt_tokens for ask in asks if ask.prompt_tokens > 200)
-    reused = sum(each.ask.prompt_tokens for each in done if not each.reread)
-    return Promise("prefixes reused in long chats", reused / best, 0.95, f"of {best:,} tokens at best, simulated", at_least=True)
-
-
-def _server(name: str, slots: int = 1, **pace: float) -> Server:
-    return Server(InstanceSettings(name, f"http://{name}:1", max_concurrent=slots), loaded=[MODEL], **pace)  # type: ignore[arg-type]

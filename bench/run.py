@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 
 from bench.calls import call_promises
+from bench.conversations import conversation_promises
 from bench.faults import fault_promises
 from bench.haproxy import haproxy_promises
 from bench.imports import import_promises
@@ -27,6 +28,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "routing": routing_promises,
     "calls": call_promises,
     "scaling": scaling_promises,
+    "chats": conversation_promises,
     "faults": fault_promises,
     "haproxy": haproxy_promises,
     "loads": load_promises,

@@ -333,6 +333,7 @@ def test_run_takes_files_and_writes_what_the_code_leaves(
         (["--mode", "docker-sandbx"], "docker-sandbox"),
         (["--memory", "lots"], "512m"),
         (["--memory", "1m"], "at least 16m"),
+        (["--volume", "/usr/share:/data", "--mode", "docker-sandbox"], "no folder is named beneath which volumes may lie"),
     ],
 )
 def test_run_says_why_it_ran_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:

@@ -51,6 +51,7 @@ def add_commands(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     run.add_argument("--timeout", type=_seconds, metavar="S", help="wall clock")
     run.add_argument("--memory", metavar="SIZE", help="such as 512m")
     run.add_argument("--image", help="a container image with a python3")
+    run.add_argument("--volume", dest="volumes", action="append", metavar="HOST:GUEST[:rw]", help="a folder or file to mount, read-only")
     run.add_argument(
         "--allow", action="append", default=[], metavar="HOST", help="let it reach example.org, *.example.org, example.org:8443"
     )
@@ -213,6 +214,7 @@ async def _execute(code: str, name: str, arguments: argparse.Namespace) -> Execu
             timeout=arguments.timeout,
             memory_limit=arguments.memory,
             allow=[host for hosts in arguments.allow for host in hosts.replace(",", " ").split()],
+            volumes=arguments.volumes,
             filename=name,
             files=named(arguments.files),
             artifacts=bool(arguments.artifacts),

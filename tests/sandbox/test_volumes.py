@@ -263,6 +263,19 @@ def test_keys_and_what_programs_obey_in_a_home_are_refused_and_the_rest_is_not(r
     assert keeper(root).find([Volume(str(root / "work"), "/data")])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_forbidden_folder_is_refused_under_another_name_too(root: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(root / "home"))
+    keys = root / "home" / ".ssh"
+    keys.mkdir(parents=True)
+    subprocess.run(["mount", "--bind", str(keys), str(data)], check=True, timeout=10)
+    try:
+        with pytest.raises(ConfigError, match="no code in a sandbox is shown"):
+            keeper(root).find([Volume(str(data), "/data")])
+    finally:
+        subprocess.run(["umount", str(data)], check=True, timeout=10)
+
+
 def test_the_daemons_socket_and_what_holds_it_are_refused(root: Path, data: Path) -> None:
     found = keeper(root).find([Volume(str(data), "/data")])
     hold(found).release()
@@ -344,9 +357,12 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_no_descriptor_is_left_open(root: Path, data: Path) -> None:
+@pytest.mark.parametrize("walk", ["openat2", "part by part"])
+def test_no_descriptor_is_left_open(root: Path, data: Path, walk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if walk == "part by part":
+        monkeypatch.setattr(volumes, "_has_openat2", lambda: False)
     before = open_descriptors()
-    for make in (_link_on_the_way, _missing, _below_a_file):
+    for make in (_link_to_outside, _missing, _below_a_file):
         with pytest.raises(ConfigError):
             keeper(root).find([Volume(make(root, data), "/data")])
     found = keeper(root).find([Volume(str(data), "/data"), Volume(str(root), "/root-data")])

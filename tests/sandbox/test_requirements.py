@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from gleitzeit_nb.sandbox.images import labels, layers, recipes, wheels
 from gleitzeit_nb.sandbox.images.layers import Resolved
 from gleitzeit_nb.sandbox.images.workshop import probe, workshop
 from gleitzeit_nb.sandbox.profile import Profile
+from tests.sandbox.waiting import until
 
 PLANT = "import builtins; builtins.PLANTED = True\n"
 
@@ -82,6 +85,14 @@ async def layer(docker_image: str, daemon: DockerDaemon, wheelhouse: Path, made_
     name = await layers.make(base, Requirements.of("polite>=1\nevil"), wheelhouse, lambda line: None, daemon)
     made_images.append(name)
     return name
+
+
+def workshops(client: Any) -> list[Any]:
+    """The containers of this process in which something was made."""
+    found = client.containers.list(
+        all=True, filters={"name": "gleitzeit-build-", "label": f"gleitzeit.pid={os.getpid()}"}, ignore_removed=True
+    )
+    return list(found)
 
 
 # -- decisions --------------------------------------------------------------------------------------------------------------------
@@ -155,7 +166,7 @@ def test_the_image_says_what_it_holds_and_has_nothing_else_from_the_workshop(lay
     assert sorted(marks[labels.PACKAGES].split()) == ["evil==1.0", "polite==1.5"]
     assert labels.REPLACED not in marks
     assert not any(key.startswith("gleitzeit.owner") for key in marks)
-    assert docker_daemon.containers.list(all=True, filters={"name": "gleitzeit-build-"}, ignore_removed=True) == []
+    assert workshops(docker_daemon) == []
 
 
 LOOK = "import builtins, json, sys; print(hasattr(builtins, 'PLANTED'), json.__file__.startswith('/usr/'))"
@@ -228,6 +239,21 @@ async def test_wheels_are_unpacked_without_network_and_capabilities(docker_image
     assert said.startswith("0 ['lo'")
     facts = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
     assert (facts["CapEff"], facts["CapBnd"], facts["NoNewPrivs"], facts["Seccomp"]) == ("0" * 16, "0" * 16, "1", "2")
+
+
+@pytest.mark.docker
+@pytest.mark.asyncio(loop_scope="module")
+async def test_whoever_leaves_leaves_no_container_behind(docker_image: str, daemon: DockerDaemon, docker_daemon: Any) -> None:
+    async def work() -> None:
+        async with workshop(daemon, docker_image, ["python3", "-c", "import time; time.sleep(600)"]) as shop:
+            await shop.run()
+
+    running = asyncio.create_task(work())
+    await until(lambda: any(each.status == "running" for each in workshops(docker_daemon)))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert workshops(docker_daemon) == []
 
 
 def test_packages_that_replace_those_of_the_base_are_not_hidden_by_what_was_preloaded() -> None:

@@ -152,7 +152,8 @@ async def _docker() -> list[Finding]:
         return []
     finally:
         daemon.close()
-    line = f"{facts.version} at {facts.url}, {facts.operating_system}, cgroup v{facts.cgroup_version}, runtime {facts.default_runtime}"
+    line = f"{facts.product} {facts.version} at {facts.url} ({facts.source}), {facts.operating_system}, cgroup v{facts.cgroup_version}"
+    line += f", runtime {facts.default_runtime} of {', '.join(facts.runtimes)}"
     lacks = "".join(f"\nit lacks {what}" for what in facts.lacks)
     return [Finding("warn" if lacks else "ok", "docker daemon", line + lacks)]
 

@@ -33,12 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    from gleitzeit_nb.cli import embedded, explain, images, models, receipts, selfcheck, settings, state, upkeep
+    from gleitzeit_nb.cli import containers, embedded, explain, images, models, receipts, selfcheck, settings, state, upkeep
 
     root = argparse.ArgumentParser("gleitzeit-nb", description=DESCRIPTION)
     root.add_argument("--version", action=_Version)
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (models, explain, upkeep, state, receipts, settings, images, embedded, selfcheck):
+    for module in (models, explain, upkeep, state, receipts, settings, images, containers, selfcheck, embedded):
         module.add_commands(commands)
     return root
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from gleitzeit_nb.config.access import suited
 from gleitzeit_nb.config.certificates import days_left, load_client
 from gleitzeit_nb.config.credentials import ConfigWarning
+from gleitzeit_nb.config.docker_contexts import DockerContext, docker_context
 from gleitzeit_nb.config.environment import (
     cache_directory,
     config_directory,
@@ -16,6 +17,7 @@ from gleitzeit_nb.config.environment import (
     misspelt_variables,
     planted_variable,
     runtime_directory,
+    sockets_directory,
     state_directory,
 )
 from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
@@ -28,12 +30,14 @@ __all__ = [
     "DEFAULT_OLLAMA_URL",
     "Config",
     "ConfigWarning",
+    "DockerContext",
     "absolute",
     "cache_directory",
     "check_file",
     "config_directory",
     "days_left",
     "discovery_urls",
+    "docker_context",
     "instance_settings",
     "load",
     "load_client",
@@ -48,6 +52,7 @@ __all__ = [
     "run_limits",
     "runtime_directory",
     "sandbox_settings",
+    "sockets_directory",
     "state_directory",
     "suited",
 ]

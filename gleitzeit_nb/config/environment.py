@@ -153,6 +153,12 @@ def state_directory(environ: Mapping[str, str] | None = None, home: Path | None 
 
 def runtime_directory(environ: Mapping[str, str] | None = None) -> Path | None:
     """What only the processes of now share: $XDG_RUNTIME_DIR/gleitzeit. None where there is no such directory of this user's own."""
+    given = sockets_directory(environ)
+    return None if given is None else given / "gleitzeit"
+
+
+def sockets_directory(environ: Mapping[str, str] | None = None) -> Path | None:
+    """$XDG_RUNTIME_DIR, where this user's services have their sockets; None where there is none that nobody else may write to."""
     given = Path((process_environment() if environ is None else environ).get("XDG_RUNTIME_DIR", ""))
     try:
         status = given.stat() if given.is_absolute() else None
@@ -160,7 +166,7 @@ def runtime_directory(environ: Mapping[str, str] | None = None) -> Path | None:
         return None
     if status is None or not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         return None
-    return given / "gleitzeit"
+    return given
 
 
 def _directory(variable: str, default: str, environ: Mapping[str, str] | None, home: Path | None) -> Path:

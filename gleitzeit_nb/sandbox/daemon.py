@@ -7,12 +7,15 @@ import concurrent.futures
 import contextlib
 import functools
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gleitzeit_nb.errors import SandboxUnavailableError
+from gleitzeit_nb.sandbox.daemon_address import DaemonAddress, current_address, other_sockets
+from gleitzeit_nb.sandbox.podman import is_podman
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -32,6 +35,13 @@ ALLOW_IT = "Add this user to its group (`sudo usermod -aG docker $USER`, then lo
 CORRECT_IT = "Correct DOCKER_HOST: it should be such as unix:///var/run/docker.sock or tcp://docker.example.org:2376."
 
 
+LOOPBACK = ("http://127.0.0.1", "http://localhost", "http://[::1]")
+TRUST_IT = (
+    "DOCKER_CERT_PATH (or the Docker context) must name the authority of its certificate as ca.pem, and cert.pem and key.pem of a client "
+    "that it accepts."
+)
+
+
 class DaemonRefusalError(SandboxUnavailableError):
     """The daemon answered, and its answer is no. `status` is HTTP's."""
 
@@ -49,6 +59,8 @@ class DaemonFacts:
     """What the daemon says about itself, for the doctor. `lacks` names what a hardened one would have."""
 
     url: str
+    source: str
+    product: str
     version: str
     api_version: str
     operating_system: str
@@ -70,17 +82,19 @@ class DaemonFacts:
             missing.append("seccomp: the sandbox refuses to start without it")
         if not (self.rootless or self.userns_remap):
             missing.append("user namespaces: the daemon is neither rootless nor started with userns-remap")
+        if self.url.startswith("http://") and not self.url.startswith(LOOPBACK):
+            missing.append("encryption: whoever is on the way to it can take its place, and is root on its machine")
         if not self.swap_limit:
             missing.append("swap accounting: memory limits do not cover swap")
         return tuple(missing)
 
 
 class DockerDaemon:
-    """The daemon that the environment names (DOCKER_HOST, or the usual socket). Connects when first called, and again after a failure."""
+    """The daemon that the environment or a Docker context names. Connects when first called, and again after a failure."""
 
     def __init__(self, connect: Callable[[], APIClient] | None = None) -> None:
-        self._connect = connect or _from_environment
-        self._probe = _probe if connect is None else None
+        self._connect = connect
+        self._address: DaemonAddress | None = None
         self._client: APIClient | None = None
         self._connecting = threading.Lock()  # invariant: at most one client is made at a time
         self._executor: concurrent.futures.ThreadPoolExecutor | None = None
@@ -138,7 +152,9 @@ class DockerDaemon:
             raise self._mapped(exc, what) from exc
 
     async def facts(self) -> DaemonFacts:
-        return await self.call("describe itself", _facts)
+        facts = await self.call("describe itself", _facts)
+        address = self._address
+        return facts if address is None else replace(facts, source=address.source, url=address.shown or facts.url)
 
     def close(self) -> None:
         """Calls that are under way end by themselves."""
@@ -148,15 +164,19 @@ class DockerDaemon:
             executor.shutdown(wait=False)
 
     def _call(self, function: Callable[[APIClient], T]) -> T:
-        if self._probe is not None:
-            self._probe()
         with self._connecting:
-            if self._client is None:
-                self._client = self._connect()
-            client = self._client
+            client = self._client = self._connected()
         return function(client)
 
+    def _connected(self) -> APIClient:
+        if self._connect is not None:
+            return self._client or self._connect()
+        address = self._address = self._address or current_address()
+        address.probe()
+        return self._client or address.connect(HTTP_S)
+
     def _forget(self) -> None:
+        self._address = None
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -173,30 +193,22 @@ class DockerDaemon:
         unread = self._client is None and any(isinstance(cause, ValueError) for cause in causes)  # no client came of the address
         if not unread and not isinstance(exc, (DockerException, RequestException, OSError)):
             return exc
+        where = f" where {self._address.source} says" if self._address is not None and self._address.url else ""
         self._forget()
         if any(isinstance(cause, PermissionError) for cause in causes):
-            return SandboxUnavailableError(f"This user may not talk to the Docker daemon. {ALLOW_IT}")
+            return SandboxUnavailableError(f"This user may not talk to the Docker daemon. {ALLOW_IT}{_others()}")
+        if any(isinstance(cause, ssl.SSLError) for cause in causes):
+            return SandboxUnavailableError(f"The Docker daemon and this side do not trust each other: {_shortest(causes)}. {TRUST_IT}")
         if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
-            return SandboxUnavailableError(f"No Docker daemon answers. {START_IT}")
+            return SandboxUnavailableError(f"No Docker daemon answers{where}. {START_IT}{_others()}")
         if unread or any(isinstance(cause, socket.gaierror) or "Invalid bind address" in str(cause) for cause in causes):
             return SandboxUnavailableError(f"The address of the Docker daemon leads nowhere ({_shortest(causes)}). {CORRECT_IT}")
         return SandboxUnavailableError(f"The Docker daemon went away and could not {what} ({_shortest(causes)}). {START_IT}")
 
 
-def _from_environment() -> APIClient:
-    import docker
-
-    return docker.from_env(timeout=HTTP_S).api
-
-
-def _probe() -> None:
-    """Does the daemon's unix socket take a connection? The SDK leaves one that failed to the garbage collector, and hides why it did."""
-    from docker.utils import kwargs_from_env, parse_host
-
-    url = str(parse_host(kwargs_from_env().get("base_url")) or "")
-    if url.startswith("http+unix://"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(url.removeprefix("http+unix://"))
+def _others() -> str:
+    found = other_sockets()
+    return f"\nThere is another daemon's socket here: DOCKER_HOST={' or '.join(found)}" if found else ""
 
 
 def _explanation(exc: Any) -> str:
@@ -227,6 +239,8 @@ def _facts(api: APIClient) -> DaemonFacts:
     security = " ".join(info.get("SecurityOptions") or ())
     return DaemonFacts(
         url=str(api.base_url),
+        source="",
+        product="Podman" if is_podman(api) else "Docker",
         version=str(info.get("ServerVersion", "")),
         api_version=str(version.get("ApiVersion", "")),
         operating_system=str(info.get("OperatingSystem", "")),

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.errors import ImageMissingError, SandboxProtocolError, SandboxUnavailableError
-from gleitzeit_nb.sandbox import images, ownership
+from gleitzeit_nb.sandbox import images, orphans, podman
 from gleitzeit_nb.sandbox.cgroup import Cgroup, group_of
 from gleitzeit_nb.sandbox.channel import Expectations
 from gleitzeit_nb.sandbox.daemon import DaemonRefusalError, DockerDaemon, ProcessEndingError
 from gleitzeit_nb.sandbox.equipment import NO_DRIVER, daemon_cpus, gpu_request, isolation_line, no_gpu, refuse_runtime
-from gleitzeit_nb.sandbox.ownership import Owner, provably_dead
+from gleitzeit_nb.sandbox.ownership import Owner
 from gleitzeit_nb.sandbox.profile import USER_ID, Profile, nano_cpus
 from gleitzeit_nb.sandbox.stream import KEPT_STDERR_BYTES, AttachedSocket, Demultiplexer
 from gleitzeit_nb.sandbox.volumes import Held, hold
@@ -29,7 +31,6 @@ logger = logging.getLogger("gleitzeit_nb.sandbox")
 
 LAUNCH_S = 60.0
 REMOVE_S = 20.0
-GONE = (404, 409)  # not there, or its removal is in progress
 STREAMS = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
 
 
@@ -69,7 +70,7 @@ class DockerLauncher:
 
     async def sweep(self) -> int:
         """Remove the containers whose owners have provably ended; how many there were."""
-        return await self.daemon.call("sweep", self._sweep)
+        return len(await self.daemon.call("sweep", functools.partial(orphans.sweep, here=self.owner)))
 
     async def aclose(self) -> None:
         if self._sweeping is not None:
@@ -96,30 +97,28 @@ class DockerLauncher:
         config = self.profile.container_config(image, mode, self.owner.labels(__version__))
         held = hold(mode.volumes, own_sockets(api)) if mode.volumes else Held()
         attached = container = None
+        volumes: tuple[str, ...] = ()
         try:
-            host = api.create_host_config(**self.profile.host_config(limits), **self.profile.equipment(mode, held, info))
-            host.update(self.profile.raw_host_config())
-            container = api.create_container(**config, name=name, host_config=host)["Id"]
-            attached = AttachedSocket.take_over(api.attach_socket(container, params=STREAMS))
-            api.start(container)
-            pid = api.inspect_container(container)["State"]["Pid"]
-            expected = self.profile.expectations_of(mode, held)
-            return handover.give(_Started(container, attached, group_of(pid, container), expected, held))
+            arguments = {**self.profile.host_config(limits), **self.profile.equipment(mode, held, info)}
+            with contextlib.ExitStack() as while_starting:
+                if podman.is_podman(api):
+                    volumes = podman.volumes_of(name, arguments["tmpfs"])
+                    arguments = while_starting.enter_context(podman.hosted(api, name, config["labels"], arguments))
+                host = api.create_host_config(**arguments)
+                host.update(self.profile.raw_host_config())
+                container = api.create_container(**config, name=name, host_config=host)["Id"]
+                attached = AttachedSocket.take_over(api.attach_socket(container, params=STREAMS))
+                api.start(container)
+                pid = api.inspect_container(container)["State"]["Pid"]
+                expected = self.profile.expectations_of(mode, held)
+                return handover.give(_Started(container, attached, group_of(pid, container), expected, held, volumes))
         except BaseException:
             held.release()
             if attached is not None:
                 attached.close()
             if container is not None:
-                _remove(api, container)
+                _remove(api, container, volumes)
             raise
-
-    def _sweep(self, api: APIClient) -> int:
-        swept = 0
-        for each in api.containers(all=True, filters={"label": ownership.OWNER}):
-            if provably_dead(each.get("Labels") or {}, self.owner):
-                _remove(api, each["Id"])
-                swept += 1
-        return swept
 
 
 @dataclass(frozen=True)
@@ -129,6 +128,7 @@ class _Started:
     group: Cgroup | None
     expectations: Expectations
     held: Held
+    volumes: tuple[str, ...] = ()
 
 
 class _Handover:
@@ -160,6 +160,7 @@ class DockerChannel:
     def __init__(self, daemon: DockerDaemon, started: _Started) -> None:
         self._daemon = daemon
         self._container = started.container
+        self._volumes = started.volumes
         self._socket = started.attached
         self._group = started.group
         self._expectations = started.expectations
@@ -203,7 +204,9 @@ class DockerChannel:
         held.release()
         self._socket.close()  # even a daemon that does not answer cannot keep the guest alive: it ends with its input
         try:
-            await self._daemon.call("remove a container", functools.partial(_remove, container=self._container), timeout_s=REMOVE_S)
+            await self._daemon.call(
+                "remove a container", functools.partial(_remove, container=self._container, volumes=self._volumes), timeout_s=REMOVE_S
+            )
         except ProcessEndingError:
             logger.debug("the container %s ends with this process", self.name)
         except SandboxUnavailableError as exc:
@@ -260,14 +263,9 @@ def own_sockets(api: APIClient) -> list[str]:
     return [socket]
 
 
-def _remove(api: APIClient, container: str) -> None:
-    from docker.errors import APIError
-
-    try:
-        api.remove_container(container, force=True, v=True)
-    except APIError as exc:
-        if exc.response is None or exc.response.status_code not in GONE:
-            raise
+def _remove(api: APIClient, container: str, volumes: Iterable[str] = ()) -> None:
+    orphans.remove(api, container)
+    podman.remove_volumes(api, volumes)
 
 
 def _resize(api: APIClient, container: str, memory_bytes: int, cpus: float) -> None:
@@ -291,6 +289,11 @@ def _explained(exc: DaemonRefusalError, image: str | None, mode: str) -> Sandbox
         )
     if NO_DRIVER in text:  # what is left after the daemon was asked: a runtime that is registered and broken
         return no_gpu(mode)
+    if "no space left on device" in text:
+        return SandboxUnavailableError(
+            f"The disk of the Docker daemon is full, and no container can be made: {text}\n"
+            "`docker system df` shows what takes the space, `docker system prune` frees what nobody uses; then run the cell again."
+        )
     if exc.status == 404 and "image" in text.lower():
         return images.missing(image)
     return exc

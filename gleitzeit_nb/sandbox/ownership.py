@@ -7,12 +7,15 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gleitzeit_nb.sandbox.cgroup import start_time
 
 OWNER, PID, START, BOOT, NAMESPACE, VERSION = (
     f"gleitzeit.{name}" for name in ("owner", "pid", "start", "boot", "pid-namespace", "version")
 )
+
+Verdict = Literal["in use", "orphan", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,15 @@ class Owner:
         }
 
 
-def provably_dead(labels: Mapping[str, str], here: Owner, start_of: Callable[[int], int] = start_time) -> bool:
-    """Has the process that made this container ended? False whenever that cannot be seen from here.
+def verdict(labels: Mapping[str, str], here: Owner, start_of: Callable[[int], int] = start_time) -> Verdict:
+    """Does the process that made this container live? "unknown" whenever that cannot be seen from here.
 
     Another boot may be another machine on the same daemon; in another pid namespace the pid means another process.
     """
     if not here.boot or labels.get(BOOT) != here.boot or labels.get(NAMESPACE) != str(here.namespace):
-        return False
+        return "unknown"
     try:
         pid, start = int(labels[PID]), int(labels[START])
     except (KeyError, ValueError):
-        return False
-    return start_of(pid) != start
+        return "unknown"
+    return "in use" if start_of(pid) == start else "orphan"

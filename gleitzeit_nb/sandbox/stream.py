@@ -56,7 +56,7 @@ class Demultiplexer:
 class AttachedSocket:
     """Non-blocking, for one reader and one writer at a time. `take_over` makes it from what the SDK returned."""
 
-    def __init__(self, connection: socket.socket, owner: object = None) -> None:
+    def __init__(self, connection: socket.socket, owner: Any = None) -> None:
         self._socket = connection
         self._owner = owner  # a TLS socket dies with the SDK's response
         self._closed = False
@@ -118,6 +118,8 @@ class AttachedSocket:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        if self._owner is not None:  # it holds a file on top of the socket, which is open as long as that is
+            getattr(self._owner, "_response", self._owner).close()
 
     async def _ready(self, writing: bool) -> None:
         loop = self._loop = asyncio.get_running_loop()

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from gleitzeit_nb.core.requests import Chunk
@@ -19,6 +14,7 @@ from gleitzeit_nb.embedded import EmbeddedInstance
 from gleitzeit_nb.errors import StreamInterrupted
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 from tests.demo.demo_run import DemoRun
+from tests.support.daemons import OwnDaemon, second_docker
 
 Start = Callable[..., DemoRun]
 ENDS_WITHIN_S = 5.0
@@ -71,60 +67,16 @@ def test_a_killed_container_is_a_lost_run_and_not_an_answer(start: Start, docker
 
 
 @pytest.fixture
-def own_daemon(tmp_path: Path, docker_daemon: Any) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A second Docker daemon, for killing, with the sandbox's image in it."""
-    if os.geteuid() != 0 or not shutil.which("dockerd"):
-        pytest.skip("starting a second Docker daemon needs root and dockerd")
-    folder = Path("/tmp") / f"gleitzeit-dockerd-{os.getpid()}"  # a socket's path must be short
-    folder.mkdir()
-    address = f"unix://{folder}/docker.sock"
-    # In a network namespace of its own: a daemon without a bridge removes `docker0`, which belongs to the machine's daemon.
-    command = ["unshare", "--net", "dockerd", "--host", address, "--bridge", "none", "--iptables=false", "--ip-masq=false"]
-    command += [f"--{name}={folder}/{value}" for name, value in (("data-root", "data"), ("exec-root", "exec"), ("pidfile", "pid"))]
-    with (tmp_path / "dockerd.log").open("wb") as log:
-        daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _fill(address, daemon, tmp_path / "dockerd.log")
-        yield address, daemon
-    finally:
-        if daemon.poll() is None:
-            daemon.terminate()
-            daemon.wait(30)
-        _end_what_it_left(folder)
-        shutil.rmtree(folder)
+def own_daemon(tmp_path: Path, docker_daemon: Any) -> Iterator[OwnDaemon]:
+    with second_docker(tmp_path) as daemon:
+        yield daemon
 
 
-def _fill(address: str, daemon: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
-        if subprocess.run(["docker", "-H", address, "version"], capture_output=True, check=False).returncode == 0:
-            break
-        assert daemon.poll() is None, log.read_text()
-        time.sleep(0.1)
-    with subprocess.Popen(["docker", "save", "gleitzeit/sandbox:latest"], stdout=subprocess.PIPE) as save:
-        subprocess.run(["docker", "-H", address, "load"], stdin=save.stdout, check=True, capture_output=True)
-    assert save.returncode == 0
-
-
-def _end_what_it_left(folder: Path) -> None:
-    """A killed dockerd leaves its containerd, and this one each container's shim with the guest, and their mounts."""
-    for process in psutil.process_iter(["cmdline"]):
-        if f"{folder}/" in " ".join(process.info["cmdline"] or ()):
-            for each in [*process.children(recursive=True), process]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
-    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-        target = line.split()[1]
-        if target.startswith(f"{folder}/"):
-            subprocess.run(["umount", "--lazy", target], check=True)
-
-
-def test_a_killed_docker_daemon_is_named_in_the_next_error(start: Start, own_daemon: tuple[str, subprocess.Popen[bytes]]) -> None:
-    address, daemon = own_daemon
-    run = start(DOCKER_HOST=address)
+def test_a_killed_docker_daemon_is_named_in_the_next_error(start: Start, own_daemon: OwnDaemon) -> None:
+    run = start(**own_daemon.environment)
     run.until("] %%sandbox -o hello")
     begin = time.monotonic()
-    daemon.kill()
-    daemon.wait()
+    own_daemon.kill()
     last = ended_clearly(run, begin)
     assert "Docker" in last or "lost" in run.text
 

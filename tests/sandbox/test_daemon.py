@@ -22,7 +22,7 @@ from gleitzeit_nb.sandbox import images
 from gleitzeit_nb.sandbox.cgroup import group_of
 from gleitzeit_nb.sandbox.daemon import DaemonFacts, DaemonRefusalError, DockerDaemon
 from gleitzeit_nb.sandbox.images.apt import Source, find_source
-from gleitzeit_nb.sandbox.ownership import Owner, provably_dead
+from gleitzeit_nb.sandbox.ownership import Owner, verdict
 from gleitzeit_nb.sandbox.profile import seccomp_profile
 from gleitzeit_nb.sandbox.stream import AttachedSocket, Demultiplexer
 from tests.sandbox.waiting import until
@@ -116,7 +116,7 @@ async def test_a_daemon_that_does_not_answer_is_left_after_its_time_and_met_anew
 
 
 def test_what_a_daemon_lacks_is_named() -> None:
-    good = DaemonFacts("", "", "", "", True, False, True, "2", "systemd", True, (), "", 1, 1)
+    good = DaemonFacts("", "", "Docker", "", "", "", True, False, True, "2", "systemd", True, (), "", 1, 1)
     assert good.lacks == ()
     bad = replace(good, rootless=False, seccomp=False, swap_limit=False)
     assert [each.partition(":")[0] for each in bad.lacks] == ["seccomp", "user namespaces", "swap accounting"]
@@ -237,33 +237,33 @@ def starts(known: dict[int, int]) -> Callable[[int], int]:
 
 
 @pytest.mark.parametrize(
-    ("owner", "running", "dead"),
+    ("owner", "running", "said"),
     [
-        (HERE, {100: 5000}, False),
-        (HERE, {}, True),
-        (HERE, {100: 7777}, True),  # the pid was given again
-        (replace(HERE, boot="other"), {}, False),  # maybe another machine on the same daemon
-        (replace(HERE, namespace=43), {}, False),  # the pid means another process there
+        (HERE, {100: 5000}, "in use"),
+        (HERE, {}, "orphan"),
+        (HERE, {100: 7777}, "orphan"),  # the pid was given again
+        (replace(HERE, boot="other"), {}, "unknown"),  # maybe another machine on the same daemon
+        (replace(HERE, namespace=43), {}, "unknown"),  # the pid means another process there
     ],
 )
-def test_only_what_is_provably_dead_is_swept(owner: Owner, running: dict[int, int], dead: bool) -> None:
-    assert provably_dead(owner.labels("1"), HERE, starts(running)) is dead
+def test_only_what_is_provably_dead_is_an_orphan(owner: Owner, running: dict[int, int], said: str) -> None:
+    assert verdict(owner.labels("1"), HERE, starts(running)) == said
 
 
 @pytest.mark.parametrize("labels", [{}, {"gleitzeit.owner": "x"}, {**HERE.labels("1"), "gleitzeit.pid": "many"}])
 def test_labels_that_prove_nothing_keep_their_container(labels: dict[str, str]) -> None:
-    assert provably_dead(labels, HERE, starts({})) is False
+    assert verdict(labels, HERE, starts({})) == "unknown"
 
 
 def test_where_nothing_can_be_known_nobody_is_dead() -> None:
     nowhere = replace(HERE, boot="")
-    assert provably_dead(nowhere.labels("1"), nowhere, starts({})) is False
+    assert verdict(nowhere.labels("1"), nowhere, starts({})) == "unknown"
 
 
 def test_this_process_is_alive() -> None:
     owner = Owner.current()
     assert owner.pid == os.getpid()
-    assert provably_dead(owner.labels("1"), owner) is False
+    assert verdict(owner.labels("1"), owner) == "in use"
 
 
 # -- control groups -------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ STEPS_FILE = CACHE / "steps.tsv"
 PROGRAMS = {
     "dockerd": "docker.io",  # also where another daemon answers: a test starts and kills one of its own
     "debootstrap": "debootstrap",
+    "podman": "podman",  # the sandbox keeps its promises on it too
     "chromium": "chromium",
     "curl": "curl",  # the guide looks at servers with it
     "openssl": "openssl",  # makes the certificates of the tests' own servers

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.cli.terminal import is_terminal, say
-from gleitzeit_nb.rendering.text import columns
+from gleitzeit_nb.rendering.columns import columns
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -5,7 +5,8 @@ Tried with Podman 4.3. What it does otherwise than Docker:
 - a seccomp profile is the path of a file on its machine, not the profile's text;
 - the options of a tmpfs may name neither an owner nor a limit of files. A named volume of the type tmpfs takes any option of the
   kernel's, except that it reads `size` as a disk quota: so the size is given in pages, as `nr_blocks`;
-- beside a read-only root it makes /var/tmp writable, unless something else is mounted there: here a volume that is read-only and empty;
+- beside a read-only root it makes /run and /var/tmp writable, unless something else is mounted there: here what is read-only;
+- it hides paths of /proc by a security option, and gives a container without a network the host's name servers;
 - it raises the limits of processes and open files to its own, for which its own process may lack the right.
 """
 
@@ -16,9 +17,11 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.errors import SandboxUnavailableError
+from gleitzeit_nb.sandbox.profile import MASKED
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -29,6 +32,7 @@ REMOVAL_S = 5.0
 PROCESSES = 32768  # of the user id, on the whole machine; how many a container may have is its cgroup's to say
 SECCOMP = "seccomp="
 UNWANTED = {"/var/tmp": "size=4096,nr_inodes=1,mode=0555,noexec,nosuid,nodev"}
+OWN = {"/run": "ro,size=65536,mode=0555,noexec,nosuid,nodev"}  # it mounts a file of its own there; a volume is read-only too soon
 
 
 def is_podman(api: APIClient) -> bool:
@@ -48,10 +52,14 @@ def hosted(api: APIClient, name: str, labels: Mapping[str, str], arguments: dict
         )
     adapted = dict(arguments)
     tmpfs = adapted.pop("tmpfs", {}) | UNWANTED
+    adapted["tmpfs"] = OWN
     adapted["ulimits"] = [*adapted.get("ulimits", ()), {"Name": "nproc", "Soft": PROCESSES, "Hard": PROCESSES}]
     adapted["binds"] = [*adapted.get("binds", ()), *(_bind(name, target) for target in tmpfs)]
-    with tempfile.NamedTemporaryFile("w", prefix="gleitzeit-seccomp-", suffix=".json", encoding="ascii") as file:
-        adapted["security_opt"] = [_written(option, file) for option in adapted.get("security_opt", ())]
+    with tempfile.TemporaryDirectory(prefix="gleitzeit-podman-") as folder:
+        adapted["security_opt"] = [_written(option, Path(folder)) for option in adapted.get("security_opt", ())] + [
+            f"mask={':'.join(MASKED)}"
+        ]
+        adapted["binds"].append(f"{_resolver(Path(folder), adapted)}:/etc/resolv.conf:ro,noexec,nosuid,nodev")
         try:
             for target, options in tmpfs.items():
                 driver = {"type": "tmpfs", "device": "tmpfs", "o": volume_options(options)}
@@ -130,9 +138,19 @@ def _removed(api: APIClient, name: str) -> bool:
     return True
 
 
-def _written(option: str, file: Any) -> str:
+def _written(option: str, folder: Path) -> str:
     if not option.startswith(SECCOMP + "{"):
         return option
-    file.write(option.removeprefix(SECCOMP))
-    file.flush()
-    return SECCOMP + str(file.name)
+    path = folder / "seccomp.json"
+    path.write_text(option.removeprefix(SECCOMP), "ascii")
+    return SECCOMP + str(path)
+
+
+def _resolver(folder: Path, arguments: dict[str, Any]) -> Path:
+    """What `dns` and `dns_search` say. A mount holds the file itself, so that it may go once the container has started."""
+    lines = [f"nameserver {server}" for server in arguments.pop("dns", ())]
+    lines += [f"search {' '.join(arguments.pop('dns_search'))}"] if "dns_search" in arguments else []
+    path = folder / "resolv.conf"
+    path.write_text("\n".join([*lines, ""]), "ascii")
+    path.chmod(0o444)
+    return path

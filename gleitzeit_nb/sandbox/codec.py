@@ -26,6 +26,10 @@ _MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER_BYTES = 4096
 _DTYPE = re.compile(r"[<>|=](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SU][1-9]\d{0,6}|[mM]8(?:\[\d{0,4}[A-Za-z]{1,2}\])?)")
 _NUMERIC = "biufcmM"
+# pandas' own types of columns that are plain data; the others are refused rather than changed.
+_EXTENDED = frozenset(("string", "boolean", "Float32", "Float64", *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))))
+_ZONED = re.compile(r"datetime64\[(?:s|ms|us|ns), [A-Za-z0-9_+\-/]{1,64}\]")
+_OBJECTS = frozenset(("object", "str"))
 
 
 class CodecError(ValueError):
@@ -43,6 +47,8 @@ def encode(value: Any) -> tuple[str, bytes]:
         return NPY, _encode_array(value)
     if library == "pandas" and hasattr(value, "iloc"):
         return FRAME, _encode_frame(value)
+    if library == "polars":
+        raise CodecError(f"it is a {type(value).__name__} of polars; use .to_pandas(), or .to_dict(as_series=False)")
     return JSON, _encode_json(value)
 
 
@@ -189,14 +195,14 @@ def _encode_frame(value: Any) -> bytes:
         raise CodecError("it has an index of several levels; use .reset_index() or flatten the column names first")
     described, parts = [], []
     for name, column in zip(names, columns):  # noqa: B905 - Python 3.8 has no strict=
-        kind, data = _encode_column(column, repr(name))
-        described.append({"name": _label(name), "kind": kind, "bytes": len(data)})
+        kind, data, dtype = _encode_column(column, repr(name))
+        described.append({"name": _label(name), "kind": kind, "bytes": len(data), "dtype": dtype})
         parts.append(data)
     header: dict[str, Any] = {"rows": len(value), "series": series, "columns": described, "index": None}
     index = value.index
     if not (isinstance(index, pandas.RangeIndex) and index.start == 0 and index.step == 1 and index.name is None):
-        kind, data = _encode_column(index, "of the index")
-        header["index"] = {"name": _label(index.name), "kind": kind, "bytes": len(data)}
+        kind, data, dtype = _encode_column(index, "of the index")
+        header["index"] = {"name": _label(index.name), "kind": kind, "bytes": len(data), "dtype": dtype}
         parts.append(data)
     text = json.dumps(header).encode("ascii")
     return len(text).to_bytes(4, "big") + text + b"".join(parts)
@@ -210,16 +216,27 @@ def _label(name: Any) -> Any:
     raise CodecError(f"its column name {name!r} is of type {type(name).__name__}; use text or numbers")
 
 
-def _encode_column(column: Any, name: str) -> tuple[str, bytes]:
+def _encode_column(column: Any, name: str) -> tuple[str, bytes, str]:
+    """(kind, data, pandas' own type or "")."""
+    dtype = str(column.dtype)
+    if dtype == "category":
+        raise CodecError(f"its column {name} is categorical; use .astype(str) or .cat.codes")
+    if _ZONED.fullmatch(dtype):
+        import pandas
+
+        return NPY, _encode_array(pandas.DatetimeIndex(column).tz_convert("UTC").tz_localize(None).to_numpy()), dtype
     values = column.to_numpy()
-    if values.dtype.kind in _NUMERIC:
-        return NPY, _encode_array(values)
+    own = dtype if dtype in _EXTENDED else ""
+    if values.dtype.kind in _NUMERIC and (own or str(values.dtype) == dtype):
+        return NPY, _encode_array(values), own
+    if not own and dtype not in _OBJECTS:
+        raise CodecError(f"its column {name} is of type {dtype}, which is no plain data; use .astype(str)")
     missing = column.isna()
     cells = [None if gone else each for each, gone in zip(values.tolist(), list(missing))]  # noqa: B905
     for each in cells:
         if each is not None and not isinstance(each, (str, bool, int, float)):
             raise CodecError(f"its column {name} holds {type(each).__name__}, which is no plain data; use text, numbers or plain dates")
-    return JSON, _encode_json(cells)
+    return JSON, _encode_json(cells), own
 
 
 def _decode_frame(data: bytes) -> Any:
@@ -236,7 +253,7 @@ def _decode_frame(data: bytes) -> Any:
             raise CodecError("its columns have different lengths")
         if isinstance(column, list) and not all(cell is None or isinstance(cell, (str, bool, int, float)) for cell in column):
             raise CodecError("its columns hold more than plain cells")
-        values.append(column)
+        values.append(_typed(column, each["dtype"]))
     if start != len(data):
         raise CodecError("it has another size than its header says")
     index = pandas.RangeIndex(header["rows"])
@@ -250,6 +267,22 @@ def _decode_frame(data: bytes) -> Any:
     return frame
 
 
+def _typed(column: Any, dtype: str) -> Any:
+    """The column as pandas' own type, which is one of those that are listed here."""
+    if not dtype:
+        return column
+    import pandas
+
+    try:
+        if dtype in _EXTENDED:
+            return pandas.array(column, dtype=dtype)
+        if isinstance(column, list) or column.dtype.kind != "M":
+            raise ValueError("moments are dates")
+        return pandas.DatetimeIndex(column).tz_localize("UTC").tz_convert(dtype.partition(", ")[2][:-1])
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError, OSError) as exc:
+        raise CodecError(f"its columns are not what they are said to be ({dtype})") from exc
+
+
 def _frame_header(data: bytes) -> tuple[dict[str, Any], int]:
     length = int.from_bytes(data[:4], "big")
     header = _decode_json(data[4 : 4 + length]) if 0 < length <= len(data) - 4 else None
@@ -260,7 +293,11 @@ def _frame_header(data: bytes) -> tuple[dict[str, Any], int]:
     if not listed or type(rows) is not int or rows < 0 or not isinstance(header["series"], bool):
         raise CodecError("it is no table")
     for each in columns + ([index] if index is not None else []):
-        whole = isinstance(each, dict) and set(each) == {"name", "kind", "bytes"} and type(each["bytes"]) is int and each["bytes"] >= 0
+        whole = (
+            isinstance(each, dict) and set(each) == {"name", "kind", "bytes", "dtype"} and type(each["bytes"]) is int and each["bytes"] >= 0
+        )
+        if whole and not (isinstance(each["dtype"], str) and (each["dtype"] in ("", *_EXTENDED) or _ZONED.fullmatch(each["dtype"]))):
+            raise CodecError("it is a table with a column of a type that is not passed")
         if not whole or each["kind"] not in (NPY, JSON) or not (each["name"] is None or isinstance(each["name"], (str, int, float))):
             raise CodecError("it is a table with an impossible column")
     return header, 4 + length

@@ -105,6 +105,29 @@ def test_frames_keep_index_column_names_and_order() -> None:
 
 
 @pytest.mark.parametrize(
+    "column",
+    [
+        pandas.array([1, None, 3], dtype="Int64"),
+        pandas.array([1, 2, 3], dtype="UInt8"),
+        pandas.array([0.5, None, 2.0], dtype="Float64"),
+        pandas.array([True, None, False], dtype="boolean"),
+        pandas.array(["a", None, "ü"], dtype="string"),
+        pandas.to_datetime(["2026-01-05", None, "2026-07-05"], utc=True),
+        pandas.to_datetime(["2026-01-05", "2026-03-29", "2026-07-05"]).tz_localize("Europe/Berlin"),
+        pandas.to_timedelta([1, 2, None], unit="s"),
+        numpy.array([1, 2, 3], dtype="int16"),
+    ],
+    ids=lambda column: str(column.dtype),
+)
+def test_columns_keep_their_type(column: Any) -> None:
+    frame = pandas.DataFrame({"a": column})
+    pandas.testing.assert_frame_equal(there_and_back(frame), frame)
+    pandas.testing.assert_series_equal(there_and_back(frame["a"]), frame["a"])
+    indexed = pandas.DataFrame({"n": [1, 2, 3]}, index=pandas.Index(column, name="i"))
+    pandas.testing.assert_frame_equal(there_and_back(indexed), indexed)
+
+
+@pytest.mark.parametrize(
     "frame", [pandas.DataFrame(), pandas.DataFrame({"a": []}), pandas.DataFrame(index=[3, 4])], ids=["none", "rows", "columns"]
 )
 def test_empty_frames_keep_their_shape(frame: Any) -> None:
@@ -143,7 +166,12 @@ def nested(depth: int) -> Any:
         (numpy.ma.masked_array([1], mask=[True]), "masked"),
         (numpy.zeros(2, dtype=[("a", "i4")]), "no plain data"),
         (pandas.DataFrame({"a": [Foreign()]}), "column 'a' holds Foreign"),
-        (pandas.DataFrame({"a": pandas.to_datetime(["2026-01-05"], utc=True)}), "column 'a' holds Timestamp"),
+        (pandas.DataFrame({"a": pandas.Categorical(["x"])}), "column 'a' is categorical; use .astype(str)"),
+        (pandas.DataFrame({"a": pandas.period_range("2026", periods=1)}), "column 'a' is of type period"),
+        (pandas.DataFrame({"a": pandas.arrays.SparseArray([0, 1])}), "column 'a' is of type Sparse"),
+        (pandas.DataFrame({"a": pandas.interval_range(0, 1)}), "column 'a' is of type interval"),
+        (pandas.DataFrame({"a": [[1]]}), "column 'a' holds list"),
+        (pandas.DataFrame({"a": [1]}, index=pandas.CategoricalIndex(["x"])), "of the index is categorical"),
         (pandas.DataFrame({"a": [1]}, index=pandas.MultiIndex.from_tuples([(1, 2)])), "several levels"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
@@ -214,7 +242,7 @@ def table(header: Any, data: bytes = b"") -> bytes:
     return len(text).to_bytes(4, "big") + text + data
 
 
-GOOD = {"rows": 1, "series": False, "columns": [{"name": "a", "kind": "json", "bytes": 3}], "index": None}
+GOOD = {"rows": 1, "series": False, "columns": [{"name": "a", "kind": "json", "bytes": 3, "dtype": ""}], "index": None}
 
 
 def test_a_good_table_is_read() -> None:
@@ -232,14 +260,21 @@ def test_a_good_table_is_read() -> None:
         table({**GOOD, "rows": "1"}, b"[1]"),
         table({**GOOD, "series": 1}, b"[1]"),
         table({**GOOD, "columns": []}, b"[1]"),
-        table({**GOOD, "columns": [{"name": [1], "kind": "json", "bytes": 3}]}, b"[1]"),
-        table({**GOOD, "columns": [{"name": "a", "kind": "frame", "bytes": 3}]}, b"[1]"),
-        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": -3}]}, b"[1]"),
+        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": 3, "dtype": "category"}]}, b"[1]"),
+        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": 3, "dtype": ["string"]}]}, b"[1]"),
+        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": 5, "dtype": "Int8"}]}, b"[999]"),
+        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": 5, "dtype": "boolean"}]}, b'["x"]'),
+        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": 3, "dtype": "datetime64[ns, ../../etc/passwd]"}]}, b"[1]"),
+        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": 3, "dtype": "datetime64[ns, No/Where]"}]}, b"[1]"),
+        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": 5, "dtype": "datetime64[ns, UTC]"}]}, b"[1e9]"),
+        table({**GOOD, "columns": [{"name": [1], "kind": "json", "bytes": 3, "dtype": ""}]}, b"[1]"),
+        table({**GOOD, "columns": [{"name": "a", "kind": "frame", "bytes": 3, "dtype": ""}]}, b"[1]"),
+        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": -3, "dtype": ""}]}, b"[1]"),
         table({**GOOD, "series": True, "columns": []}),
         table(GOOD, b"[1]more"),
         table(GOOD, b"[[]"),
-        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": 5}]}, b"[[1]]"),
-        table({**GOOD, "index": {"name": None, "kind": "json", "bytes": 7}}, b"[1][1, 2]"),
+        table({**GOOD, "columns": [{"name": "a", "kind": "json", "bytes": 5, "dtype": ""}]}, b"[[1]]"),
+        table({**GOOD, "index": {"name": None, "kind": "json", "bytes": 7, "dtype": ""}}, b"[1][1, 2]"),
     ],
 )
 def test_impossible_tables_are_refused(data: bytes) -> None:
@@ -287,7 +322,7 @@ def test_a_report_is_read_in_any_pieces() -> None:
         value("x", b"1", size=-1),
         value("x", b"longer", size=2),
         value("x", b"1", kind="pickle"),
-        protocol.json_frame(protocol.VALUE, {"name": "x", "kind": "bytes", "bytes": 5}) + value("y", b"1"),
+        protocol.json_frame(protocol.VALUE, {"name": "x", "kind": "bytes", "bytes": 5, "dtype": ""}) + value("y", b"1"),
         protocol.frame(protocol.DATA, b"1"),
         protocol.frame(protocol.VALUE, b"[]"),
         protocol.frame(protocol.FAULT, b"{}"),

@@ -20,6 +20,7 @@ from gleitzeit_nb.sandbox.selfcheck.examination import Outcome, Verdict, examine
 from gleitzeit_nb.sandbox.selfcheck.report import SCHEMA_VERSION, ModeReport, Report, WeakenedReport, document
 from gleitzeit_nb.sandbox.selfcheck.session import SelfCheck, Wanted
 from gleitzeit_nb.sandbox.selfcheck.subjects import ModeExecute
+from gleitzeit_nb.sandbox.selfcheck.volumes import ROOT
 
 MODES = default_modes()
 
@@ -29,7 +30,7 @@ def named(name: str) -> Check:
 
 
 def subject(mode: str, weaker: str = "", **changes: Any) -> Subject:
-    return Subject(replace(MODES[mode], **changes), weaker=weaker)
+    return Subject(replace(MODES[mode], **changes), weaker=weaker, volume_roots=(ROOT,))
 
 
 def outcome(verdict: Verdict, saw: str = "1") -> Outcome:
@@ -44,7 +45,7 @@ def test_containers_promise_everything() -> None:
 
 
 def test_a_mode_of_the_users_own_promises_what_containers_do() -> None:
-    own = Subject(ModeSettings("mine", "docker", "Mine", image="python:3-slim"))
+    own = Subject(ModeSettings("mine", "docker", "Mine", image="python:3-slim"), volume_roots=(ROOT,))
     assert [check.name for check in CHECKS if check.not_promised(own)] == []
 
 

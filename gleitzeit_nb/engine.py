@@ -235,6 +235,7 @@ class Engine:
             runs=pool.run_views() + sandbox.run_views(),
             failovers=pool.failover_views(),
             sessions=sandbox.session_views(),
+            security=sandbox.security_view(),
         )
         if last is None or replace(fresh, seq=last.seq, at=last.at) != last:
             self._latest = fresh

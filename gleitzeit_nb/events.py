@@ -94,6 +94,15 @@ class ContainerLost(Event):
 
 
 @dataclass(frozen=True)
+class VerificationFailed(Event):
+    """A guest was not isolated as promised, or answered as no guest should; nothing was run in it."""
+
+    mode: str
+    container: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class SessionEnded(Event):
     """Its variables are gone. `reason`: one line for people."""
 
@@ -111,6 +120,7 @@ class RunEnded(Event):
     status: str
     network_refused: int = 0
     network_bytes: int = 0
+    exit_code: int | None = None  # negative for a signal
 
 
 @dataclass(frozen=True)

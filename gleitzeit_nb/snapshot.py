@@ -105,6 +105,33 @@ class RunView:
 
 
 @dataclass(frozen=True)
+class SecurityCount:
+    """`kind`: timeout, oom, system call, network, verification, discarded."""
+
+    kind: str
+    mode: str
+    count: int
+
+
+@dataclass(frozen=True)
+class SecurityNote:
+    """One such event. `reason` may hold what untrusted code wrote."""
+
+    at: float  # wall clock, s since the epoch
+    kind: str
+    mode: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SecurityView:
+    """What the sandbox stopped since it started: all of it counted, the last few told."""
+
+    counts: tuple[SecurityCount, ...] = ()
+    recent: tuple[SecurityNote, ...] = ()  # newest first
+
+
+@dataclass(frozen=True)
 class Snapshot:
     schema_version: int
     seq: int
@@ -119,6 +146,7 @@ class Snapshot:
     runs: tuple[RunView, ...]
     failovers: tuple[FailoverView, ...]  # newest first
     sessions: tuple[SessionView, ...] = ()
+    security: SecurityView = SecurityView()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types (tuples become lists when encoded)."""

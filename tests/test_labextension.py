@@ -25,6 +25,7 @@ let text = '';
 for await (const piece of process.stdin) text += piece;
 const outcome = message => { try { return model.readMessage(message); } catch (error) { return String(error.message); } };
 const views = { WarmModel: model.warmModel, InstanceView: model.instanceView, ModeView: model.modeView, CountView: model.countView,
+                SecurityCount: model.securityCount, SecurityNote: model.securityNote, SecurityView: model.securityView,
                 SessionView: model.sessionView, FailoverView: model.failoverView, RunView: model.runView, Snapshot: model.snapshot };
 const fields = Object.fromEntries(Object.entries(views).map(([name, view]) => [name, Object.keys(view.fields)]));
 console.log(JSON.stringify({ version: model.SCHEMA_VERSION, fields, outcomes: JSON.parse(text).map(outcome) }));

@@ -15,8 +15,9 @@ from typing import Literal
 
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.rendering import words
+from gleitzeit_nb.rendering.security import SHOWN, kind_word, tally
 from gleitzeit_nb.rendering.text import NO_INSTANCE
-from gleitzeit_nb.snapshot import FailoverView, InstanceView, ModeView, SessionView, Snapshot
+from gleitzeit_nb.snapshot import FailoverView, InstanceView, ModeView, SecurityNote, SecurityView, SessionView, Snapshot
 
 FAILOVERS_SHOWN = 8
 SPARK_WIDTH, SPARK_HEIGHT = 80, 16
@@ -48,7 +49,8 @@ def _section(snapshot: Snapshot, more: str, pill: str) -> str:
         f'<section class="gz-dash{more}" aria-label="Gleitzeit dashboard">'
         f'<div class="gz-head"><b>Gleitzeit</b><span class="gz-where">{words.summary(snapshot)}</span>{pill}</div>'
         f"{_instances(snapshot.instances)}"
-        f'<div class="gz-cols">{_modes(snapshot.modes, snapshot.sessions)}{_failovers(snapshot.failovers)}</div></section>'
+        f'<div class="gz-cols">{_modes(snapshot.modes, snapshot.sessions)}{_failovers(snapshot.failovers)}</div>'
+        f"{_security(snapshot.security)}</section>"
     )
 
 
@@ -169,4 +171,23 @@ def _failover(view: FailoverView) -> str:
     return (
         f'<tr><td class="gz-mut gz-nowrap"{_title(view.model)}>{words.clock_time(view.at)}</td>'
         f'<td class="gz-text gz-route">{source} → {target}</td><td class="gz-text">{_text(view.reason)}</td></tr>'
+    )
+
+
+# -- what the sandbox stopped -------------------------------------------------------------------------------------------------
+
+
+def _security(view: SecurityView) -> str:
+    """Nothing where nothing was stopped."""
+    if not view.counts:
+        return ""
+    heads = [_head("Time"), _head("What"), _head("Mode"), _head("Why")]
+    counted = f'<tr><td class="gz-mut gz-text" colspan="4">{_text(tally(view), 300)}</td></tr>'
+    return _table("Security", heads, [*(_note(each) for each in view.recent[:SHOWN]), counted])
+
+
+def _note(note: SecurityNote) -> str:
+    return (
+        f'<tr><td class="gz-mut gz-nowrap">{words.clock_time(note.at)}</td><td class="gz-text">{_text(kind_word(note.kind))}</td>'
+        f'<td class="gz-text">{_name(note.mode)}</td><td class="gz-text"><bdi>{_text(note.reason, 160)}</bdi></td></tr>'
     )

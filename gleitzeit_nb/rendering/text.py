@@ -13,6 +13,7 @@ from gleitzeit_nb.core.plain import clean, one_line
 from gleitzeit_nb.rendering import words
 from gleitzeit_nb.rendering.columns import CELL_CHARS, columns
 from gleitzeit_nb.rendering.sandbox import sessions_text
+from gleitzeit_nb.rendering.security import security_text
 from gleitzeit_nb.snapshot import FailoverView, InstanceView, ModeView, Snapshot
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ _MARKS = {"ok": "ok     ", "warn": "warning", "missing": "missing"}
 def status_text(snapshot: Snapshot) -> str:
     """The whole snapshot: a line that counts, then the tables of the dashboard."""
     head = f"{words.tally(snapshot)}\n{words.traffic(snapshot)}"
-    parts = [head, _instances(snapshot.instances), _modes(snapshot), sessions_text(snapshot.sessions), _failovers(snapshot.failovers)]
+    parts = [head, _instances(snapshot.instances), _modes(snapshot), sessions_text(snapshot.sessions)]
+    parts += [security_text(snapshot.security), _failovers(snapshot.failovers)]
     return "\n\n".join(part for part in parts if part).replace("\u00a0", " ")
 
 

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from gleitzeit_nb.core.execution import ContainerPoolSettings, Limits, ModeKind, ModeSettings
 from gleitzeit_nb.core.lending import Lending
 from gleitzeit_nb.core.places import Give, Outcome, Place, Resize, Start, State, Waiter, Want
-from gleitzeit_nb.errors import EngineClosedError, GleitzeitError, SandboxBusyError, SandboxError
-from gleitzeit_nb.events import ContainerLost, ContainerMade, EventBus
+from gleitzeit_nb.errors import EngineClosedError, GleitzeitError, SandboxBusyError, SandboxError, SandboxProtocolError
+from gleitzeit_nb.events import ContainerLost, ContainerMade, EventBus, VerificationFailed
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.worker import Lease, Worker, want_of
@@ -249,7 +249,12 @@ class WorkerPool:
         isolation = await launcher.check(mode)
         channel = await launcher.launch(mode, mode.limits, mode.image)
         worker = Worker(mode, GuestConnection(channel, lambda: self._died(place)), isolation)
-        await worker.connection.open()
+        try:
+            await worker.connection.open()
+        except SandboxProtocolError as exc:
+            reason = str(exc).partition("\n")[0]
+            self._events.emit(VerificationFailed(at=time.time(), mode=mode.id, container=channel.name, reason=reason))
+            raise
         place.worker = worker
         worker.start_s = self._clock() - started
         worker.memory_bytes = await channel.memory_bytes()

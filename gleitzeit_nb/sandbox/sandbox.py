@@ -43,10 +43,11 @@ from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.request import RunOptions, check_session, make_request
 from gleitzeit_nb.sandbox.sanity import refuse_nonsense
+from gleitzeit_nb.sandbox.security import SecurityLog
 from gleitzeit_nb.sandbox.sessions import Sessions
 from gleitzeit_nb.sandbox.volumes import VolumeKeeper, hinted
 from gleitzeit_nb.sandbox.worker import Lease
-from gleitzeit_nb.snapshot import CountView, ModeView, RunView, SessionView
+from gleitzeit_nb.snapshot import CountView, ModeView, RunView, SecurityView, SessionView
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -85,6 +86,7 @@ class Sandbox:
     ) -> None:
         self.settings = settings if isinstance(settings, SandboxSettings) else sandbox_settings(settings)
         self.events = events or EventBus()
+        self._security = SecurityLog(self.events)
         self._launchers = Launchers(launchers)
         self._modes = Modes(self.settings, self._launchers)
         self._pool = WorkerPool(self._launchers.of, self.settings.container_pool, self.events)
@@ -218,7 +220,7 @@ class Sandbox:
             del self._runs[request.id]
         refused = sum(each.count for each in result.network if each.outcome == "refused")
         moved = sum(each.bytes_sent + each.bytes_received for each in result.network)
-        self.events.emit(RunEnded(time.time(), mode.id, request.id, result.status, refused, moved))
+        self.events.emit(RunEnded(time.time(), mode.id, request.id, result.status, refused, moved, result.exit_code))
         return result
 
     async def _equipped(self, mode: ModeSettings, request: ExecutionRequest | None = None) -> ModeSettings:
@@ -329,6 +331,9 @@ class Sandbox:
 
     def mode_views(self) -> tuple[ModeView, ...]:
         return tuple(self._mode_view(mode) for mode in self.settings.modes.values())
+
+    def security_view(self) -> SecurityView:
+        return self._security.view()
 
     def session_views(self) -> tuple[SessionView, ...]:
         return self._sessions.views()

@@ -113,6 +113,12 @@ export const sessionView = record({
   container: text
 });
 
+export const securityCount = record({ kind: text, mode: text, count: number });
+
+export const securityNote = record({ at: number, kind: text, mode: text, reason: text });
+
+export const securityView = record({ counts: list(securityCount), recent: list(securityNote) });
+
 export const failoverView = record({ at: number, source: text, target: text, reason: text, model: text });
 
 export const runView = record({ id: text, kind: text, label: text, where: text, state: text, elapsed_s: number, tokens: number });
@@ -130,7 +136,8 @@ export const snapshot = record({
   containers: number,
   runs: list(runView),
   failovers: list(failoverView),
-  sessions: list(sessionView)
+  sessions: list(sessionView),
+  security: securityView
 });
 
 export type InstanceView = Checked<typeof instanceView>;

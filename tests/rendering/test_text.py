@@ -57,7 +57,7 @@ def test_no_name_acts_on_a_terminal(name: str, model: str, reason: str) -> None:
 
 
 def test_hostile_names_keep_their_lines() -> None:
-    assert len(status_text(hostile()).split("\n")) == 21
+    assert len(status_text(hostile()).split("\n")) == 28
 
 
 def test_a_finding_of_several_lines_is_indented_under_its_first() -> None:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gleitzeit_nb.snapshot import SCHEMA_VERSION, CountView, FailoverView, InstanceView, ModeView, RunView, SessionView, Snapshot, WarmModel
+from gleitzeit_nb.snapshot import (
+    SCHEMA_VERSION,
+    CountView,
+    FailoverView,
+    InstanceView,
+    ModeView,
+    RunView,
+    SecurityCount,
+    SecurityNote,
+    SecurityView,
+    SessionView,
+    Snapshot,
+    WarmModel,
+)
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\x1b[31m\u202e"\'&'
 
@@ -135,6 +148,7 @@ def hostile() -> Snapshot:
         MOCK_UP,
         instances=(bad, down),
         sessions=(session(HOSTILE, mode=HOSTILE, container=HOSTILE),),
+        security=SecurityView((SecurityCount(HOSTILE, HOSTILE, 3),), (SecurityNote(1_770_000_000.0, HOSTILE, HOSTILE, HOSTILE),)),
         modes=(mode(HOSTILE, HOSTILE, note=HOSTILE), mode("x", HOSTILE, enabled=False, note=HOSTILE)),
         failovers=(FailoverView(1_770_000_000.0, HOSTILE, HOSTILE, HOSTILE, HOSTILE),),
     )

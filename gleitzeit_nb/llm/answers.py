@@ -92,11 +92,13 @@ class Answer:
         for line in lines:
             message = line.get("message")
             part = message if isinstance(message, dict) else line
-            text, thought = part.get("content", part.get("response")), part.get("thinking")
-            if text or thought:
-                piece = Chunk(text if isinstance(text, str) else "", thought if isinstance(thought, str) else "")
-                if piece.text or piece.thinking:
-                    pieces.append(piece)
+            text, thought = part.get("content") or part.get("response"), part.get("thinking")
+            if thought or not isinstance(text, str):
+                text, thought = (each if isinstance(each, str) else "" for each in (text, thought))
+                if text or thought:
+                    pieces.append(Chunk(text, thought))
+            elif text:
+                pieces.append(Chunk(text))
             if "tool_calls" in part:
                 self.tool_calls += _mappings(part["tool_calls"])
             if "logprobs" in line:

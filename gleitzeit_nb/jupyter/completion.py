@@ -57,6 +57,8 @@ def _of_command(front: Front, line: str) -> list[str]:
     if len(words) > 2 or (len(words) == 2 and line.endswith(" ")):
         if words[1] == "sandbox":
             return _of_sandbox(front, words[2:], line.endswith(" "))
+        if words[1] == "selfcheck":
+            return _values(front, "--mode") or []
         return _known(front, lambda snapshot: [view.id for view in snapshot.instances]) if words[1] in ("drain", "resume") else []
     return list(COMMANDS)
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "config": "print the settings in use; `config use FILE` takes a file of your own choice",
     "reload": "read the configuration again",
     "images": "print the sandbox's container images, what they hold and which mode uses them",
+    "selfcheck": "[MODE …]: try every promise of the sandbox here; prints counts, and what does not hold",
     "drain": "ID: give an instance nothing new",
     "resume": "ID: give it work again",
     "sandbox": "its workers and sessions; `sandbox warm [MODE]`, `cleanup`, `sessions`, `reset NAME`",
@@ -55,6 +56,7 @@ class GleitzeitMagics(Magics):
             "config": self._config,
             "reload": self._reload,
             "images": self._images,
+            "selfcheck": self._selfcheck,
             "drain": lambda words: self._set_draining("drain", words),
             "resume": lambda words: self._set_draining("resume", words),
             "sandbox": lambda words: steer_sandbox(self.front, words),
@@ -94,6 +96,13 @@ class GleitzeitMagics(Magics):
 
         modes = self.front.runtime.config().sandbox.modes.values()
         print(inventory_text(self.front.runtime.call(of_this_daemon(modes))))  # noqa: T201
+
+    def _selfcheck(self, words: Sequence[str]) -> None:
+        from gleitzeit_nb.rendering.selfcheck import report_text
+        from gleitzeit_nb.sandbox.selfcheck.session import SelfCheck, Wanted
+
+        checking = SelfCheck(self.front.runtime.config().sandbox, Wanted(modes=tuple(words)))
+        print(report_text(self.front.runtime.call(checking.run()), brief=True))  # noqa: T201
 
     def _config(self, words: Sequence[str]) -> None:
         if not words:

@@ -84,6 +84,7 @@ def offers(shell: Shell, line: str) -> set[str]:
         ("%%sandbox --in ", ["my_data"], []),
         ("%gleitzeit d", ["dashboard", "doctor", "drain"], ["status"]),
         ("%gleitzeit drain ", ["gpu-1"], ["status"]),
+        ("%gleitzeit selfcheck ", ["docker-sandbox"], ["status"]),
         ("%llm m", ["models"], ["ps"]),
         ("%llm cache ", ["clear"], ["models"]),
         ("%%llm --think ", ["low", "off"], ["--model"]),

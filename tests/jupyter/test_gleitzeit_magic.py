@@ -55,6 +55,14 @@ def test_images_prints_what_each_mode_runs_in(shell: Shell, docker_daemon: objec
     assert "docker-sandbox" in shown
 
 
+def test_selfcheck_names_the_modes_there_are(shell: Shell) -> None:
+    assert isinstance(shell.run("%gleitzeit selfcheck docker-sandbx").error, UsageError)
+
+
+def test_selfcheck_says_why_a_mode_cannot_be_looked_at(shell: Shell) -> None:
+    assert "switched off" in shell.run("%gleitzeit selfcheck local").stdout
+
+
 def test_reload_reads_the_configuration_again(shell: Shell) -> None:
     shell.run("%gleitzeit reload")
     assert shell.runtime.reloads == 1

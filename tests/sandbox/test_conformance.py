@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from gleitzeit_nb.sandbox.bundle import guest_source
 from gleitzeit_nb.sandbox.selfcheck.catalogue import CHECKS
 from gleitzeit_nb.sandbox.selfcheck.check import Check, Subject
 from gleitzeit_nb.sandbox.selfcheck.examination import Outcome, examine
+from gleitzeit_nb.sandbox.selfcheck.page import anchors, renewed
 from gleitzeit_nb.sandbox.selfcheck.probing import SECRET, SECRET_NAME
 from gleitzeit_nb.sandbox.selfcheck.subjects import ModeExecute, look_at, still_answers
 from gleitzeit_nb.sandbox.selfcheck.volumes import with_volume_root
@@ -106,6 +106,13 @@ def test_checks_have_names_and_promises_of_their_own() -> None:
     assert all(check.promise.endswith(".") and check.tried for check in CHECKS)
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
+
+
 def test_every_check_proves_a_line_of_the_docs_and_every_line_is_proved() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "security.md").read_text("utf-8")
-    assert set(re.findall(r'<a id="([\w-]+)"></a>', page)) == {check.proves for check in CHECKS}
+    assert set(anchors(PAGE.read_text("utf-8"))) == {check.proves for check in CHECKS}
+
+
+def test_the_page_lists_every_check() -> None:
+    page = PAGE.read_text("utf-8")
+    assert page == renewed(page), "run: python -m gleitzeit_nb.sandbox.selfcheck.page docs/security.md"

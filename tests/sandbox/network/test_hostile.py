@@ -189,6 +189,24 @@ async def test_code_that_never_reads_holds_one_window_and_is_let_go_at_its_end(o
         await until(lambda: server.open == 0)
 
 
+async def test_a_connection_that_the_code_resets_is_closed_while_the_run_goes_on(online: Online) -> None:
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"y" * 65536)
+            await writer.drain()
+
+    async with Server(pour) as server:
+        rule, code = tunnel(server)
+        reset = "import struct\ntime.sleep(0.3)\ns.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); s.close()\n"
+        running = asyncio.create_task(online(code + reset + "time.sleep(60)", [rule]))
+        await until(lambda: server.open == 1)
+        await until(lambda: server.open == 0)
+        assert not running.done()
+        online.connection.cancel()
+        assert (await running).status == "killed"
+    await still_works(online)
+
+
 async def test_an_upload_flood_ends_at_its_cap(online: Online) -> None:
     got = 0
 

@@ -13,6 +13,7 @@ MODULES = tuple(
     "protocol codec wiping witness tabulating showing runner allowances metering collecting preloading tunnels resident guest".split()
 )
 
+USER_ID = 65534  # of code in a container; its group, too
 WORK_DIR = "/work"
 PACKAGES_DIR = "/opt/gleitzeit/packages"  # in an image, what its requirements brought
 WRITABLE_DIRS = (WORK_DIR, "/tmp", "/dev/shm")

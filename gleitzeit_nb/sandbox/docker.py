@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.errors import ImageMissingError, SandboxProtocolError, SandboxUnavailableError
 from gleitzeit_nb.sandbox import images, orphans, podman
+from gleitzeit_nb.sandbox.bundle import USER_ID
 from gleitzeit_nb.sandbox.cgroup import Cgroup, group_of
 from gleitzeit_nb.sandbox.channel import Expectations
 from gleitzeit_nb.sandbox.daemon import DaemonRefusalError, DockerDaemon, ProcessEndingError
 from gleitzeit_nb.sandbox.equipment import NO_DRIVER, daemon_cpus, gpu_request, isolation_line, no_gpu, refuse_runtime
 from gleitzeit_nb.sandbox.ownership import Owner
-from gleitzeit_nb.sandbox.profile import USER_ID, Profile, nano_cpus
+from gleitzeit_nb.sandbox.profile import Profile, nano_cpus
 from gleitzeit_nb.sandbox.stream import KEPT_STDERR_BYTES, AttachedSocket, Demultiplexer
 from gleitzeit_nb.sandbox.volumes import Held, hold
 
@@ -99,6 +100,7 @@ class DockerLauncher:
         attached = container = None
         volumes: tuple[str, ...] = ()
         try:
+            self.profile.refuse_doors(held)
             arguments = {**self.profile.host_config(limits), **self.profile.equipment(mode, held, info)}
             with contextlib.ExitStack() as while_starting:
                 if podman.is_podman(api):

@@ -15,12 +15,10 @@ from typing import Any
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.core.runtimes import has_own_kernel
-from gleitzeit_nb.sandbox.bundle import PACKAGES_DIR, WORK_DIR, guest_command
+from gleitzeit_nb.sandbox.bundle import PACKAGES_DIR, USER_ID, WORK_DIR, guest_command
 from gleitzeit_nb.sandbox.channel import Expectations
 from gleitzeit_nb.sandbox.equipment import equipment
-from gleitzeit_nb.sandbox.volumes import Held
-
-USER_ID = 65534
+from gleitzeit_nb.sandbox.volumes import Held, refuse_doors
 
 # What tells of the whole machine: its memory, clocks, devices, boot options; energy counters, by which other programs can be watched.
 MASKED = (
@@ -82,6 +80,9 @@ class Profile:
     def equipment(self, mode: ModeSettings, held: Held, info: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """The rest of them: what the mode asks for beside the profile."""
         return equipment(mode, held, info)
+
+    def refuse_doors(self, held: Held) -> None:
+        refuse_doors(held)
 
     def expectations_of(self, mode: ModeSettings, held: Held) -> Expectations:
         found = replace(self.expectations, preload=mode.preload or (), mounts=held.seen)

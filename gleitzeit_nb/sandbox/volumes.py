@@ -12,6 +12,7 @@ import os
 import pwd
 import stat
 import sys
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from gleitzeit_nb.config import absolute
 from gleitzeit_nb.core.execution import ExecutionResult, ModeSettings, SandboxSettings
 from gleitzeit_nb.core.volumes import Volume, below_writable, is_within, overlap, problem, read_volumes
 from gleitzeit_nb.errors import ConfigError, SandboxUnavailableError
+from gleitzeit_nb.sandbox.bundle import USER_ID
 
 OPENAT2 = 437  # the same number on every architecture (openat2(2), Linux 5.6)
 NO_MAGICLINKS, NO_SYMLINKS, BENEATH = 0x02, 0x04, 0x08  # RESOLVE_* of linux/openat2.h
@@ -27,6 +29,7 @@ O_PATH = getattr(os, "O_PATH", 0)  # Linux only, as is everything that holds a g
 
 SYSTEM = ("/etc", "/proc", "/sys", "/dev", "/boot", "/run/user", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
 SOCKETS = ("/run/docker.sock", "/var/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock")
+DOORS_LOOKED_FOR = 20_000  # entries of a volume: a look at each start that takes some 20 ms at most
 # Below a home: keys, and what this user's programs run or obey when they start.
 PRIVATE = (".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".config", ".jupyter", ".ipython", ".local/share/jupyter")
 
@@ -120,6 +123,50 @@ def hold(volumes: Sequence[Volume], sockets: Iterable[str] = ()) -> Held:
         Held(descriptors=tuple(descriptors)).release()
         raise
     return Held(tuple(volumes), tuple(descriptors))
+
+
+def refuse_doors(held: Held) -> None:
+    """Raises ConfigError when a volume holds a socket or a pipe that others may write.
+
+    A read-only mount stops neither, and both reach whoever listens on this machine, from a container without any network.
+    """
+    for volume, fd in zip(held.volumes, held.descriptors, strict=True):
+        door = _door_in(fd) if stat.S_ISDIR(os.fstat(fd).st_mode) else ""
+        if door:
+            raise ConfigError(
+                f"The volume {volume.host} holds {door}, a socket or pipe through which code in the sandbox could reach this machine.\n"
+                "Close it to others (chmod o-w), or mount a folder that does not hold it."
+            )
+
+
+def _door_in(fd: int) -> str:
+    """The relative path of the first one among the volume's first entries; "" when there is none."""
+    waiting, looked_at = deque([""]), 0
+    while waiting:
+        folder = waiting.popleft()
+        try:
+            entries = os.scandir(os.path.join(f"/proc/self/fd/{fd}", folder))
+        except OSError:
+            continue  # closed to this user
+        with entries:
+            for entry in entries:
+                looked_at += 1
+                if looked_at > DOORS_LOOKED_FOR:
+                    return ""
+                path = os.path.join(folder, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                    status = entry.stat(follow_symlinks=False)
+                    if _is_written_by_guests(status) and (stat.S_ISSOCK(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+                        return path
+    return ""
+
+
+def _is_written_by_guests(status: os.stat_result) -> bool:
+    owner = status.st_mode & stat.S_IWUSR and status.st_uid == USER_ID
+    group = status.st_mode & stat.S_IWGRP and status.st_gid == USER_ID
+    return bool(owner or group or status.st_mode & stat.S_IWOTH)
 
 
 def refuse_private(path: str, identity: tuple[int, int], sockets: Iterable[str] = ()) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -472,6 +473,32 @@ async def test_a_guest_that_sees_another_folder_than_was_checked_never_runs_anyt
         with pytest.raises(SandboxProtocolError, match="not what was checked here"):  # writable, and was to be read-only
             await sandbox.execute("open('/data/ran', 'w')", DOCKER_MODE, volumes=[f"{data}:/data"])
     assert os.listdir(other) == []
+
+
+@contextmanager
+def listening_at(path: Path, mode: int) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        path.chmod(mode)
+        server.listen()
+        yield
+
+
+@pytest.mark.docker
+async def test_a_socket_or_pipe_that_others_may_write_keeps_its_folder_outside(sandbox: Sandbox, data: Path) -> None:
+    inner = data / "deep" / "er"
+    os.makedirs(inner)
+    code = "import socket; socket.socket(socket.AF_UNIX).connect('/data/deep/er/door')"
+    with listening_at(inner / "door", 0o777):
+        with pytest.raises(ConfigError, match=r"holds deep/er/door, a socket or pipe.*\n.*chmod o-w"):
+            await sandbox.execute(code, volumes=[f"{data}:/data"])
+        let(inner / "door", 0o755)
+        refused = await sandbox.execute(code, volumes=[f"{data}:/data"])
+        assert "PermissionError" in refused.traceback
+    os.mkfifo(data / "pipe")
+    let(data / "pipe", 0o666)
+    with pytest.raises(ConfigError, match="holds pipe, a socket or pipe"):
+        await sandbox.execute("1", volumes=[f"{data}:/data"], fresh=True)
 
 
 @pytest.mark.docker

@@ -17,10 +17,11 @@ from typing import IO, TYPE_CHECKING, Any
 from gleitzeit_nb.core.execution import MIB
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import SandboxUnavailableError
+from gleitzeit_nb.sandbox.bundle import USER_ID
 from gleitzeit_nb.sandbox.daemon import DockerDaemon
 from gleitzeit_nb.sandbox.images.building import explained
 from gleitzeit_nb.sandbox.ownership import Owner
-from gleitzeit_nb.sandbox.profile import USER_ID, seccomp_profile
+from gleitzeit_nb.sandbox.profile import seccomp_profile
 
 if TYPE_CHECKING:
     from docker import APIClient

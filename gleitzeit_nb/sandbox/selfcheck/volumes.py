@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 from gleitzeit_nb.core.execution import SandboxSettings
 from gleitzeit_nb.core.runtimes import has_own_kernel
+from gleitzeit_nb.errors import ConfigError
 from gleitzeit_nb.sandbox.selfcheck.check import DOCKER, Area, Execute, Subject, Where
 from gleitzeit_nb.sandbox.selfcheck.probing import seen
 
@@ -98,6 +100,27 @@ async def a_volume_is_what_was_named(execute: Execute) -> Any:
         status = os.stat(made)
         code = f"status = os.stat('{PLACE}'); seen = [status.st_dev, status.st_ino]"
         return await seen(execute, code, volumes=[f"{made}:{PLACE}"]) == [status.st_dev, status.st_ino]
+
+
+@AREA.check(
+    "doors in volumes",
+    proves="no-network",
+    tried="connect to a socket of the host that lies in a read-only volume",
+    expected="refused",
+    forms=DOCKER,
+    withheld=mounts_here,
+)
+async def a_socket_in_a_volume_is_no_way_out(execute: Execute) -> Any:
+    """A volume with a socket that others may write is not mounted: being read-only would not close it."""
+    with folder() as made, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.join(made, "door"))
+        os.chmod(os.path.join(made, "door"), 0o777)
+        listening.listen()
+        try:
+            code = f"seen = attempt(socket.socket(socket.AF_UNIX).connect, '{PLACE}/door')[0]"
+            return await seen(execute, code, volumes=[f"{made}:{PLACE}"])
+        except ConfigError:
+            return "refused"
 
 
 FOREIGN = """

@@ -38,6 +38,7 @@ class Weakening:
     host: Change | None = None
     config: Change | None = None
     equipment: Change | None = None
+    doors: bool = False
     raw: Mapping[str, Any] = field(default_factory=dict)
     source: tuple[tuple[str, str], ...] = ()
     gateway: type[Gateway] = Gateway
@@ -160,6 +161,7 @@ WEAKENINGS: Mapping[str, Weakening] = {
     "writable root": Weakening(host=setting(read_only=False)),
     "host files": Weakening(host=setting(binds=["/var/tmp:/var/tmp:ro"])),
     "volumes writable": Weakening(equipment=_each_mount(ReadOnly=False)),
+    "doors in volumes": Weakening(doors=True),
     "another volume": Weakening(equipment=_each_mount(Source="/var/tmp")),
     "no queue limit": Weakening(host=_ulimits_without("msgqueue")),
     "capabilities kept": Weakening(host=without("cap_drop")),
@@ -247,6 +249,10 @@ class WeakProfile(Profile):
 
     def expectations_of(self, mode: ModeSettings, held: Held) -> Expectations:
         return replace(self.expectations, preload=mode.preload or ())
+
+    def refuse_doors(self, held: Held) -> None:
+        if not self.weakening.doors:
+            super().refuse_doors(held)
 
     def equipment(self, mode: ModeSettings, held: Held, info: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         arguments = super().equipment(mode, held, info)

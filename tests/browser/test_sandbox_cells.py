@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.support.lab import LabServer, NotebookPage
-from tests.support.watched_page import WatchedPage
+from tests.support.watched_page import Trap, WatchedPage
 
 WAIT_MS = 60_000
 IDLE_AGAIN_S = 3.0  # half a second on an idle machine
@@ -28,6 +28,18 @@ def divide(number):
 print("before")
 divide(3)
 """
+
+SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30" onload="parent.__pwned = 1; __pwned = 1">
+<script>top.__pwned = 1</script><image href="URLsvg"/>
+<foreignObject><iframe xmlns="http://www.w3.org/1999/xhtml" src="URLframe"/></foreignObject><rect width="40" height="30"/></svg>"""
+DISPLAYS = """%%sandbox
+class Drawing:
+    def _repr_svg_(self): return SVG
+class Page:
+    def _repr_html_(self): return "<img src=x onerror='__pwned = 1'><script>__pwned = 1</script>"
+    def __repr__(self): return "a page"
+display(Drawing(), Page())
+[{"<img src=x onerror=__pwned=1>": "<script>__pwned = 1</script>", "formula": "$a^2$"}]"""
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +93,22 @@ def test_a_failing_cell_shows_its_own_trace_and_a_short_error(module_notebook: N
     lines = module_notebook.error(cell)
     assert lines[0].startswith("RunFailedError: error: raised ZeroDivisionError")
     assert len(lines) <= 6, lines
+
+
+def test_what_the_code_shows_is_drawn_and_never_acts(module_notebook: NotebookPage) -> None:
+    with Trap.set() as trap:
+        cell = module_notebook.add(DISPLAYS.replace("SVG", repr(SVG.replace("URL", trap.url))))
+        module_notebook.run(cell)
+        shown = module_notebook.output(cell).locator(".jp-RenderedHTMLCommon")
+        image = shown.locator("img")
+        expect(image).to_have_count(1, timeout=WAIT_MS)
+        assert str(image.get_attribute("src")).startswith("data:image/svg+xml;base64,")
+        assert image.evaluate("each => each.decode().then(() => [each.naturalWidth, each.naturalHeight])") == [40, 30]
+        expect(shown.locator("th")).to_have_text(["<img src=x onerror=__pwned=1>", "formula"])
+        expect(shown.locator("td")).to_have_text(["<script>__pwned = 1</script>", "$a^2$"])
+        assert shown.locator("iframe, script, mjx-container").count() == 0
+        expect(module_notebook.output(cell)).to_contain_text("a page")
+        assert trap.visits == []
 
 
 def test_values_go_in_and_come_out(module_notebook: NotebookPage) -> None:

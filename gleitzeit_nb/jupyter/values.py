@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult
-from gleitzeit_nb.core.network import summary
+from gleitzeit_nb.core.network import NetworkRecord, summary
 from gleitzeit_nb.core.plain import one_line, size_words
 from gleitzeit_nb.core.requests import Reply
 from gleitzeit_nb.rendering.answers import origin
@@ -194,6 +194,11 @@ class SandboxRun(_OneLine):
     @property
     def traceback(self) -> str:
         return self.result.traceback
+
+    @property
+    def network(self) -> tuple[NetworkRecord, ...]:
+        """Which hosts the code asked for, and what became of it."""
+        return self.result.network
 
     def notes(self) -> tuple[str, ...]:
         """The files that came out, and those that could not; what the code reached and what it was refused, where it had a network."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gleitzeit_nb.config.limit_sections import LIMIT_KEYS
 from gleitzeit_nb.core.execution import ExecutionResult, ResultStatus, Timings, Usage
 from gleitzeit_nb.core.network import NetworkRecord
 from gleitzeit_nb.errors import RunFailedError, SandboxUnavailableError, UsageError
@@ -35,6 +36,26 @@ def test_options_reach_the_run(shell: Shell) -> None:
     run = shell.engine.sandbox.runs[0]
     assert (run["mode"], run["timeout"], run["memory_limit"], run["cpu_limit"], run["image"]) == ("restricted", "30s", "256m", 0.5, "img")
     assert (run["inputs"], run["outputs"], run["fresh"]) == ({"a": [1, 2]}, ("x", "y", "z"), True)
+
+
+def test_every_limit_and_volume_reaches_the_run_by_the_keys_of_the_configuration(shell: Shell) -> None:
+    line = "--pids 20 --max-output 2m --max-file-size 1m --max-open-files 99 --workspace-size 5m --workspace-files 77"
+    shell.run(f"%%sandbox {line} --shm-size 2m --max-value 9m --volume ./a:/a --volume './b c:/b:rw' --gpu\npass")
+    run = shell.engine.sandbox.runs[0]
+    assert run["volumes"] == ["./a:/a", "./b c:/b:rw"]
+    assert run["gpu"] is True
+    given = {key: run[key] for key in LIMIT_KEYS.values() if run.get(key) is not None}
+    assert given == {
+        "pids_limit": 20,
+        "max_output": "2m",
+        "max_file_size": "1m",
+        "max_open_files": 99,
+        "workspace_size": "5m",
+        "workspace_files": 77,
+        "shm_size": "2m",
+        "max_value": "9m",
+    }
+    assert "'many' is not a whole number" in str(shell.run("%%sandbox --pids many\npass").error)
 
 
 def test_allowed_hosts_reach_the_run_each_once(shell: Shell) -> None:

@@ -45,11 +45,7 @@ def hosted(api: APIClient, name: str, labels: Mapping[str, str], arguments: dict
 
     `arguments`: those for Docker. Raises SandboxUnavailableError for a Podman on another machine.
     """
-    if not str(api.base_url).startswith("http+"):  # docker-py's name for a unix socket
-        raise SandboxUnavailableError(
-            "This Podman is reached over a network. It takes a seccomp profile only as a file of its own machine, and no container is made "
-            "without one.\nUse a Podman on this machine (its socket in DOCKER_HOST), or a Docker daemon, which takes the profile itself."
-        )
+    refuse_distant(api)
     adapted = dict(arguments)
     tmpfs = adapted.pop("tmpfs", {}) | UNWANTED
     adapted["tmpfs"] = OWN
@@ -68,6 +64,20 @@ def hosted(api: APIClient, name: str, labels: Mapping[str, str], arguments: dict
         except BaseException:
             remove_volumes(api, volumes_of(name, arguments.get("tmpfs", ())))
             raise
+
+
+def refuse_distant(api: APIClient) -> None:
+    if not str(api.base_url).startswith("http+"):  # docker-py's name for a unix socket
+        raise SandboxUnavailableError(
+            "This Podman is reached over a network. It takes a seccomp profile only as a file of its own machine, and no container is made "
+            "without one.\nUse a Podman on this machine (its socket in DOCKER_HOST), or a Docker daemon, which takes the profile itself."
+        )
+
+
+def security_options(api: APIClient, options: Iterable[str], folder: Path) -> list[str]:
+    """For a container without tmpfs of its own. `folder` is to stay until it has started."""
+    refuse_distant(api)
+    return [_written(option, folder) for option in options]
 
 
 def _bind(container: str, target: str) -> str:

@@ -40,6 +40,7 @@ FILE = "requirements.txt"
 DOCKERFILE = "ARG BASE\nFROM ${{BASE}}\nADD packages.tar {parent}\n"
 MOST_WHEEL_BYTES = 4 << 30
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,100}")
+_OWN_NAME = re.compile(rf"(^|/){REPOSITORY}:")  # Podman puts localhost/ before it
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,9 +83,11 @@ async def base_of(image: str | None, daemon: DockerDaemon) -> Base:
 
 async def find(base: Base, wanted: Requirements, daemon: DockerDaemon) -> str | None:
     """The newest image with exactly these requirements on exactly this base."""
-    marks = [f"{labels.BASE}={base.id}", f"{labels.REQUIREMENTS}={wanted.digest}"]
-    found = await daemon.call("look for the image", lambda api: api.images(filters={"label": marks}))
-    named = [(each["Created"], name) for each in found for name in each.get("RepoTags") or () if name.startswith(REPOSITORY + ":")]
+    marks = {labels.BASE: base.id, labels.REQUIREMENTS: wanted.digest}
+    # Compared here: Podman does not find values by its filter.
+    every = await daemon.call("look for the image", lambda api: api.images(filters={"label": labels.REQUIREMENTS}))
+    found = [each for each in every if marks.items() <= (each.get("Labels") or {}).items()]
+    named = [(each["Created"], name) for each in found for name in each.get("RepoTags") or () if _OWN_NAME.search(name)]
     return max(named)[1] if named else None
 
 
@@ -189,6 +192,8 @@ def _pack(archive: IO[bytes], taken: Sequence[Path], requirements: str) -> None:
         info = tarfile.TarInfo(f"{INSIDE[1:]}/{FILE}")
         info.size = len(data)
         tar.addfile(info, io.BytesIO(data))
+        end = tar.offset + 2 * tarfile.BLOCKSIZE
+    archive.truncate(end)  # Podman stops reading there, and breaks the pipe of whoever writes the padding behind it
     archive.seek(0)
 
 

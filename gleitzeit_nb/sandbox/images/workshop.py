@@ -8,15 +8,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import tempfile
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.execution import MIB
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import SandboxUnavailableError
+from gleitzeit_nb.sandbox import podman
 from gleitzeit_nb.sandbox.bundle import USER_ID
 from gleitzeit_nb.sandbox.daemon import DockerDaemon
 from gleitzeit_nb.sandbox.images.building import explained
@@ -76,12 +79,13 @@ class Workshop:
 async def workshop(daemon: DockerDaemon, image: str, command: list[str], *, root: bool = False) -> AsyncIterator[Workshop]:
     """`root`: as user 0, still without capabilities, and on a file system that can be written."""
     name = f"gleitzeit-build-{uuid.uuid4().hex[:12]}"
-    try:
-        container = await daemon.call("make a container", functools.partial(_create, name=name, image=image, command=command, root=root))
-        yield Workshop(container, daemon)
-    finally:
-        with contextlib.suppress(SandboxUnavailableError):  # the sweep finds it
-            await daemon.call("remove a container", functools.partial(_remove, name=name))
+    with tempfile.TemporaryDirectory(prefix="gleitzeit-build-") as scratch:
+        try:
+            create = functools.partial(_create, name=name, image=image, command=command, root=root, scratch=Path(scratch))
+            yield Workshop(await daemon.call("make a container", create), daemon)
+        finally:
+            with contextlib.suppress(SandboxUnavailableError):  # the sweep finds it
+                await daemon.call("remove a container", functools.partial(_remove, name=name))
 
 
 async def probe(daemon: DockerDaemon, image: str) -> Target:
@@ -98,16 +102,22 @@ async def probe(daemon: DockerDaemon, image: str) -> Target:
         ) from exc
 
 
-def _create(api: APIClient, *, name: str, image: str, command: list[str], root: bool) -> str:
-    from docker.types import LogConfig
+def _create(api: APIClient, *, name: str, image: str, command: list[str], root: bool, scratch: Path) -> str:
+    from docker.types import LogConfig, Ulimit
 
     from gleitzeit_nb import __version__
 
+    options = ["no-new-privileges:true", f"seccomp={seccomp_profile()}"]
+    ulimits = [Ulimit(name="core", soft=0, hard=0), Ulimit(name="nofile", soft=1024, hard=1024)]
+    if podman.is_podman(api):
+        options = podman.security_options(api, options, scratch)
+        ulimits.append(Ulimit(name="nproc", soft=podman.PROCESSES, hard=podman.PROCESSES))
     host = api.create_host_config(
         network_mode="none",
         read_only=not root,
         cap_drop=["ALL"],
-        security_opt=["no-new-privileges:true", f"seccomp={seccomp_profile()}"],
+        security_opt=options,
+        ulimits=ulimits,
         pids_limit=128,
         mem_limit=MEMORY_BYTES,
         memswap_limit=MEMORY_BYTES,

@@ -15,6 +15,7 @@ from gleitzeit_nb.sandbox.selfcheck import (
     privileges,
     resources,
     results,
+    sessions,
     system_calls,
     volumes,
 )
@@ -34,6 +35,7 @@ AREAS: tuple[Area, ...] = (
     output.AREA,
     results.AREA,
     between_runs.AREA,
+    sessions.AREA,
     environment.AREA,
 )
 CHECKS: tuple[Check, ...] = tuple(check for area in AREAS for check in area.checks)

@@ -141,6 +141,7 @@ KEPT = (
 )
 FORK = "child = os.fork()"
 START = "    reseed()\n    return _finish"
+KEPT_MAIN = "runner.run_cell(header, code, inputs, namespace)"
 EXIT_CODE = '"exit_code": runner.exit_code_of(status)'
 
 WEAKENINGS: Mapping[str, Weakening] = {
@@ -204,6 +205,7 @@ WEAKENINGS: Mapping[str, Weakening] = {
         )
     ),
     "chance repeated": Weakening(source=((START, "    import random; random.seed(1)\n    return _finish"),)),
+    "session forgotten": Weakening(source=((KEPT_MAIN, KEPT_MAIN.replace("namespace", "runner.fresh_main()")),)),
     "inputs kept": Weakening(source=((FORK, f"{FORK}\n            if child: import builtins; builtins.passed = 1"),)),
     "host environment": Weakening(config=setting(environment={SECRET_NAME: SECRET})),
     "host processes": Weakening(host=setting(pid_mode="host")),

@@ -78,6 +78,15 @@ class Lending:
         self.keep(want, fresh=want.fresh and not want.adopted)
         return waiter
 
+    def give_at_once(self, want: Want) -> Place | None:
+        """An idle worker in the size that is wanted, lent without standing in line; None where somebody waits or there is none."""
+        place = None if self._lines else self._match(want)
+        if place is None or place.size != want.size:
+            return None
+        self.keep(want, fresh=want.fresh and not want.adopted)
+        place.state, place.single = State.LENT, want.fresh
+        return place
+
     def leave(self, waiter: Waiter) -> bool:
         """Step out of the line. False: it was not waiting any more."""
         key = (waiter.want.mode, waiter.want.caller)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gleitzeit_nb.sandbox import protocol
 
 
@@ -49,3 +51,13 @@ class Results:
 
     def end(self) -> list[bytes]:
         return []
+
+
+def of_run(reads: list[int], header: dict[str, Any]) -> dict[int, Stream | Results]:
+    """What becomes of each pipe of a run: stdout, stderr, and the report."""
+    out, err, report = reads
+    return {
+        out: Stream(protocol.STDOUT, protocol.STDOUT_GAP, header["output_bytes"]),
+        err: Stream(protocol.STDERR, protocol.STDERR_GAP, header["output_bytes"]),
+        report: Results(header["result_bytes"]),
+    }

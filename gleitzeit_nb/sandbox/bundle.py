@@ -10,7 +10,10 @@ from importlib import resources
 PACKAGE = "gleitzeit_nb.sandbox"
 # In the order of their imports; the last one's main() is called.
 MODULES = tuple(
-    "protocol codec wiping witness tabulating showing runner allowances metering collecting preloading tunnels resident guest".split()
+    (
+        "protocol codec wiping witness tabulating showing runner allowances metering "
+        "collecting carrying preloading tunnels feeding resident guest"
+    ).split()
 )
 
 USER_ID = 65534  # of code in a container; its group, too

@@ -25,12 +25,26 @@ from collections import deque
 from importlib.machinery import PathFinder
 from typing import Any
 
-from gleitzeit_nb.sandbox import allowances, collecting, metering, preloading, protocol, resident, runner, tunnels, wiping, witness
+from gleitzeit_nb.sandbox import (
+    allowances,
+    carrying,
+    collecting,
+    feeding,
+    metering,
+    preloading,
+    protocol,
+    resident,
+    runner,
+    tunnels,
+    wiping,
+    witness,
+)
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 3, 4, 36
 OUTBOX_BYTES = 256 << 10  # more than this waiting for the host stops reading from the child
 KILL_S = 5.0
 TICK_S = 60.0
+LINGER_MS = 2
 
 
 def main(options: str) -> None:
@@ -68,6 +82,8 @@ class Guest:
         self.reader = protocol.FrameReader(protocol.TO_GUEST)
         self.inbox: deque[tuple[bytes, bytes]] = deque()
         self.outbox = bytearray()
+        self.held_since = 0.0  # when the first of what waits in it to be sent together came; 0: nothing is held back
+        self.spare: feeding.Process | None = None  # forked ahead, for the next run
         self.preloaded: dict[str, Any] = {}
         self.mounts: list[str] = []
         self.packages: list[str] = []  # for the code alone: process 1 never imports from there
@@ -77,6 +93,7 @@ class Guest:
         self.network: tunnels.Tunnels | None = None  # while a run that may have one goes on
         self.streams = 1  # the number of the next one; none is used twice
         self.outbox_bytes = OUTBOX_BYTES
+        self.tick_s = TICK_S
         self.resident: resident.Resident | None = None  # of a session, to which this guest then belongs
 
     def preload(self, names: list[str]) -> None:
@@ -90,13 +107,14 @@ class Guest:
 
     def serve(self) -> None:
         self.post(protocol.json_frame(protocol.READY, self.facts()))
+        self.prepare()
         while True:
             kind, payload = self.receive()
             if kind == protocol.RUN:
                 header = json.loads(payload)
                 blobs = [self.blob(size) for size in header["blobs"]]
                 self.known = collecting.everything(self.work) if header["artifacts"] else {}
-                fault = self.take_files(header["files"], header["artifacts"])
+                fault = carrying.take(self, header["files"], header["artifacts"])
                 if fault:  # the files of a session may be its own doing: then it is over
                     clean = self.resident is None and self.wipe()
                     self.post(protocol.json_frame(protocol.EXIT, {"fault": fault, "clean": clean}))
@@ -109,14 +127,17 @@ class Guest:
         self.outbox += data
         self.flush()
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
+        """False when the host does not take everything now."""
+        self.held_since = 0.0
         try:
             while self.outbox:
                 del self.outbox[: os.write(1, memoryview(self.outbox)[: protocol.CHUNK_BYTES].tobytes())]
         except BlockingIOError:
-            return
+            return False
         except OSError:
             self.leave()
+        return True
 
     def receive(self) -> tuple[bytes, bytes]:
         while not self.inbox:
@@ -132,32 +153,6 @@ class Guest:
             data += payload
         return bytes(data)
 
-    def take_files(self, files: list[tuple[str, int]], noted: bool) -> str:
-        """Write the files that follow into the work directory as they come. Returns why one could not be written.
-
-        `noted`: as they are now, they are not among what the code leaves.
-        """
-        fault = ""
-        for name, size in files:
-            descriptor = -1
-            try:
-                descriptor = -1 if fault else collecting.create(self.work, name)
-            except OSError as exc:
-                fault = f"the file {name!r} could not be made there: {exc.strerror}"
-            while size > 0:
-                piece = self.blob(min(size, protocol.BLOB_BYTES))
-                size -= len(piece)
-                try:
-                    while piece and not fault:
-                        piece = piece[os.write(descriptor, piece) :]
-                except OSError as exc:
-                    fault = f"the file {name!r} could not be written there: {exc.strerror}"
-            if noted and not fault:
-                self.known[name] = collecting.mark(os.fstat(descriptor))
-            if descriptor >= 0:
-                os.close(descriptor)
-        return fault
-
     def wait(self, timeout_s: float, fds: list[int], feeding: int | None = None) -> list[int]:
         """Wait for the host, for a child's end, for `fds`, or to be able to write to `feeding`; serve host and signals.
 
@@ -168,12 +163,18 @@ class Guest:
             poll.register(feeding, select.POLLOUT)
         for fd in [0, self.wakeup, *fds]:
             poll.register(fd, select.POLLIN)
-        if self.outbox:
+        if self.outbox and not self.held_since:
             poll.register(1, select.POLLOUT)
         if self.network is not None:
             for fd, events in self.network.interest(len(self.outbox) < OUTBOX_BYTES).items():
                 poll.register(fd, events)
-        ready = [fd for fd, _ in poll.poll(int(max(0.0, min(timeout_s, TICK_S)) * 1000) + 1)]
+        timeout_ms = int(max(0.0, min(timeout_s, TICK_S)) * 1000) + 1
+        found = poll.poll(min(timeout_ms, LINGER_MS)) if self.held_since else []
+        if not found:
+            if self.held_since and not self.flush():
+                poll.register(1, select.POLLOUT)
+            found = poll.poll(timeout_ms)
+        ready = [fd for fd, _ in found]
         if 1 in ready:
             self.flush()
         if self.wakeup in ready:
@@ -200,40 +201,71 @@ class Guest:
     def run(self, header: dict[str, Any], blobs: list[bytes]) -> None:
         started = time.monotonic()
         self.meter = metering.Meter()
-        pipes = [os.pipe() for _ in range(3)]
         try:
             self.network = tunnels.begin(header.get("network"), self.streams)
-            child = os.fork()
+            process = self.ready_process()
         except OSError as exc:
             fault = f"no process or network could be started: {exc.strerror or exc}"
             self.post(protocol.json_frame(protocol.EXIT, {"fault": fault, "clean": False}))
             return
-        if child == 0:
-            self.be_child(header, blobs, [write for _, write in pipes])
-        blobs.clear()
-        output = self.output_of([read for read, _ in pipes], header)
-        for read, write in pipes:
-            os.close(write)
-            os.set_blocking(read, False)
+        output = allowances.of_run(process.reads, header)
         ended: dict[int, int] = {}
-        reason = self.watch(child, output, started + header["timeout_s"], ended)
+        reason = self.watch(process, feeding.message(header, blobs), output, started + header["timeout_s"], ended)
         run_s = time.monotonic() - started
         self.end_network()
         clean = self.kill_all(ended)
         for read, stream in output.items():
             while self.drain(read, stream):
                 pass
-            os.close(read)
             for piece in stream.end():
                 self.outbox += piece
+        process.close()
         if header["artifacts"] and reason != "cancel":
-            self.send_files(header)
+            carrying.send(self, header)
         clean = self.wipe() and clean and witness.nature() == self.nature
-        status = ended.get(child)
+        status = ended.get(process.pid)
         content = {"reason": reason, "exit_code": runner.exit_code_of(status), "run_s": run_s, "clean": clean, **self.meter.report()}
         self.post(protocol.json_frame(protocol.EXIT, content))
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Have the next run's process there before the run is; nothing of an earlier one is left by now."""
+        try:
+            self.spare = self.fork()
+        except OSError:
+            self.spare = None  # then the run tries again, and says so
+
+    def ready_process(self) -> feeding.Process:
+        """The spare one, unless it has ended or the run has a network, which a process must find at its start. Raises OSError."""
+        spare, self.spare = self.spare, None
+        if spare is None:
+            return self.fork()
+        ended: dict[int, int] = {}
+        self.reap(ended)
+        if spare.pid not in ended and self.network is None:
+            return spare
+        self.dismiss(spare)
+        return self.fork()
+
+    def dismiss(self, spare: feeding.Process | None) -> None:
+        if spare is not None:
+            spare.close()  # it ends with its pipe
+            self.kill_all({})
+
+    def fork(self) -> feeding.Process:
+        pipes = [os.pipe() for _ in range(4)]
+        try:
+            child = os.fork()
+        except OSError:
+            feeding.close(fd for pipe in pipes for fd in pipe)
+            raise
+        if child == 0:
+            feeding.live(self, pipes)
+        return feeding.Process(child, pipes)
 
     def run_in_session(self, header: dict[str, Any], blobs: list[bytes]) -> None:
+        spare, self.spare = self.spare, None
+        self.dismiss(spare)
         try:
             self.resident = self.resident or resident.Resident(self, header)
             self.network = tunnels.begin(header.get("network"), self.streams, self.resident.port)
@@ -246,59 +278,28 @@ class Guest:
         if not self.resident.run(header, blobs):
             self.resident = None
 
-    def output_of(self, reads: list[int], header: dict[str, Any]) -> dict[int, allowances.Stream | allowances.Results]:
-        """What becomes of each pipe of a run: stdout, stderr, and the report."""
-        out, err, report = reads
-        return {
-            out: allowances.Stream(protocol.STDOUT, protocol.STDOUT_GAP, header["output_bytes"]),
-            err: allowances.Stream(protocol.STDERR, protocol.STDERR_GAP, header["output_bytes"]),
-            report: allowances.Results(header["result_bytes"]),
-        }
-
-    def send_files(self, header: dict[str, Any]) -> None:
-        """What the code left in its work directory, no faster than the host takes it."""
-        room = header["artifact_bytes"]  # what is still written to in a session may have grown since it was measured
-        for name, descriptor, reason in collecting.left_by_code(self.work, self.known, header["artifact_bytes"], header["artifact_files"]):
-            if descriptor < 0:
-                self.post(protocol.json_frame(protocol.LEFT_OUT, {"name": name, "reason": reason}))
-                continue
-            self.post(protocol.json_frame(protocol.FILE, {"name": name}))
-            left = min(room, os.fstat(descriptor).st_size)
-            while left > 0:
-                piece = os.read(descriptor, min(left, protocol.CHUNK_BYTES))
-                if not piece:
-                    break
-                left, room = left - len(piece), room - len(piece)
-                self.post(protocol.frame(protocol.FILE_DATA, piece))
-                while len(self.outbox) > OUTBOX_BYTES:
-                    self.wait(TICK_S, [])
-            os.close(descriptor)
-
-    def be_child(self, header: dict[str, Any], blobs: list[bytes], writes: list[int]) -> None:
-        status = 1
-        leave = os._exit
-        try:
-            if self.network is not None:
-                tunnels.Announced()(self.network.port)
-            runner.become_child(writes[0], writes[1], writes[2], self.work, header["rlimits"], self.prctl)
-            preloading.offer(self.packages)
-            self.outbox.clear()
-            status = runner.run(header, blobs[0], blobs[1:])
-        finally:
-            leave(status)
-
-    def watch(self, child: int, streams: dict[int, allowances.Stream | allowances.Results], deadline: float, ended: dict[int, int]) -> str:
-        """Pass output on until the child ends, the time is up or the host says so. Returns "end", "timeout" or "cancel"."""
-        open_fds = list(streams)
+    def watch(
+        self,
+        process: feeding.Process,
+        feed: memoryview,
+        output: dict[int, allowances.Stream | allowances.Results],
+        deadline: float,
+        ended: dict[int, int],
+    ) -> str:
+        """Feed the process and pass its output on until it ends, the time is up or the host says so: "end", "timeout" or "cancel"."""
+        open_fds = list(output)
+        feed = feeding.give(process.commands, feed)
         while True:
             self.reap(ended)
-            if child in ended:
+            if process.pid in ended:
                 return "end"
             left = deadline - time.monotonic()
             if left <= 0:
                 return "timeout"
-            for fd in self.wait(left, open_fds if len(self.outbox) < OUTBOX_BYTES else []):
-                if not self.drain(fd, streams[fd]) and streams[fd].ended:
+            for fd in self.wait(left, open_fds if len(self.outbox) < OUTBOX_BYTES else [], process.commands if feed else None):
+                if fd == process.commands:
+                    feed = feeding.give(fd, feed)
+                elif not self.drain(fd, output[fd]) and output[fd].ended:
                     open_fds.remove(fd)
             if self.heed():
                 return "cancel"
@@ -330,9 +331,16 @@ class Guest:
             return False
         piece = stream.take(data)
         if piece:
-            self.outbox += piece
-            self.flush()
+            self.hold(piece)
         return True
+
+    def hold(self, data: bytes) -> None:
+        """Send it soon, together with what comes in the same moment: every message wakes three processes on its way to the host."""
+        now = time.monotonic()
+        self.held_since = self.held_since or now
+        self.outbox += data
+        if len(self.outbox) >= protocol.CHUNK_BYTES or now - self.held_since > LINGER_MS / 1000:
+            self.flush()
 
     # -- after a run ------------------------------------------------------------------------------------------------------
 
@@ -370,17 +378,9 @@ class Guest:
 
     def facts(self) -> dict[str, Any]:
         """What this process is, as the kernel tells it; the host compares it with what it was promised."""
-        status = witness.status()
         return {
-            "pid": os.getpid(),
-            "uid": os.getuid(),
-            "capabilities_bounding": status.get("CapBnd"),
-            "capabilities_effective": status.get("CapEff"),
-            "no_new_privs": status.get("NoNewPrivs"),
-            "seccomp": status.get("Seccomp"),
+            **witness.identity(),
             "dumpable": self.prctl(PR_GET_DUMPABLE, 0),
-            "read_only_root": bool(os.statvfs("/").f_flag & os.ST_RDONLY),
-            "interfaces": witness.interfaces(),
             "python": platform.python_version(),
             "packages": [name for name in ("numpy", "pandas") if PathFinder.find_spec(name, self.packages + sys.path)],
             "wiped": sorted(self.wiped),

@@ -108,6 +108,17 @@ class WorkerPool:
         start_s = min(place.worker.start_s, waited_s) if cold else 0.0
         return Lease(place, self, waited_s - start_s, start_s, cold)
 
+    def lease_at_once(
+        self, mode: ModeSettings, limits: Limits, *, image: str | None = None, fresh: bool = False, caller: str = ""
+    ) -> Lease | None:
+        """As `lease`, where a worker is there as it is wanted and nobody waits; None: it takes time."""
+        self._require_open()
+        place = self._lending.give_at_once(want_of(mode, limits, image, caller=caller, fresh=fresh))
+        if place is None:
+            return None
+        self._act()  # another may have to be kept ready now
+        return Lease(place, self, 0.0, 0.0, "")
+
     async def _turn(self, want: Want, since: float, tag: str) -> Give:
         ticket = _Ticket(tag)
         waiter = self._tagged[tag] = self._lending.enter(want, since, ticket)

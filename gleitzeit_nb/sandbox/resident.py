@@ -7,18 +7,15 @@ only lie about itself. Between runs nobody reads what it writes; that comes with
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.sandbox import metering, preloading, protocol, runner, tunnels
+from gleitzeit_nb.sandbox import allowances, carrying, feeding, metering, preloading, protocol, runner, tunnels
 
-COMMANDS_FD, DONE_FD = protocol.REPORT_FD + 1, protocol.REPORT_FD + 2
-ASIDE_FD = 16  # above all numbers that the process gives its descriptors
+DONE_FD = feeding.COMMANDS_FD + 1
 LAST_READS = 64  # of what was written before the run ended: more would be written meanwhile
 
 if TYPE_CHECKING:  # Python 3.8 cannot evaluate it
@@ -36,8 +33,7 @@ class Resident:
         try:
             self.child = os.fork()
         except OSError:
-            for fd in [fd for pipe in pipes for fd in pipe]:
-                os.close(fd)
+            feeding.close(fd for pipe in pipes for fd in pipe)
             raise
         if self.child == 0:
             _become(guest, pipes, header)
@@ -53,12 +49,12 @@ class Resident:
         """One run, with its frames and its EXIT. False when the process has ended, and everything else with it."""
         started = time.monotonic()
         self.guest.meter, before = metering.Meter(), metering.of_process(self.child)
-        streams = self.guest.output_of(self.reads, header)
+        streams = allowances.of_run(self.reads, header)
         self.guest.reap(self.ended)
         if self.child in self.ended:
             self._over(streams, {"fault": "the process of the session ended between two runs"})
             return False
-        reason, code = self._attend(_message(header, blobs), streams, header, started + header["timeout_s"])
+        reason, code = self._attend(feeding.message(header, blobs), streams, header, started + header["timeout_s"])
         self.guest.end_network()
         content = {"reason": reason, "exit_code": code, "run_s": time.monotonic() - started}
         if code is None:
@@ -72,17 +68,17 @@ class Resident:
             for piece in stream.end():
                 self.guest.outbox += piece
         if header["artifacts"] and reason != "cancel":
-            self.guest.send_files(header)
+            carrying.send(self.guest, header)
         used = metering.of_process(self.child).report(before.cpu_s)
         self.guest.post(protocol.json_frame(protocol.EXIT, {**content, **used, "clean": True, "alive": True}))
         return True
 
-    def _attend(self, message: bytes, streams: dict[int, Any], header: dict[str, Any], deadline: float) -> tuple[str, int | None]:
+    def _attend(self, feed: memoryview, streams: dict[int, Any], header: dict[str, Any], deadline: float) -> tuple[str, int | None]:
         """Feed the process and pass its output on until it has done. (reason, exit code); None: the process has to go, or has gone.
 
         A cancelled run is interrupted first, as Ctrl-C would, and loses its process only when it does not yield.
         """
-        guest, feed, reason = self.guest, memoryview(message), "end"
+        guest, reason = self.guest, "end"
         open_fds = [*streams, self.done]
         while True:
             guest.reap(self.ended)
@@ -99,7 +95,7 @@ class Resident:
                         return reason, said[0]
                     open_fds.remove(fd)  # the code closed it: then only the deadline or its end ends the run
                 elif fd == self.commands:
-                    feed = feed[_write_some(fd, feed) :]
+                    feed = feeding.give(fd, feed)
                 elif not guest.drain(fd, streams[fd]) and streams[fd].ended:
                     open_fds.remove(fd)
             if guest.heed():
@@ -118,25 +114,11 @@ class Resident:
         for fd in [self.commands, self.done, *self.reads]:
             os.close(fd)
         if files:
-            guest.send_files(files)
+            carrying.send(guest, files)
         clean = guest.wipe() and clean
         code = runner.exit_code_of(self.ended.get(self.child))
         used = guest.meter.report(content.pop("cpu_before_s", 0.0))
         guest.post(protocol.json_frame(protocol.EXIT, {**content, **used, "exit_code": code, "clean": clean, "alive": False}))
-
-
-def _message(header: dict[str, Any], blobs: list[bytes]) -> bytes:
-    data = json.dumps(header).encode("ascii")
-    return b"".join([len(data).to_bytes(4, "big"), data, *blobs])
-
-
-def _write_some(fd: int, data: memoryview) -> int:
-    try:
-        return os.write(fd, data[: protocol.CHUNK_BYTES])
-    except BlockingIOError:
-        return 0
-    except OSError:
-        return len(data)  # nobody reads any more: the process has gone, or closed it
 
 
 # -- the process ------------------------------------------------------------------------------------------------------------------
@@ -146,8 +128,9 @@ def _become(guest: Guest, pipes: list[tuple[int, int]], header: dict[str, Any]) 
     leave = os._exit
     try:
         ends = [pipes[0][1], pipes[1][1], pipes[2][1], pipes[4][0], pipes[3][1]]
-        out, err, report, commands, done = (fcntl.fcntl(fd, fcntl.F_DUPFD, ASIDE_FD) for fd in ends)
-        runner.become_child(out, err, report, guest.work, header["rlimits"], guest.prctl, (commands, done))
+        out, err, report, commands, done = feeding.aside(ends)
+        runner.become_child(out, err, report, guest.work, guest.prctl, (commands, done))
+        runner.limit(header["rlimits"])
         preloading.offer(guest.packages)
         guest.outbox.clear()
         serve()
@@ -163,8 +146,7 @@ def serve() -> None:
     runner.awaiting = CellLoop()
     handle(signal.SIGINT, ignore)  # between two runs there is nothing to interrupt
     while True:
-        header = json.loads(_take(int.from_bytes(_take(4), "big")))
-        code, *inputs = [_take(size) for size in header["blobs"]]
+        header, code, inputs = feeding.take()
         announced(header.get("port"))
         status = 1
         try:
@@ -175,16 +157,6 @@ def serve() -> None:
             handle(signal.SIGINT, ignore)
         runner.flush()
         write(DONE_FD, bytes([status & 0xFF]))
-
-
-def _take(count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        piece = os.read(COMMANDS_FD, min(count - len(data), protocol.BLOB_BYTES))
-        if not piece:
-            os._exit(0)
-        data += piece
-    return bytes(data)
 
 
 class CellLoop:

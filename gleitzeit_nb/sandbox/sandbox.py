@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from gleitzeit_nb.config import run_limits, sandbox_settings
 from gleitzeit_nb.core.execution import (
@@ -55,6 +55,12 @@ if TYPE_CHECKING:
 LABEL_CHARS = 60
 
 T = TypeVar("T")
+
+
+class _Wanted(TypedDict):
+    image: str | None
+    fresh: bool
+    caller: str
 
 
 @dataclass(eq=False)
@@ -279,9 +285,11 @@ class Sandbox:
     async def _lease(self, run: _Run, limits: Limits) -> Lease | None:
         """A worker that is alive; None when the run was cancelled while it waited."""
         request = run.request
+        wanted: _Wanted = {"image": request.image, "fresh": request.fresh, "caller": request.label}
         while True:
-            leasing = self._pool.lease(run.mode, limits, image=request.image, fresh=request.fresh, tag=request.id, caller=request.label)
-            lease = await self._come_by(run, leasing, Lease.end)
+            lease = self._pool.lease_at_once(run.mode, limits, **wanted)
+            if lease is None:
+                lease = await self._come_by(run, self._pool.lease(run.mode, limits, tag=request.id, **wanted), Lease.end)
             if lease is None or lease.worker.connection.usable:
                 return lease
             lease.end()  # it died between its choice and now; nothing was sent to it

@@ -110,8 +110,8 @@ class AttachedSocket:
             return
         self._closed = True
         if self._loop is not None:
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_writer(self._socket.fileno())
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
@@ -123,15 +123,16 @@ class AttachedSocket:
 
     async def _ready(self, writing: bool) -> None:
         loop = self._loop = asyncio.get_running_loop()
+        fd = self._socket.fileno()  # asyncio would make a text of the socket each time, to say that it does not know it
         waiting: asyncio.Future[None] = loop.create_future()
         self._waiting.add(waiting)
-        (loop.add_writer if writing else loop.add_reader)(self._socket, _wake, waiting)
+        (loop.add_writer if writing else loop.add_reader)(fd, _wake, waiting)
         try:
             await waiting
         finally:
             self._waiting.discard(waiting)
             if not self._closed:
-                (loop.remove_writer if writing else loop.remove_reader)(self._socket)
+                (loop.remove_writer if writing else loop.remove_reader)(fd)
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:

@@ -25,6 +25,20 @@ def status() -> dict[str, int]:
     return numbers
 
 
+def identity() -> dict[str, Any]:
+    seen = status()
+    return {
+        "pid": os.getpid(),
+        "uid": os.getuid(),
+        "capabilities_bounding": seen.get("CapBnd"),
+        "capabilities_effective": seen.get("CapEff"),
+        "no_new_privs": seen.get("NoNewPrivs"),
+        "seccomp": seen.get("Seccomp"),
+        "read_only_root": bool(os.statvfs("/").f_flag & os.ST_RDONLY),
+        "interfaces": interfaces(),
+    }
+
+
 def interfaces() -> list[str] | None:
     """Names of the network interfaces that are up; None when that cannot be seen."""
     try:

@@ -17,6 +17,7 @@ from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.files import named, read
 from tests.sandbox.subprocess_channel import SubprocessChannel
 from tests.sandbox.test_connection import END, EXIT, opened
+from tests.sandbox.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -162,7 +163,7 @@ async def test_a_guest_may_send_files_only_where_they_were_asked_for() -> None:
     connection, channel = await opened(protocol.frame(protocol.FILE, b'{"name": "f"}') + EXIT)
     with pytest.raises(SandboxProtocolError):
         await connection.run(ExecutionRequest("id", "1"), Limits())
-    assert channel.killed == 1
+    await until(lambda: channel.killed == 1)  # in the background
 
 
 async def test_a_guest_that_went_away_leaves_no_half_of_a_file() -> None:

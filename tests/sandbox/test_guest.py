@@ -289,7 +289,8 @@ for _ in range(40):
         time.sleep(60)
 """
     assert (await run(code)).ok
-    assert children_of(int(run.connection.channel.name.rpartition("-")[2])) == ""
+    left = children_of(int(run.connection.channel.name.rpartition("-")[2])).split()
+    assert len(left) <= 1  # the process of the next run, which waits for it
 
 
 async def test_the_guest_ends_with_its_input_and_takes_the_run_along(tmp_path: Path) -> None:

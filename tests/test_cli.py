@@ -142,7 +142,7 @@ def test_config_show_prints_what_could_be_written_into_a_file(
 def test_config_check_says_that_a_file_is_valid_and_what_it_may_not_say_untrusted(
     capsys: pytest.CaptureFixture[str], a_file: Write
 ) -> None:
-    assert main(["config", "check", str(a_file("ollama: {default_model: phi}"))]) == 0
+    assert main(["config", "check", str(a_file("ollama: {load_balancing: {strategy: least_loaded}}"))]) == 0
     assert "would be refused" not in capsys.readouterr().out
     assert main(["config", "check", str(a_file("python:\n  modes:\n    local: {enabled: true}"))]) == 0
     out = capsys.readouterr().out

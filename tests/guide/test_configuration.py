@@ -9,13 +9,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gleitzeit_nb.config import Config, load
+from gleitzeit_nb.config import load
 from gleitzeit_nb.core.settings import PoolSettings
-from gleitzeit_nb.errors import ConfigError
 from tests.guide.rewrites import rewritten
 from tests.support.examples import run
 from tests.support.fake_ollama import FakeOllama
@@ -159,20 +157,3 @@ async def test_the_drafts_client_asks_by_its_dictionaries() -> None:
             assert (await client.chat("x", model="llama3.2:70b", tags=["gpu", "high-memory"])).instance == "gpu-server"
             settings = client.pool.settings
             assert (settings.breaker.failure_threshold, settings.breaker.recovery_timeout_s) == (5, 60.0)
-
-
-@pytest.mark.parametrize(
-    ("python_config", "instead"),
-    [
-        ({"modes": {"docker-data": {"image": "x", "gpu": True}}}, "gives a sandbox no GPU"),
-        ({"modes": {"docker-data": {"image": "x", "volumes": {"/data": {"bind": "/data", "mode": "ro"}}}}}, "pass values in and out"),
-    ],
-)
-def test_what_the_draft_has_and_this_version_has_not_is_refused_with_a_reason(
-    python_config: dict[str, Any], instead: str, tmp_path: Path
-) -> None:
-    def made() -> Config:
-        return load(python_config=python_config, environ={}, home=tmp_path)
-
-    with pytest.raises(ConfigError, match=instead):
-        made()

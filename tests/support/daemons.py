@@ -18,6 +18,8 @@ import pytest
 
 from tests.support.certificates import Authority
 
+# In a network namespace of its own: a daemon without a bridge removes `docker0`, which belongs to the machine's daemon.
+ALONE = ("unshare", "--net")
 IMAGE = "gleitzeit/sandbox:latest"
 START_S = 60
 # What its systemd unit would do: the daemon serves a socket that was opened for it, and knows it by these variables.
@@ -62,25 +64,32 @@ def second_docker(tmp_path: Path, authority: Authority | None = None, *, data_ro
     folder = Path(tempfile.mkdtemp(prefix="gleitzeit-dockerd-", dir="/tmp"))  # a socket's path must be short
     # In a network namespace of its own: a daemon without a bridge removes `docker0`, which belongs to the machine's daemon.
     command = ["dockerd", "--bridge", "none", "--iptables=false", "--ip-masq=false"]
-    command += [f"--exec-root={folder}/exec", f"--pidfile={folder}/pid", f"--data-root={data_root or folder / 'data'}", "--host", "fd://"]
+    command += [f"--exec-root={folder}/exec", f"--pidfile={folder}/pid", f"--data-root={data_root or folder / 'data'}"]
     with contextlib.ExitStack() as stack:
         stack.callback(_remove, folder)
-        listener = stack.enter_context(socket.socket(socket.AF_INET if authority else socket.AF_UNIX))
+        log = tmp_path / "dockerd.log"
         if authority is None:
-            listener.bind(str(folder / "docker.sock"))
-            environment = {"DOCKER_HOST": f"unix://{folder}/docker.sock"}
+            address = f"unix://{folder}/docker.sock"
+            daemon = stack.enter_context(_running([*ALONE, *command, "--host", address], {"DOCKER_HOST": address}, folder, log))
         else:
-            listener.bind(("127.0.0.1", 0))
-            environment = _certified(folder / "client", authority, f"tcp://127.0.0.1:{listener.getsockname()[1]}")
-            server = authority.issue("docker-server", "IP:127.0.0.1")
-            command += ["--tlsverify", f"--tlscacert={authority.pair.cert}", f"--tlscert={server.cert}", f"--tlskey={server.key}"]
-        listener.listen(64)
-        command = ["unshare", "--net", "bash", "-c", AS_A_SERVICE.format(listener.fileno()), "bash", *command]
-        daemon = stack.enter_context(_running(command, environment, folder, tmp_path / "dockerd.log", listener.fileno()))
-        listener.close()  # else this process would take connections for a daemon that has ended
+            daemon = stack.enter_context(_behind_tls(command, authority, folder, log))
         daemon.wait_until_it_answers()
         daemon.load_image()
         yield daemon
+
+
+@contextlib.contextmanager
+def _behind_tls(command: Sequence[str], authority: Authority, folder: Path, log: Path) -> Iterator[OwnDaemon]:
+    """Its port is opened here, in the machine's network, and handed to it in its own."""
+    server = authority.issue("docker-server", "IP:127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        environment = _certified(folder / "client", authority, f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        certificates = ["--tlsverify", f"--tlscacert={authority.pair.cert}", f"--tlscert={server.cert}", f"--tlskey={server.key}"]
+        handed_over = [*ALONE, "bash", "-c", AS_A_SERVICE.format(listener.fileno()), "bash"]
+        service = [*handed_over, *command, "--host", "fd://", *certificates]
+        with _running(service, environment, folder, log, listener.fileno()) as daemon:
+            listener.close()  # else this process would take connections for a daemon that has ended
+            yield daemon
 
 
 @contextlib.contextmanager

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.execution import AUTO_MODE, DOCKER_MODE, RESTRICTED_MODE, ModeKind, ModeSettings, SandboxSettings
 from gleitzeit_nb.errors import ConfigError, ModeDisabledError, SandboxError, SandboxUnavailableError, table
 from gleitzeit_nb.sandbox.channel import Launcher
+from gleitzeit_nb.snapshot import CountView, ModeView
+
+if TYPE_CHECKING:
+    from gleitzeit_nb.sandbox.pool import Counts
 
 AUTO_ORDER = (DOCKER_MODE, RESTRICTED_MODE)  # strongest first; `local` holds nothing and is never a default
 NO_ISOLATION = "no isolation"
@@ -129,4 +134,28 @@ class Modes:
                 reasons.append((mode_id, str(exc).replace("\n", "\n    ")))
         raise SandboxUnavailableError(
             "No sandbox can be had here, and untrusted code is never run without one. Each mode, and why not:" + table(reasons)
+        )
+
+    def view(self, mode: ModeSettings, counts: Counts, max_containers: int, weaker: str) -> ModeView:
+        """`counts`, `weaker`: what its workers do now, and in what they hold less than the mode should."""
+        available, line = self.verdicts.get(mode.id, (None, ""))
+        note = line if available is False else ""
+        if mode.kind == "local":
+            note = NO_ISOLATION
+        if not mode.enabled:
+            note = "disabled"
+        return ModeView(
+            id=mode.id,
+            label=mode.label,
+            level=level_of(mode),
+            enabled=mode.enabled,
+            available=available,
+            active=counts.active,
+            queued=counts.queued,
+            containers=counts.containers,
+            max_containers=max_containers,
+            memory_bytes=counts.memory_bytes,
+            note=note or weaker,
+            outcomes=tuple(CountView(*each) for each in sorted(counts.outcomes.items())),
+            discards=tuple(CountView(*each) for each in sorted(counts.discards.items())),
         )

@@ -38,7 +38,7 @@ from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.equipment import refuse_unfitting
 from gleitzeit_nb.sandbox.images.shelf import LayerShelf
-from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, level_of, named
+from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, named
 from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.request import RunOptions, check_session, make_request
@@ -47,7 +47,7 @@ from gleitzeit_nb.sandbox.security import SecurityLog
 from gleitzeit_nb.sandbox.sessions import Sessions
 from gleitzeit_nb.sandbox.volumes import VolumeKeeper, hinted
 from gleitzeit_nb.sandbox.worker import Lease
-from gleitzeit_nb.snapshot import CountView, ModeView, RunView, SecurityView, SessionView
+from gleitzeit_nb.snapshot import ModeView, RunView, SecurityView, SessionView
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -338,7 +338,8 @@ class Sandbox:
         return self._state(run) or f"running, {time.monotonic() - run.since:.0f} s"
 
     def mode_views(self) -> tuple[ModeView, ...]:
-        return tuple(self._mode_view(mode) for mode in self.settings.modes.values())
+        most, pool = self.settings.container_pool.max_containers, self._pool
+        return tuple(self._modes.view(mode, pool.counts(mode.id), most, pool.weaker(mode.id)) for mode in self.settings.modes.values())
 
     def security_view(self) -> SecurityView:
         return self._security.view()
@@ -348,30 +349,6 @@ class Sandbox:
 
     def run_views(self) -> tuple[RunView, ...]:
         return tuple(self._run_view(run) for run in self._runs.values())
-
-    def _mode_view(self, mode: ModeSettings) -> ModeView:
-        counts = self._pool.counts(mode.id)
-        available, line = self._modes.verdicts.get(mode.id, (None, ""))
-        note = line if available is False else ""
-        if mode.kind == "local":
-            note = NO_ISOLATION
-        if not mode.enabled:
-            note = "disabled"
-        return ModeView(
-            id=mode.id,
-            label=mode.label,
-            level=level_of(mode),
-            enabled=mode.enabled,
-            available=available,
-            active=counts.active,
-            queued=counts.queued,
-            containers=counts.containers,
-            max_containers=self.settings.container_pool.max_containers,
-            memory_bytes=counts.memory_bytes,
-            note=note or self._pool.weaker(mode.id),
-            outcomes=tuple(CountView(*each) for each in sorted(counts.outcomes.items())),
-            discards=tuple(CountView(*each) for each in sorted(counts.discards.items())),
-        )
 
     def _run_view(self, run: _Run) -> RunView:
         state = self._state(run)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import marshal
 from collections.abc import Sequence
 from importlib import resources
+from types import CodeType
 
 PACKAGE = "gleitzeit_nb.sandbox"
 # In the order of their imports; the last one's main() is called.
@@ -21,9 +23,10 @@ WORK_DIR = "/work"
 PACKAGES_DIR = "/opt/gleitzeit/packages"  # in an image, what its requirements brought
 WRITABLE_DIRS = (WORK_DIR, "/tmp", "/dev/shm")
 
-# Reads exactly as many bytes as it was promised, so that the first frame behind them stays in the pipe.
+# Reads exactly as many bytes as it was promised, so that the first frame behind them stays in the pipe. A list in JSON is source, anything
+# else is what `guest_code()` makes.
 BOOTSTRAP = """\
-import json, os, sys, types
+import json, marshal, os, sys, types
 def take(count):
     data = b""
     while len(data) < count:
@@ -32,10 +35,11 @@ def take(count):
             os._exit(0)
         data += piece
     return data
-for name, source in json.loads(take(int.from_bytes(take(4), "big"))):
+message = take(int.from_bytes(take(4), "big"))
+for name, code in json.loads(message) if message[:1] == b"[" else marshal.loads(message):
     module = sys.modules[name] = types.ModuleType(name)
     module.__path__ = []
-    exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
+    exec(code if isinstance(code, types.CodeType) else compile(code, "<" + name + ">", "exec"), module.__dict__)
 module.main(sys.argv[1])
 """
 
@@ -62,8 +66,22 @@ def guest_command(
 @functools.lru_cache(maxsize=1)
 def guest_source() -> bytes:
     """The guest's modules as one message: a 4-byte big-endian length, then JSON."""
+    data = json.dumps(_modules()).encode("ascii")
+    return len(data).to_bytes(4, "big") + data
+
+
+@functools.lru_cache(maxsize=1)
+def guest_code() -> bytes:
+    """The same for a guest on this process's own Python: compiled here once, which is a fifth of such a guest's start."""
+    data = marshal.dumps(tuple((name, compile_module(source, name)) for name, source in _modules()))
+    return len(data).to_bytes(4, "big") + data
+
+
+def compile_module(source: str, name: str) -> CodeType:
+    return compile(source, f"<{name}>", "exec", dont_inherit=True, optimize=0)
+
+
+def _modules() -> list[tuple[str, str]]:
     package = resources.files(PACKAGE)
     modules = [("gleitzeit_nb", ""), (PACKAGE, "")]
-    modules += [(f"{PACKAGE}.{name}", package.joinpath(f"{name}.py").read_text("utf-8")) for name in MODULES]
-    data = json.dumps(modules).encode("ascii")
-    return len(data).to_bytes(4, "big") + data
+    return modules + [(f"{PACKAGE}.{name}", package.joinpath(f"{name}.py").read_text("utf-8")) for name in MODULES]

@@ -15,7 +15,7 @@ class Expectations:
 
     `interfaces` lists the network interfaces that may be up beside none at all. `own_network`: a loopback of its own, on which the
     guest may listen. `weaker` is one line on what the mode does not promise here, shown wherever the mode shows; "" when it promises
-    everything. `preload`: the modules that it imports first.
+    everything. `preload`: the modules that it imports first. `own_python`: it runs on this process's own Python, not another.
     `mounts`: what it must see at each mount point, as (device, inode, read-only).
     """
 
@@ -28,6 +28,7 @@ class Expectations:
     interfaces: tuple[str, ...] | None = None
     own_network: bool = False
     weaker: str = ""
+    own_python: bool = False
     preload: tuple[str, ...] = ()
     mounts: Mapping[str, tuple[int, int, bool]] = field(default_factory=dict)
 

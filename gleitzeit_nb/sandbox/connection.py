@@ -14,7 +14,7 @@ from gleitzeit_nb.errors import ConfigError, SandboxProtocolError, SandboxUnavai
 from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox import protocol
 from gleitzeit_nb.sandbox.arriving import Arrivals
-from gleitzeit_nb.sandbox.bundle import guest_source
+from gleitzeit_nb.sandbox.bundle import guest_code, guest_source
 from gleitzeit_nb.sandbox.channel import GuestChannel, PeakCounting
 from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches, unusable
 from gleitzeit_nb.sandbox.network import RunNetwork
@@ -69,7 +69,7 @@ class GuestConnection:
         timeout_s += PRELOAD_S if preload else 0.0
         self._pump = asyncio.create_task(self._read(), name=f"gleitzeit-guest-{self.channel.name}")
         try:
-            await self.channel.write(guest_source())
+            await self.channel.write(guest_code() if self.channel.expectations.own_python else guest_source())
             facts = await asyncio.wait_for(asyncio.shield(self._ready), timeout_s)
             wrong = mismatches(self.channel.expectations, facts)
             if wrong:

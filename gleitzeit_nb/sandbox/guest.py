@@ -15,7 +15,6 @@ import ctypes
 import gc
 import json
 import os
-import platform
 import select
 import signal
 import stat
@@ -381,7 +380,7 @@ class Guest:
         return {
             **witness.identity(),
             "dumpable": self.prctl(PR_GET_DUMPABLE, 0),
-            "python": platform.python_version(),
+            "python": sys.version.split()[0],
             "packages": [name for name in ("numpy", "pandas") if PathFinder.find_spec(name, self.packages + sys.path)],
             "wiped": sorted(self.wiped),
             "mounts": witness.mounts(self.mounts),

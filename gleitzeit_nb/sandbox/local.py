@@ -50,7 +50,9 @@ class LocalLauncher:
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
             raise
-        guest = GuestProcess(pipes, KIND, Expectations(weaker=NO_ISOLATION), lambda: signal_process(pipes, signal.SIGTERM), None)
+        guest = GuestProcess(
+            pipes, KIND, Expectations(weaker=NO_ISOLATION, own_python=True), lambda: signal_process(pipes, signal.SIGTERM), None
+        )
         self._guests = {each for each in self._guests if not each.ended} | {guest}
         return guest
 

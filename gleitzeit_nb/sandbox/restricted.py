@@ -194,6 +194,7 @@ class RestrictedLauncher:
             interfaces=("lo",),
             own_network=True,
             weaker=confinement.weaker,
+            own_python=True,
         )
         return GuestProcess(pipes, KIND, expectations, Namespace(pipes).strike, cgroup)
 
@@ -233,7 +234,7 @@ class RestrictedLauncher:
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)  # the supervisor has, unless it never came so far
             raise
-        expectations = Expectations(uid=uid, no_new_privs=True, seccomp=True, weaker=confinement.weaker)
+        expectations = Expectations(uid=uid, no_new_privs=True, seccomp=True, weaker=confinement.weaker, own_python=True)
         return GuestProcess(pipes, KIND, expectations, lambda: signal_process(pipes, signal.SIGTERM), cgroup)
 
     def _pin(self, confinement: Confinement, limits: Limits) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from gleitzeit_nb.core.execution import MIB, ExecutionRequest, Limits
 from gleitzeit_nb.errors import SandboxProtocolError, TransferError
 from gleitzeit_nb.sandbox import connection as connection_module
 from gleitzeit_nb.sandbox import protocol
-from gleitzeit_nb.sandbox.bundle import guest_source
+from gleitzeit_nb.sandbox.bundle import guest_code, guest_source
 from gleitzeit_nb.sandbox.channel import Expectations
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches
@@ -72,8 +72,9 @@ class ScriptedChannel:
         return None
 
 
-async def opened(*answers: bytes) -> tuple[GuestConnection, ScriptedChannel]:
+async def opened(*answers: bytes, expectations: Expectations | None = None) -> tuple[GuestConnection, ScriptedChannel]:
     channel = ScriptedChannel(READY, *answers)
+    channel.expectations = expectations or Expectations()
     connection = GuestConnection(channel)
     await connection.open()
     return connection, channel
@@ -93,6 +94,13 @@ async def real(tmp_path: Path) -> AsyncIterator[GuestConnection]:
 async def test_the_source_goes_first(real: GuestConnection) -> None:
     connection, channel = await opened()
     assert channel.written == [guest_source()]
+    assert connection.usable
+    await connection.close()
+
+
+async def test_a_guest_on_this_very_python_gets_it_compiled() -> None:
+    connection, channel = await opened(expectations=Expectations(own_python=True))
+    assert channel.written == [guest_code()]
     assert connection.usable
     await connection.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import marshal
 import sys
 from importlib import resources
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gleitzeit_nb.sandbox import protocol
-from gleitzeit_nb.sandbox.bundle import BOOTSTRAP, MODULES, guest_command, guest_source
+from gleitzeit_nb.sandbox.bundle import BOOTSTRAP, MODULES, guest_code, guest_command, guest_source
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
 
 SIZES = {b"a": 100, b"b": 0}
@@ -74,6 +75,15 @@ def test_the_source_is_one_message_with_every_module() -> None:
     message = guest_source()
     assert int.from_bytes(message[:4], "big") == len(message) - 4
     assert [name.rpartition(".")[2] for name, _ in json.loads(message[4:])][2:] == list(MODULES)
+
+
+def test_the_compiled_form_is_one_message_with_the_same_modules() -> None:
+    message = guest_code()
+    assert int.from_bytes(message[:4], "big") == len(message) - 4
+    assert message[4:5] != b"["  # by which the guest tells the two apart
+    modules = marshal.loads(message[4:])
+    assert [name for name, _ in modules] == [name for name, _ in json.loads(guest_source()[4:])]
+    assert {code.co_filename for _, code in modules} == {f"<{name}>" for name, _ in modules}
 
 
 def test_the_command_starts_python_isolated() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import math
 import os
 import sys
@@ -11,7 +12,7 @@ from functools import cache
 from importlib import resources
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
-from gleitzeit_nb.sandbox.bundle import guest_command
+from gleitzeit_nb.sandbox.bundle import compile_module, guest_command
 from gleitzeit_nb.sandbox.jail.landlock import FILE_RIGHTS, Ruleset
 
 
@@ -60,7 +61,7 @@ def guest_program(python: str, work: str, wiped: Sequence[str], doors: Doors) ->
         "oom_score_adj": doors.oom_score_adj,
     }
     start = "exec(compile({}, '<bootstrap>', 'exec'), {{'__name__': '__main__'}})"
-    command[bootstrap] = f"{_source('preamble')}\nclose_doors({config!a})\n{start.format(ascii(command[bootstrap]))}\n"
+    command[bootstrap] = f"{_program('preamble')}\nclose_doors({config!a})\n{start.format(ascii(command[bootstrap]))}\n"
     return command
 
 
@@ -76,7 +77,7 @@ def jail_command(jail: Jail) -> list[str]:
         "file": jail.file,
         "parent": os.getpid(),
     }
-    return [sys.executable, "-I", "-S", "-c", f"{_source('entry')}\nmain({config!a})\n"]
+    return [sys.executable, "-I", "-S", "-c", f"{_program('entry')}\nmain({config!a})\n"]
 
 
 def guest_environment(mode: ModeSettings, limits: Limits, python: str, home: str, temporary: str) -> dict[str, str]:
@@ -104,5 +105,7 @@ def whole_cpus(limits: Limits) -> int:
 
 
 @cache
-def _source(name: str) -> str:
-    return resources.files("gleitzeit_nb.sandbox.jail").joinpath(f"{name}.py").read_text("utf-8")
+def _program(name: str) -> str:
+    """A module as a statement that defines what is in it, for this same Python, which then need not compile it at every start."""
+    source = resources.files("gleitzeit_nb.sandbox.jail").joinpath(f"{name}.py").read_text("utf-8")
+    return f"import marshal\nexec(marshal.loads({marshal.dumps(compile_module(source, name))!a}))"

@@ -21,6 +21,7 @@ from bench.routing import routing_promises
 from bench.sandbox import sandbox_promises
 from bench.sandbox_datascience import datascience_promises
 from bench.sandbox_output import output_promises
+from bench.sandbox_restricted import restricted_promises
 from bench.scaling import scaling_promises
 
 GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
@@ -33,6 +34,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "haproxy": haproxy_promises,
     "loads": load_promises,
     "sandbox": sandbox_promises,
+    "restricted": restricted_promises,
     "output": output_promises,
     "datascience": datascience_promises,
 }

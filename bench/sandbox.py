@@ -52,10 +52,10 @@ async def sandbox_promises() -> AsyncIterator[Promise]:
 
 async def _promises(sandbox: Sandbox, image: str, container: str) -> AsyncIterator[Promise]:
     inside = ("docker", "exec", container, "python3", "-c", CODE)
-    ours, control = _run(sandbox), _answers(inside)
+    ours, control = _run(sandbox), answers(inside)
     yield await compare("a warm sandboxed print", ours, control, against="docker exec python3 -c", limit=0.08, pairs=40)
     yield await _slowest(ours, control)
-    native = _answers((sys.executable, "-I", "-c", CODE))
+    native = answers((sys.executable, "-I", "-c", CODE))
     yield await compare("the same", ours, native, against="python3 -I -c on the host", limit=0.5, pairs=60)
     yield await _fresh(sandbox, image)
     yield await _parallel(sandbox, inside)
@@ -71,7 +71,7 @@ def _run(sandbox: Sandbox) -> Callable[[], Awaitable[None]]:
     return run
 
 
-def _answers(command: tuple[str, ...]) -> Callable[[], Awaitable[None]]:
+def answers(command: tuple[str, ...]) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
         assert await _command(*command) == "42"
 
@@ -95,16 +95,16 @@ async def _fresh(sandbox: Sandbox, image: str) -> Promise:
     """From the containers that were made ready; the refill is not in it, and is waited for."""
     with tempfile.TemporaryDirectory() as folder:
         profile = _written(Path(folder, "seccomp.json"))
-        control = _answers(("docker", *_hardened(profile), image, "python3", "-c", CODE))
+        control = answers(("docker", *_hardened(profile), image, "python3", "-c", CODE))
 
         async def ours() -> float:
             await sandbox.execute(CODE, mode=DOCKER_MODE, fresh=True)  # asks for some to be kept, and takes what an earlier one left
-            await _settled(sandbox)
+            await settled(sandbox)
             begin = time.perf_counter()
             result = await sandbox.execute(CODE, mode=DOCKER_MODE, fresh=True)
             elapsed = time.perf_counter() - begin
             assert (result.stdout, result.cold) == ("42\n", "")
-            await _settled(sandbox)
+            await settled(sandbox)
             return elapsed
 
         against = "docker run --rm with the same hardening"
@@ -124,7 +124,7 @@ def _hardened(profile: Path) -> list[str]:
     return [*words, "--log-driver", "none", "--tmpfs", "/work", "--tmpfs", "/tmp", "--workdir", "/work"]
 
 
-async def _settled(sandbox: Sandbox) -> None:
+async def settled(sandbox: Sandbox) -> None:
     await sandbox._pool.settled()
 
 
@@ -140,9 +140,9 @@ async def _parallel(sandbox: Sandbox, inside: tuple[str, ...]) -> Promise:
         await asyncio.gather(*(one() for _ in range(count)))
         return count / (time.perf_counter() - begin)
 
-    ours, control = _run(sandbox), _answers(inside)
+    ours, control = _run(sandbox), answers(inside)
     await rate(ours, MANY)  # the containers for it are made in this round
-    await _settled(sandbox)
+    await settled(sandbox)
     rates = [(await rate(ours, MANY), await rate(control, FEW)) for _ in range(3)]
     mine, others = (statistics.median(each) for each in zip(*rates, strict=True))
     seen = f"{mine:.0f} runs/s against {others:.1f} of docker exec, {PARALLEL} at a time, {MANY} runs"
@@ -182,6 +182,6 @@ async def _overshoot(sandbox: Sandbox) -> Promise:
         result = await sandbox.execute("while True: pass", mode=DOCKER_MODE, timeout=0.5)
         assert result.status == "timeout"
         times.append(time.perf_counter() - begin - 0.5 - result.timings.start_s - result.timings.queue_s)
-        await _settled(sandbox)
+        await settled(sandbox)
     over = statistics.median(times) * 1000
     return at_most("overshoot of a timeout", over, 200, f"median of {len(times)}, of {0.5} s", "ms")

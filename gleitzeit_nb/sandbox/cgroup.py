@@ -8,6 +8,7 @@ A group's name says who owns it (process, start time, pid namespace); `sweep` re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -148,6 +149,12 @@ class Cgroup:
     def procs(self) -> list[str]:
         """The files into which a process writes its pid to enter."""
         return [str(folder / "cgroup.procs") for folder in self._folders]
+
+    def take_in(self, pid: int) -> None:
+        """Move a process in that would move itself in a moment, and does where this is refused or comes too late."""
+        with contextlib.suppress(OSError):
+            for path in self.procs:
+                Path(path).write_text(str(pid), "ascii")
 
     def oom_kills(self) -> int:
         return _counter(self._memory / ("memory.oom_control" if self._hierarchy.version == 1 else "memory.events"), "oom_kill")

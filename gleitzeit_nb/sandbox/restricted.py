@@ -180,7 +180,7 @@ class RestrictedLauncher:
                     user=(uid, uid) if confinement.root else None,
                 )
                 command = jail_command(jail)
-            pipes = await start_process(command, {}, (arguments, seccomp))
+            pipes = await start_process(command, {}, (arguments, seccomp), cgroup)
         finally:
             os.close(arguments)
             os.close(seccomp)

@@ -37,9 +37,14 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
 
 
 def enter_cgroup(procs: list[str]) -> None:
+    """Into each that the host has not taken this process into already: a move takes the kernel milliseconds, a look does not."""
+    own = str(os.getpid())
     for path in procs:
+        with open(path, encoding="ascii") as file:
+            if own in file.read().split():
+                continue
         with open(path, "w", encoding="ascii") as file:
-            file.write(str(os.getpid()))
+            file.write(own)
 
 
 def private_mounts(reveal: list[str], tmpfs: list[tuple[str, str]]) -> None:

@@ -202,10 +202,17 @@ class GuestProcess:
 BEFORE = "before it was closed off: "
 
 
-async def start_process(command: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int] = ()) -> Pipes:
-    """Started, with every layer on. SandboxUnavailableError with the program's own words when it ended before."""
+async def start_process(
+    command: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int] = (), cgroup: Cgroup | None = None
+) -> Pipes:
+    """Started, with every layer on. SandboxUnavailableError with the program's own words when it ended before.
+
+    `cgroup`: where it will go by itself. The kernel takes milliseconds for that, so it is begun from here while the program still loads.
+    """
     loop = asyncio.get_running_loop()
     _, pipes = await loop.subprocess_exec(Pipes, *command, env=dict(environment), pass_fds=tuple(pass_fds), start_new_session=True)
+    if cgroup is not None:
+        loop.run_in_executor(None, cgroup.take_in, pipes.transport.get_pid())
     ready = False
     try:
         ready = bool(await within(STARTS_WITHIN_S, pipes.ready()))

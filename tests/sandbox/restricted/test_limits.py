@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from gleitzeit_nb.core.execution import MIB
-from gleitzeit_nb.sandbox.cgroup import find_hierarchy
+from gleitzeit_nb.core.execution import MIB, Limits, ModeSettings
+from gleitzeit_nb.sandbox.cgroup import Cgroup, find_hierarchy
+from gleitzeit_nb.sandbox.jail.process import GuestProcess
+from gleitzeit_nb.sandbox.restricted import RestrictedLauncher
 from tests.sandbox.restricted.attempts import ATTEMPT
 from tests.sandbox.restricted.conftest import Maker
 from tests.sandbox.restricted.held_guest import STRANGER, STRONG, Guests, HeldGuest, descendants, eventually
@@ -205,3 +209,31 @@ def test_limits_are_those_of_the_launch(make_guest: Maker, form: str) -> None:
 @pytest.mark.parametrize("form", STRONG)
 def test_the_least_memory_that_a_configuration_may_name_is_enough_to_start(make_guest: Maker, form: str) -> None:
     assert make_guest(form, limits={"memory_bytes": 16 * MIB}).run("print(1)")["stdout"] == "1\n"
+
+
+def populated(procs: str) -> bool:
+    return len(Path(procs).read_text("ascii").split()) >= 2  # bwrap, and the guest
+
+
+@pytest.mark.parametrize("helped", [True, False])
+def test_a_guest_is_in_every_group_of_its_own_whether_the_host_was_quick_or_not(helped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0 or find_hierarchy()[0] is None:
+        pytest.skip("only root makes cgroups everywhere")
+    if not helped:
+        monkeypatch.setattr(Cgroup, "take_in", lambda *_: None)
+
+    async def inside() -> list[bool]:
+        launcher = RestrictedLauncher()
+        mode = ModeSettings("restricted", "restricted", "Restricted")
+        await launcher.check(mode)
+        guest = await launcher.launch(mode, Limits(), None)
+        assert isinstance(guest, GuestProcess)
+        try:
+            assert guest._cgroup is not None
+            return [populated(path) for path in guest._cgroup.procs]
+        finally:
+            await launcher.aclose()
+
+    found = asyncio.run(inside())
+    assert found
+    assert all(found)

@@ -13,6 +13,7 @@ from pathlib import Path
 HIGH_RANGE = range(2_000_000_000, 2_000_065_536)
 # Inside a user namespace with the usual 65 536 ids: below `nobody`, among systemd's dynamic users, which containers seldom have.
 LOW_RANGE = range(61_184, 65_520)
+_HEAD_BYTES = 4 << 10  # the user stands in the first dozen lines of a status, before the groups, whose line can be long
 
 
 def pick_unallocated_id(rng: random.Random, uid_map: Path = Path("/proc/self/uid_map"), tries: int = 64) -> int:
@@ -43,10 +44,11 @@ def running_uids(proc: Path = Path("/proc")) -> Iterator[int]:
     for entry in os.scandir(proc):
         if entry.name.isdigit():
             try:
-                status = Path(entry.path, "status").read_text("utf-8", "replace")
+                with open(f"{entry.path}/status", "rb", buffering=0) as file:
+                    status = file.read(_HEAD_BYTES)
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            yield int(status.split("\nUid:", 1)[1].split(None, 1)[0])
+            yield int(status.split(b"\nUid:", 1)[1].split(None, 1)[0])
 
 
 def count_tasks(uid: int, proc: Path = Path("/proc")) -> int:

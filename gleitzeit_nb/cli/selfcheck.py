@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.cli.terminal import complain, is_terminal, say
@@ -40,15 +42,26 @@ def _selfcheck(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--limit takes seconds, more than 0, and {arguments.limit:g} was given.\nFor example: --limit 60")
     wanted = Wanted(tuple(arguments.mode), tuple(arguments.only), arguments.fresh, arguments.weaken, arguments.limit)
     checking = SelfCheck(load().sandbox, wanted, _progress)
-    # Guests that checks have broken on purpose say so in the log, which is no news here.
-    logging.getLogger("gleitzeit_nb.sandbox").setLevel(logging.CRITICAL)
     try:
-        asyncio.run(checking.run())
+        with _quiet():
+            asyncio.run(checking.run())
     except KeyboardInterrupt:
         _show(checking.report, arguments)
         raise
     _show(checking.report, arguments)
     return checking.report.exit_code
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Guests that checks have broken on purpose say so in the log, which is no news here."""
+    logger = logging.getLogger("gleitzeit_nb.sandbox")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _show(report: Report, arguments: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ TOO_LITTLE = {
     "cpu_limit": (0.001, "at least 0.01"),
     "cpu": (0.0, "greater than 0"),
     "pids_limit": (1, "at least 2"),
-    "max_open_files": (11, "at least 16"),
+    "max_open_files": (11, "at least 24"),
     "max_file_size": ("1k", "at least 4k"),
     "workspace_size": ("4k", "at least 64k"),
     "workspace_files": (1, "at least 8"),

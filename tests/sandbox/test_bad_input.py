@@ -36,7 +36,7 @@ REFUSED: Mapping[str, Case] = {
     "a volume over the system": ("1", {"volumes": ["/srv:/usr/lib"]}, ConfigError, "/usr belongs to the system inside"),
     "too little memory": ("1", {"memory_limit": "1m"}, ConfigError, "memory_limit should be at least 16m, .*not '1m'"),
     "too few processes": ("1", {"pids_limit": 1}, ConfigError, "pids_limit should be at least 2"),
-    "too few files": ("1", {"max_open_files": 3}, ConfigError, "max_open_files should be at least 16"),
+    "too few files": ("1", {"max_open_files": 3}, ConfigError, "max_open_files should be at least 24"),
     "no time": ("1", {"timeout": 0}, ConfigError, "timeout should be a number of seconds"),
     "time that never ends": ("1", {"timeout": float("inf")}, ConfigError, "timeout should be a number of seconds"),
     "50 MB of code": ("x = 1\n" * 9_000_000, {}, TransferError, "54000000 characters, and at most 8388608 bytes.*inputs"),

@@ -126,6 +126,7 @@ def _running(command: Sequence[str], environment: dict[str, str], folder: Path, 
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
+            cwd=folder,  # Podman's monitor leaves a file `oom` where it was started
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -7,27 +7,15 @@ from typing import Any
 from gleitzeit_nb.core.execution import MIB
 from gleitzeit_nb.sandbox.selfcheck.check import DOCKER, Area, Execute, Where
 from gleitzeit_nb.sandbox.selfcheck.probing import seen
+from gleitzeit_nb.sandbox.selfcheck.resources import FORKS
 
 AREA = Area("limits of one run")
-
-FORKS = """
-import time
-seen = 0
-try:
-    for _ in range(60):
-        if os.fork() == 0:
-            time.sleep(20)
-            os._exit(0)
-        seen += 1
-except OSError:
-    pass
-"""
 
 
 @AREA.check(
     "no process limit",
     proves="limits",
-    tried="fork 60 times in a run that asked for 20 processes",
+    tried="fork 200 times in a run that asked for 20 processes",
     expected=Where("from 8 to 19 processes", lambda seen, _: 8 <= seen < 20),
 )
 async def a_run_has_as_many_processes_as_it_asked_for(execute: Execute) -> Any:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from playwright.sync_api import Locator, Page
 
 TOKEN = "only-for-this-test"
+EXTENSION = Path(__file__).resolve().parent.parent.parent / "gleitzeit_nb" / "labextension"
 START_S = 90
 READY_MS = 90_000
 CHROMIUM_FLAGS = (
@@ -97,10 +98,9 @@ def running_lab(root: Path, environment: Mapping[str, str], application: Applica
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     log = root.parent / "jupyterlab.log"
+    variables = {**os.environ, "JUPYTER_PATH": str(_with_this_extension(root.parent / "jupyter")), **environment}
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=root, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, cwd=root, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         wait_until(lambda: process.poll() is not None or _answers(server.url), START_S, "JupyterLab to answer")
         assert process.poll() is None, log.read_text(errors="replace")
@@ -112,6 +112,15 @@ def running_lab(root: Path, environment: Mapping[str, str], application: Applica
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _with_this_extension(data: Path) -> Path:
+    """Jupyter data in which the extension is that of the tree under test, whatever the environment has linked."""
+    link = data / "labextensions" / "gleitzeit-nb"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(EXTENSION)
+    return data
 
 
 def _answers(url: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gleitzeit_nb import __version__
 from gleitzeit_nb.config import Config
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.errors import EngineClosedError, GleitzeitError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gleitzeit_nb.engine")
 
+RUNS_SHOWN = 50  # in a snapshot; the others are counted
 SNAPSHOT_INTERVAL_S = 0.25  # at most 4 snapshots a second reach the views
 
 Watcher = Callable[[Snapshot], None]
@@ -220,7 +222,7 @@ class Engine:
     def _take(self) -> Snapshot:
         """The latest snapshot again when nothing changed, else a new one with the next number."""
         pool, sandbox, last = self.pool, self.sandbox, self._latest
-        modes = sandbox.mode_views()
+        modes, runs = sandbox.mode_views(), pool.run_views() + sandbox.run_views()
         fresh = Snapshot(
             schema_version=SCHEMA_VERSION,
             seq=last.seq + 1 if last else 1,
@@ -232,10 +234,13 @@ class Engine:
             modes=modes,
             default_mode=sandbox.default_mode,
             containers=sum(mode.containers for mode in modes),
-            runs=pool.run_views() + sandbox.run_views(),
+            runs=runs[:RUNS_SHOWN],
             failovers=pool.failover_views(),
             sessions=sandbox.session_views(),
             security=sandbox.security_view(),
+            container_list=sandbox.container_views(),
+            runs_total=len(runs),
+            version=__version__,
         )
         if last is None or replace(fresh, seq=last.seq, at=last.at) != last:
             self._latest = fresh

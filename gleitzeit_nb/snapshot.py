@@ -1,7 +1,8 @@
 """The frozen records that every view renders: the notebook's dashboard, the side panel, the command line.
 
 A snapshot is what was true at one moment. Views keep no books of their own. Rates are fractions (0 to 1), durations seconds,
-sizes bytes; None means unknown and is shown as unknown, never as zero.
+sizes bytes, times of day s since the epoch; None means unknown and is shown as unknown, never as zero. A series has at most 30 points
+over the last minute, the oldest first, and none before there was anything to tell.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class WarmModel:
 
     name: str
     gpu_share: float | None
+    vram_bytes: int | None = None  # of GPU memory
+    size_bytes: int | None = None  # of all memory
+    expires_at: float | None = None  # when its server unloads it unless it is asked again; wall clock
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class InstanceView:
     tokens_per_s: tuple[float, ...]  # the last minute, oldest first; for a sparkline
     warm: tuple[WarmModel, ...]
     models: tuple[str, ...]
+    load: tuple[float, ...] = ()  # series: share of its slots that were in use
+    latencies_s: tuple[float | None, ...] = ()  # series: median of the answers that ended then; None: none did
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,21 @@ class ModeView:
 
 
 @dataclass(frozen=True)
+class ContainerView:
+    """A container or guest process. `state`: starting, idle, running, session. `id` is "" while it starts, and can then not be stopped."""
+
+    id: str
+    mode: str
+    image: str  # "" where a mode has none
+    state: str
+    memory_bytes: int | None
+    made_at: float  # wall clock, s since the epoch
+    runs: int
+    session: str = ""  # whose it is
+    run: str = ""  # the id of the run that is going on in it
+
+
+@dataclass(frozen=True)
 class SessionView:
     """Variables that are kept between runs. `state`: starting, running, idle. `used_at`: wall clock, s since the epoch."""
 
@@ -92,16 +113,41 @@ class FailoverView:
 
 
 @dataclass(frozen=True)
+class ShareView:
+    """How much of a job an instance did: a fraction."""
+
+    name: str
+    share: float
+
+
+@dataclass(frozen=True)
+class ProgressView:
+    """How far a job of many items is."""
+
+    done: int
+    total: int | None  # None: nobody knows how many there are
+    failed: int
+    eta_s: float | None  # until it is done, if it goes on as before
+    shares: tuple[ShareView, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunView:
-    """A request or run that is going on. `state` is one line: "queued 3rd", "loading llama3.2 on gpu-1, 8 s", "running"."""
+    """A request, run or job that is going on. `state` is one line: "queued 3rd", "loading llama3.2 on gpu-1, 8 s", "running"."""
 
     id: str
-    kind: str  # llm, sandbox
+    kind: str  # llm, sandbox, job
     label: str
     where: str  # instance or mode; "" while queued
     state: str
     elapsed_s: float
     tokens: int
+    model: str = ""
+    tokens_per_s: float | None = None  # now; None before the first token, and of what has none
+    rates: tuple[float, ...] = ()  # series: tokens per second
+    progress: ProgressView | None = None
+    container: str = ""  # of a sandbox run, once it has one
+    cancellable: bool = True
 
 
 @dataclass(frozen=True)
@@ -147,6 +193,9 @@ class Snapshot:
     failovers: tuple[FailoverView, ...]  # newest first
     sessions: tuple[SessionView, ...] = ()
     security: SecurityView = SecurityView()
+    container_list: tuple[ContainerView, ...] = ()
+    runs_total: int = 0  # `runs` holds the first of them
+    version: str = ""  # of this package
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types (tuples become lists when encoded)."""

@@ -26,7 +26,8 @@ for await (const piece of process.stdin) text += piece;
 const outcome = message => { try { return model.readMessage(message); } catch (error) { return String(error.message); } };
 const views = { WarmModel: model.warmModel, InstanceView: model.instanceView, ModeView: model.modeView, CountView: model.countView,
                 SecurityCount: model.securityCount, SecurityNote: model.securityNote, SecurityView: model.securityView,
-                SessionView: model.sessionView, FailoverView: model.failoverView, RunView: model.runView, Snapshot: model.snapshot };
+                SessionView: model.sessionView, FailoverView: model.failoverView, RunView: model.runView, Snapshot: model.snapshot,
+                ContainerView: model.containerView, ProgressView: model.progressView, ShareView: model.shareView };
 const fields = Object.fromEntries(Object.entries(views).map(([name, view]) => [name, Object.keys(view.fields)]));
 console.log(JSON.stringify({ version: model.SCHEMA_VERSION, fields, outcomes: JSON.parse(text).map(outcome) }));
 """
@@ -112,13 +113,19 @@ def test_another_version_is_refused_with_what_to_do(read: Callable[..., dict[str
 
 
 def test_other_messages_and_unknown_fields_are_passed_over(read: Callable[..., dict[str, Any]]) -> None:
-    outcomes = read({"type": "done", "of": "drain"}, {"type": "snapshot", "snapshot": {**example(), "newer": 1}})["outcomes"]
+    outcomes = read({"type": "newer", "of": "drain"}, {"type": "snapshot", "snapshot": {**example(), "newer": 1}})["outcomes"]
     assert outcomes == [None, {"type": "snapshot", "snapshot": example()}]
 
 
-def test_a_refusal_of_the_kernel_is_read(read: Callable[..., dict[str, Any]]) -> None:
-    [outcome] = read({"type": "error", "of": "drain", "text": "This kernel has no instance 'x'."})["outcomes"]
-    assert outcome == {"type": "refusal", "text": "This kernel has no instance 'x'."}
+@pytest.mark.parametrize("outcome", ["started", "done", "error"])
+def test_an_answer_of_the_kernel_is_read(read: Callable[..., dict[str, Any]], outcome: str) -> None:
+    said = {"of": "drain", "request": "click-1", "text": "This kernel has no instance 'x'.", "report": ""}
+    assert read({"type": outcome, **said})["outcomes"] == [{"type": "answer", "answer": {"outcome": outcome, **said}}]
+
+
+def test_a_welcome_is_read(read: Callable[..., dict[str, Any]]) -> None:
+    said = {"version": "1.0", "answers_while_busy": False, "commands": ["drain"]}
+    assert read({"type": "welcome", **said})["outcomes"] == [{"type": "welcome", "welcome": said}]
 
 
 def test_the_parts_without_a_browser_pass_under_node(builder: ModuleType) -> None:

@@ -18,6 +18,8 @@ class LoadedModel:
     seen_at: float = 0.0  # on the pool's clock
     digest: str = ""  # of what is in memory, which may be older than what the tag names by now; "": not known
     size_bytes: int | None = None
+    vram_bytes: int | None = None
+    expires_at: float | None = None  # wall clock, s since the epoch: when its server unloads it unless it is asked again
     runner: tuple[tuple[str, Any], ...] | None = None  # the runner options, save for the context, of our request that loaded it
 
 

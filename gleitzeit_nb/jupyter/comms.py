@@ -1,8 +1,9 @@
 """The control comm, which a front end opens: it asks for snapshots and steers instances, also while a cell runs.
 
-Front end → kernel: {"type": "hello"}; {"type": "drain" | "resume", "instance": ID}.
-Kernel → front end: {"type": "snapshot", "snapshot": {…}}, at once and then on change, at most four a second; an empty one while there
-is no engine, which looking does not start. {"type": "done" | "error", "of": "drain", "text": "…"}.
+`commands` lists what a front end may say. Kernel → front end: to hello {"type": "welcome", "version": "…", "answers_while_busy": true,
+"commands": […]} and {"type": "snapshot", "snapshot": {…}}, at once and then on change, at most four a second; an empty one while there
+is no engine, which looking does not start. To a command {"type": "started" | "done" | "error", "of": "drain", "request": "…", "text":
+"…", "report": ""}; what takes long is answered twice, at its start and at its end.
 
 Messages come from a browser that may show hostile pages: each is checked, and names only what this kernel itself has. Handlers run on a
 front end's subshell while a cell runs, so they never wait: they answer, or hand over to the engine's loop.
@@ -14,10 +15,12 @@ import contextvars
 import json
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import GleitzeitError, UsageError
+from gleitzeit_nb.jupyter.actions import perform
+from gleitzeit_nb.jupyter.commands import COMMANDS, Command, kind_of, read_command, request_of
 from gleitzeit_nb.jupyter.redraw import Redraw
 
 if TYPE_CHECKING:
@@ -28,27 +31,8 @@ if TYPE_CHECKING:
 TARGET = "gleitzeit_nb.control"
 BYTES_PER_S = 60_000  # its share of the 250 kB/s that a kernel may show, beside a streamed answer and the dashboard
 MOST_LINES = 32  # one per open page; more is not a person
-ID_CHARS = 1000
 TEXT_CHARS = 300
 NAMES_SHOWN = 50  # models of one instance: a hostile server may list any number
-
-
-class Command(NamedTuple):
-    type: str  # hello, drain, resume
-    instance: str = ""
-
-
-def read_command(data: object) -> Command:
-    """A message as a command. Raises UsageError for everything that is not exactly one."""
-    kind = data.get("type") if isinstance(data, Mapping) else None
-    if isinstance(data, Mapping):
-        if kind == "hello" and set(data) == {"type"}:
-            return Command("hello")
-        if kind in ("drain", "resume") and set(data) == {"type", "instance"}:
-            instance = data["instance"]
-            if isinstance(instance, str) and 0 < len(instance) <= ID_CHARS:
-                return Command(str(kind), instance)
-    raise UsageError("A message is hello, or drain or resume with the id of an instance, and nothing more.")
 
 
 class ControlTarget:
@@ -102,12 +86,11 @@ class ControlTarget:
                 self._greet(line)
                 return
         except UsageError as error:
-            kind = data.get("type") if isinstance(data, Mapping) else None
-            line.answer("error", kind if kind in ("hello", "drain", "resume") else "", str(error))
+            line.answer("error", Command(kind_of(data), request=request_of(data)), str(error))
             return
         engine = self._front.runtime.current_engine
         if engine is None:
-            line.answer("error", command.type, "Nothing runs in this kernel yet: the first %%llm or %%sandbox cell starts it.")
+            line.answer("error", command, "Nothing runs in this kernel yet: the first %%llm or %%sandbox cell starts it.")
         else:
             self._front.runtime.submit(_obey(line, command, engine))
 
@@ -120,6 +103,7 @@ class ControlTarget:
                 self._forget_engine = self._front.runtime.on_engine(self._engine_moved)
             self._watch_as_wanted()
             engine = self._engine
+        line.welcome()
         if engine is None:
             line.show(empty_snapshot())
         else:
@@ -191,8 +175,17 @@ class Line:
         self._send(message or snapshot_message(snapshot))
         return True
 
-    def answer(self, kind: str, of: str, text: str) -> None:
-        self._send({"type": kind, "of": of, "text": one_line(text, TEXT_CHARS)})
+    def welcome(self) -> None:
+        """On the thread on which this line is heard: the main one is that of the cells, so that messages wait for those."""
+        from gleitzeit_nb import __version__
+
+        busy = threading.current_thread() is not threading.main_thread()
+        self._send({"type": "welcome", "version": __version__, "answers_while_busy": busy, "commands": list(COMMANDS)})
+
+    def answer(self, outcome: str, command: Command, text: str, report: str = "") -> None:
+        """`outcome`: started, done or error."""
+        words = {"of": command.type, "request": command.request, "text": one_line(text, TEXT_CHARS), "report": report}
+        self._send({"type": outcome, **words})
 
     def hang_up(self) -> None:
         if not self.ended:
@@ -211,21 +204,11 @@ class Line:
 async def _obey(line: Line, command: Command, engine: Engine) -> None:
     """Do it, on the engine's loop, and say what came of it."""
     try:
-        instance = _named(command.instance, [view.id for view in engine.pool.instance_views()])
-        await (engine.pool.drain(instance) if command.type == "drain" else engine.pool.resume(instance))
+        text = await perform(command, engine)
     except GleitzeitError as error:
-        line.answer("error", command.type, str(error))
+        line.answer("error", command, str(error))
     else:
-        done = "gets nothing new; what it is answering goes on" if command.type == "drain" else "gets work again"
-        line.answer("done", command.type, f"{one_line(instance, 60)} {done}.")
-
-
-def _named(shown: str, ids: list[str]) -> str:
-    """The id that the front end means: it knows ids as they were shown to it."""
-    matching = [each for each in ids if each == shown] or [each for each in ids if one_line(each, TEXT_CHARS) == shown]
-    if len(matching) != 1:
-        raise UsageError(f"This kernel has no instance {one_line(shown, 60)!r}.")
-    return matching[0]
+        line.answer("done", command, text)
 
 
 def snapshot_message(snapshot: Snapshot) -> dict[str, Any]:
@@ -247,6 +230,7 @@ def _plain(value: Any, key: str = "") -> Any:
 
 def empty_snapshot() -> Snapshot:
     """What is true before there is an engine."""
+    from gleitzeit_nb import __version__
     from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot
 
-    return Snapshot(SCHEMA_VERSION, 0, 0.0, (), 0, 0, 0.0, (), "", 0, (), ())
+    return Snapshot(SCHEMA_VERSION, 0, 0.0, (), 0, 0, 0.0, (), "", 0, (), (), version=__version__)

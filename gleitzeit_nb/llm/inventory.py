@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from gleitzeit_nb.core.faults import Cause
@@ -13,6 +15,7 @@ from gleitzeit_nb.llm.faults import InstanceFault, shortened
 
 MOST_MODELS = 2000
 NAME_CHARS = 200
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)\Z")
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,16 @@ def loaded_of(answer: Mapping[str, Any], now: float) -> dict[str, LoadedModel]:
 
 def _loaded(name: str, entry: Mapping[str, Any], now: float) -> LoadedModel:
     context, size = count(entry.get("context_length")), count(entry.get("size")) or count(entry.get("size_vram"))
-    return LoadedModel(name, _gpu_share(entry), context, seen_at=now, digest=_digest(entry), size_bytes=size or None)
+    return LoadedModel(
+        name,
+        _gpu_share(entry),
+        context,
+        seen_at=now,
+        digest=_digest(entry),
+        size_bytes=size or None,
+        vram_bytes=(count(entry.get("size_vram")) or 0) if size else None,  # zero values are left out on the wire
+        expires_at=_moment(entry.get("expires_at")),
+    )
 
 
 def _entries(answer: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -127,6 +139,17 @@ def _gpu_share(entry: Mapping[str, Any]) -> float | None:
     if not size:
         return None
     return min(1.0, (vram or 0) / size)  # zero values are left out on the wire
+
+
+def _moment(value: object) -> float | None:
+    """RFC 3339 with up to nine digits of a second, as Go writes it; a model that is kept for ever expires centuries from now."""
+    found = _MOMENT.match(value) if isinstance(value, str) else None
+    if found is None:
+        return None
+    try:
+        return datetime.fromisoformat(f"{found[1]}{found[2].replace('Z', '+00:00')}").timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _details(entry: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -52,6 +52,7 @@ def run_view(journey: Journey) -> RunView:
         state=describe(journey),
         elapsed_s=journey.parts.clock() - journey.started_at,
         tokens=journey.tokens,
+        model=display(journey.model),
     )
 
 

@@ -32,7 +32,10 @@ def instance_view(instance: Instance, now: float) -> InstanceView:
         total_requests=load.total,
         failed_requests=load.failed,
         tokens_per_s=load.tokens.rates(now),
-        warm=tuple(WarmModel(display(name), entry.gpu_share) for name, entry in instance.loaded.items()),
+        warm=tuple(
+            WarmModel(display(name), entry.gpu_share, entry.vram_bytes, entry.size_bytes, entry.expires_at)
+            for name, entry in instance.loaded.items()
+        ),
         models=_models(instance),
     )
 

@@ -21,10 +21,12 @@ from gleitzeit_nb.events import ContainerLost, ContainerMade, EventBus, Verifica
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.worker import Lease, Worker, want_of
+from gleitzeit_nb.snapshot import ContainerView
 
 logger = logging.getLogger("gleitzeit_nb.sandbox")
 
 UPKEEP_S = 2.0
+_STATES = {State.STARTING: "starting", State.IDLE: "idle", State.LENT: "running", State.RESIZING: "idle"}
 
 T = TypeVar("T")
 
@@ -173,6 +175,21 @@ class WorkerPool:
             discards=dict(self._lending.discards.get(mode_id, {})),
         )
 
+    def views(self) -> tuple[ContainerView, ...]:
+        return tuple(map(self._view, self._lending.places))
+
+    def _view(self, place: Place) -> ContainerView:
+        worker: Worker | None = place.worker
+        return ContainerView(
+            id=worker.connection.channel.name if worker is not None else "",
+            mode=place.want.mode,
+            image=place.want.recipe.image or "",
+            state=_STATES[place.state],
+            memory_bytes=worker.memory_bytes if worker is not None else None,
+            made_at=worker.made_at if worker is not None else time.time(),
+            runs=place.uses,
+        )
+
     def weaker(self, mode_id: str) -> str:
         """What a worker of the mode says that it does not promise here; "" when it promises everything, or there is none."""
         return next((each.connection.channel.expectations.weaker for each in self._workers() if each.mode.id == mode_id), "")
@@ -267,6 +284,7 @@ class WorkerPool:
             self._events.emit(VerificationFailed(at=time.time(), mode=mode.id, container=channel.name, reason=reason))
             raise
         place.worker = worker
+        worker.made_at = time.time()
         worker.start_s = self._clock() - started
         worker.memory_bytes = await channel.memory_bytes()
         self._events.emit(ContainerMade(at=time.time(), mode=mode.id, container=channel.name, start_s=worker.start_s))

@@ -47,7 +47,7 @@ from gleitzeit_nb.sandbox.security import SecurityLog
 from gleitzeit_nb.sandbox.sessions import Sessions
 from gleitzeit_nb.sandbox.volumes import VolumeKeeper, hinted
 from gleitzeit_nb.sandbox.worker import Lease
-from gleitzeit_nb.snapshot import ModeView, RunView, SecurityView, SessionView
+from gleitzeit_nb.snapshot import ContainerView, ModeView, RunView, SecurityView, SessionView
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -347,6 +347,10 @@ class Sandbox:
     def session_views(self) -> tuple[SessionView, ...]:
         return self._sessions.views()
 
+    def container_views(self) -> tuple[ContainerView, ...]:
+        """Those of sessions too."""
+        return self._pool.views() + self._sessions.container_views()
+
     def run_views(self) -> tuple[RunView, ...]:
         return tuple(self._run_view(run) for run in self._runs.values())
 
@@ -361,6 +365,7 @@ class Sandbox:
             state=state or "running",
             elapsed_s=time.monotonic() - run.since,
             tokens=0,
+            container=run.connection.channel.name if run.connection is not None else "",
         )
 
     def _state(self, run: _Run) -> str:

@@ -22,7 +22,7 @@ from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.modes import Modes
 from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.worker import Worker, limits_in, want_of
-from gleitzeit_nb.snapshot import SessionView
+from gleitzeit_nb.snapshot import ContainerView, SessionView
 
 logger = logging.getLogger("gleitzeit_nb.sandbox")
 
@@ -122,6 +122,9 @@ class Sessions:
             )
             for each in self._open.values()
         )
+
+    def container_views(self) -> tuple[ContainerView, ...]:
+        return tuple(_container_view(each, each.worker) for each in self._open.values() if each.worker is not None)
 
     async def enter(self, request: ExecutionRequest, mode: ModeSettings, limits: Limits) -> Session:
         """The session that the request names, for one run; another run of it is waited for. Give it back by `run` or `leave`."""
@@ -288,6 +291,19 @@ class Sessions:
     def _require_open(self) -> None:
         if self._closed:
             raise EngineClosedError("the sandbox is closed: start it again, or make a new one")
+
+
+def _container_view(session: Session, worker: Worker) -> ContainerView:
+    return ContainerView(
+        id=worker.connection.channel.name,
+        mode=session.mode.id,
+        image=worker.mode.image or "",
+        state="session",
+        memory_bytes=session.memory_bytes,
+        made_at=worker.made_at,
+        runs=session.runs,
+        session=session.name,
+    )
 
 
 def _difference(one: Want, other: Want) -> list[str]:

@@ -57,6 +57,7 @@ class Worker:
     isolation: str
     start_s: float = 0.0
     memory_bytes: int | None = None
+    made_at: float = 0.0  # wall clock
 
     def __repr__(self) -> str:
         return f"<Worker {self.mode.id} {self.connection!r}>"

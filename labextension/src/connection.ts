@@ -204,8 +204,8 @@ export class KernelLink implements IDisposable {
       const said = readMessage(message.content.data);
       if (said?.type === 'snapshot') {
         this.become({ kind: 'live', snapshot: said.snapshot, receivedAt: Date.now() });
-      } else if (said?.type === 'refusal') {
-        this.refusal.emit(said.text);
+      } else if (said?.type === 'answer' && said.answer.outcome === 'error') {
+        this.refusal.emit(said.answer.text);
       }
     } catch (error) {
       if (!(error instanceof ModelError)) {

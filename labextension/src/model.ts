@@ -1,6 +1,6 @@
 /** What the kernel sends. Every message is untrusted until it has passed a check; the types follow from the checks. */
 
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 export const CONTROL_TARGET = 'gleitzeit_nb.control';
 
 /** A message that is not what it should be. `path` says where. */
@@ -62,7 +62,13 @@ function record<F extends Fields>(fields: F): Check<RecordOf<F>> & { readonly fi
   return Object.assign(check, { fields });
 }
 
-export const warmModel = record({ name: text, gpu_share: nullable(number) });
+export const warmModel = record({
+  name: text,
+  gpu_share: nullable(number),
+  vram_bytes: nullable(number),
+  size_bytes: nullable(number),
+  expires_at: nullable(number)
+});
 
 export const instanceView = record({
   id: text,
@@ -81,7 +87,9 @@ export const instanceView = record({
   failed_requests: number,
   tokens_per_s: list(number),
   warm: list(warmModel),
-  models: list(text)
+  models: list(text),
+  load: list(number),
+  latencies_s: list(nullable(number))
 });
 
 export const countView = record({ name: text, count: number });
@@ -100,6 +108,18 @@ export const modeView = record({
   note: text,
   outcomes: list(countView),
   discards: list(countView)
+});
+
+export const containerView = record({
+  id: text,
+  mode: text,
+  image: text,
+  state: text,
+  memory_bytes: nullable(number),
+  made_at: number,
+  runs: number,
+  session: text,
+  run: text
 });
 
 export const sessionView = record({
@@ -121,7 +141,31 @@ export const securityView = record({ counts: list(securityCount), recent: list(s
 
 export const failoverView = record({ at: number, source: text, target: text, reason: text, model: text });
 
-export const runView = record({ id: text, kind: text, label: text, where: text, state: text, elapsed_s: number, tokens: number });
+export const shareView = record({ name: text, share: number });
+
+export const progressView = record({
+  done: number,
+  total: nullable(number),
+  failed: number,
+  eta_s: nullable(number),
+  shares: list(shareView)
+});
+
+export const runView = record({
+  id: text,
+  kind: text,
+  label: text,
+  where: text,
+  state: text,
+  elapsed_s: number,
+  tokens: number,
+  model: text,
+  tokens_per_s: nullable(number),
+  rates: list(number),
+  progress: nullable(progressView),
+  container: text,
+  cancellable: flag
+});
 
 export const snapshot = record({
   schema_version: number,
@@ -137,30 +181,62 @@ export const snapshot = record({
   runs: list(runView),
   failovers: list(failoverView),
   sessions: list(sessionView),
-  security: securityView
+  security: securityView,
+  container_list: list(containerView),
+  runs_total: number,
+  version: text
 });
 
+export type WarmModel = Checked<typeof warmModel>;
 export type InstanceView = Checked<typeof instanceView>;
 export type ModeView = Checked<typeof modeView>;
+export type ContainerView = Checked<typeof containerView>;
+export type SessionView = Checked<typeof sessionView>;
 export type FailoverView = Checked<typeof failoverView>;
+export type ProgressView = Checked<typeof progressView>;
 export type RunView = Checked<typeof runView>;
+export type SecurityView = Checked<typeof securityView>;
 export type Snapshot = Checked<typeof snapshot>;
 
-/** What this panel says to the kernel. */
-export type Request = { type: 'hello' } | { type: 'drain' | 'resume'; instance: string };
+/** What a kernel is told to do. Ids are those of the snapshot. */
+export type Command =
+  | { readonly type: 'drain' | 'resume'; readonly instance: string }
+  | { readonly type: 'warm' | 'unload'; readonly instance: string; readonly model: string }
+  | { readonly type: 'cancel'; readonly run: string }
+  | { readonly type: 'stop_container'; readonly container: string }
+  | { readonly type: 'reset_session'; readonly session: string }
+  | { readonly type: 'restart_pool' | 'reload' | 'diagnostics' };
+
+/** What this panel says to the kernel. The answers to a command carry its `request`: up to 64 letters, digits, "-" and "_". */
+export type Request = { readonly type: 'hello' } | (Command & { readonly request?: string });
+
+export const welcome = record({ version: text, answers_while_busy: flag, commands: list(text) });
+
+export const answer = record({ of: text, request: text, text, report: text });
+
+/** What this kernel is and can do. `answers_while_busy` false: it has no subshells, so that commands wait for the running cell. */
+export type Welcome = Checked<typeof welcome>;
+
+/** What came of a command. "started" is followed by "done" or "error". `report`: several lines, of diagnostics; else "". */
+export type Answer = Checked<typeof answer> & { readonly outcome: 'started' | 'done' | 'error' };
 
 const envelope = record({ type: text });
 const versioned = record({ snapshot: record({ schema_version: number }) });
 const carried = record({ snapshot });
-const refusal = record({ of: text, text });
 
-export type Message = { readonly type: 'snapshot'; readonly snapshot: Snapshot } | { readonly type: 'refusal'; readonly text: string };
+export type Message =
+  | { readonly type: 'snapshot'; readonly snapshot: Snapshot }
+  | { readonly type: 'welcome'; readonly welcome: Welcome }
+  | { readonly type: 'answer'; readonly answer: Answer };
 
 /** A message of the control comm; null for those of no interest here. Throws ModelError. */
 export function readMessage(message: unknown): Message | null {
   const { type } = envelope(message, '');
-  if (type === 'error') {
-    return { type: 'refusal', text: refusal(message, '').text };
+  if (type === 'started' || type === 'done' || type === 'error') {
+    return { type: 'answer', answer: { outcome: type, ...answer(message, '') } };
+  }
+  if (type === 'welcome') {
+    return { type, welcome: welcome(message, '') };
   }
   if (type !== 'snapshot') {
     return null;

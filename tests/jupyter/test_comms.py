@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gleitzeit_nb import __version__
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter.comms import MOST_LINES, TARGET, ControlTarget, empty_snapshot, read_command, snapshot_message
+from gleitzeit_nb.jupyter.commands import COMMANDS, FIELDS, read_command
+from gleitzeit_nb.jupyter.comms import MOST_LINES, TARGET, ControlTarget, empty_snapshot, snapshot_message
 from gleitzeit_nb.snapshot import SCHEMA_VERSION
 from tests.support.fake_ollama import FakeOllama
 from tests.support.front_end import FrontEnd
@@ -51,6 +54,9 @@ class FakeComm:
     def end(self) -> None:
         self._ended({"content": {"data": {}}})
 
+    def said(self, kind: str) -> list[dict[str, Any]]:
+        return [each for each in self.sent if each["type"] == kind]
+
 
 class Listening:
     """A control target on a shell's front, and the comms that front ends opened to it."""
@@ -85,19 +91,30 @@ def test_hello_brings_the_snapshot_of_now_and_then_every_change(listening: Liste
     comm = listening.open()
     comm.hear({"type": "hello"})
     listening.settle()
-    assert comm.sent == [snapshot_message(MOCK_UP)]
+    busy = {"type": "welcome", "version": __version__, "answers_while_busy": False, "commands": list(COMMANDS)}
+    assert comm.sent == [busy, snapshot_message(MOCK_UP)]
     listening.shell.engine.show(later := replace(MOCK_UP, seq=2, in_flight=7))
-    assert comm.sent[1:] == [snapshot_message(later)]
+    assert comm.sent[2:] == [snapshot_message(later)]
+
+
+def test_a_page_that_is_heard_beside_the_cells_is_told_so(listening: Listening) -> None:
+    comm = listening.open()
+    subshell = threading.Thread(target=comm.hear, args=({"type": "hello"},))
+    subshell.start()
+    subshell.join()
+    [welcome] = comm.said("welcome")
+    assert welcome["answers_while_busy"]
 
 
 def test_before_there_is_an_engine_looking_starts_none(listening: Listening) -> None:
     listening.shell.runtime.started = False
     comm = listening.open()
     comm.hear({"type": "hello"})
-    assert comm.sent == [snapshot_message(empty_snapshot())]
-    comm.hear({"type": "drain", "instance": "local"})
-    assert comm.sent[1] == {"type": "error", "of": "drain", "text": comm.sent[1]["text"]}
-    assert "%%llm" in comm.sent[1]["text"]
+    assert comm.said("snapshot") == [snapshot_message(empty_snapshot())]
+    comm.hear({"type": "drain", "instance": "local", "request": "click-1"})
+    [error] = comm.said("error")
+    assert (error["of"], error["request"], error["report"]) == ("drain", "click-1", "")
+    assert "%%llm" in error["text"]
     assert not listening.shell.runtime.started
 
 
@@ -157,6 +174,17 @@ BAD: list[object] = [
     {"type": "drain", "instance": HUGE},
     {"type": HUGE, "instance": "local"},
     {"type": "hello", "x": HUGE},
+    {"type": "drain", "instance": "local", "request": ""},
+    {"type": "drain", "instance": "local", "request": "a b"},
+    {"type": "drain", "instance": "local", "request": "x" * 65},
+    {"type": "drain", "instance": "local", "request": HUGE},
+    {"type": "drain", "instance": "local", "request": 7},
+    {"type": "drain", "request": "r1"},
+    {"type": "warm", "instance": "local"},
+    {"type": "warm", "instance": "local", "model": ""},
+    {"type": "cancel", "run": ["r1"]},
+    {"type": "cancel", "instance": "local"},
+    {"type": "restart_pool", "force": True},
 ]
 
 
@@ -167,7 +195,7 @@ def test_a_message_that_is_none_gets_an_error_and_has_no_effect(listening: Liste
     listening.settle()
     [answer] = comm.sent
     assert answer["type"] == "error"
-    assert answer["of"] in ("", "hello", "drain")
+    assert answer["of"] in ("", *FIELDS)
     assert len(json.dumps(answer)) < 1000
     assert listening.shell.engine.pool.draining == []
     assert listening.shell.engine.watched == 0
@@ -181,15 +209,26 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "instance", "x"]), inner, max_size=3),
     max_leaves=6,
 )
+FIELD_NAMES = sorted({"type", "request", "x", *(name for names in FIELDS.values() for name in names)})
+MESSAGES = JSON | st.dictionaries(st.sampled_from(FIELD_NAMES), st.sampled_from([*FIELDS, "r-1", "gpu-1", ""]) | JSON, max_size=4)
 
 
-@given(JSON)
+@given(MESSAGES)
 def test_what_is_read_as_a_command_is_exactly_one(data: object) -> None:
     try:
         command = read_command(data)
     except UsageError:
         return
-    assert data == ({"type": "hello"} if command.type == "hello" else {"type": command.type, "instance": command.instance})
+    words = zip(FIELDS[command.type], (command.target, command.model), strict=False)
+    said = {"type": command.type, **dict(words)} | ({"request": command.request} if command.request else {})
+    assert data == said
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_every_command_is_read_with_and_without_a_request(kind: str) -> None:
+    said = {"type": kind, **{name: f"some {name}" for name in FIELDS[kind]}}
+    assert read_command(said).type == kind
+    assert read_command({**said, "request": "click-7"}).request == "click-7"
 
 
 @settings(max_examples=50)
@@ -215,10 +254,10 @@ def test_who_stops_looking_costs_nothing_more(listening: Listening) -> None:
     two.end()
     assert listening.shell.engine.watched == 0
     listening.shell.engine.show(replace(MOCK_UP, seq=2))
-    assert [len(comm.sent) for comm in (one, two)] == [1, 1]
+    assert [len(comm.said("snapshot")) for comm in (one, two)] == [1, 1]
     one.hear({"type": "hello"})
     listening.settle()
-    assert len(one.sent) == 1, "a comm that ended is told nothing"
+    assert len(one.said("snapshot")) == 1, "a comm that ended is told nothing"
 
 
 def test_hello_twice_is_one_view(listening: Listening) -> None:
@@ -227,7 +266,7 @@ def test_hello_twice_is_one_view(listening: Listening) -> None:
     comm.hear({"type": "hello"})
     listening.settle()
     listening.shell.engine.show(replace(MOCK_UP, seq=2))
-    assert [message["snapshot"]["seq"] for message in comm.sent] == [1, 2]
+    assert [message["snapshot"]["seq"] for message in comm.said("snapshot")] == [1, 2]
 
 
 def test_too_many_pages_are_refused(listening: Listening) -> None:

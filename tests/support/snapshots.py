@@ -6,15 +6,18 @@ from dataclasses import replace
 
 from gleitzeit_nb.snapshot import (
     SCHEMA_VERSION,
+    ContainerView,
     CountView,
     FailoverView,
     InstanceView,
     ModeView,
+    ProgressView,
     RunView,
     SecurityCount,
     SecurityNote,
     SecurityView,
     SessionView,
+    ShareView,
     Snapshot,
     WarmModel,
 )
@@ -39,8 +42,10 @@ def instance(name: str = "local", **changes: object) -> InstanceView:
         total_requests=1000,
         failed_requests=1,
         tokens_per_s=(10.0, 12.0, 14.0, 10.0, 16.0, 14.0, 12.0, 16.0, 18.0),
-        warm=(WarmModel("llama3.2", 0.0),),
+        warm=(WarmModel("llama3.2", 0.0, 0, 2_800_000_000, 1_770_000_240.0),),
         models=("llama3.2",),
+        load=(0.4, 0.2, 0.4, 0.6, 0.4, 0.2, 0.0, 0.2, 0.4),
+        latencies_s=(0.11, None, 0.12, 0.13, 0.12, None, 0.1, 0.12, 0.12),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -66,6 +71,27 @@ def mode(name: str = "docker-sandbox", label: str = "Sandbox", **changes: object
 
 def session(name: str = "work", **changes: object) -> SessionView:
     made = SessionView(name, "docker-sandbox", "idle", 3, 1_770_000_000.0, 24_000_000, 61_000_000, "3f2a9c1d5b7e")
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def container(name: str = "3f2a9c1d5b7e", **changes: object) -> ContainerView:
+    made = ContainerView(name, "docker-sandbox", "gleitzeit/sandbox:latest", "running", 61_000_000, 1_769_999_700.0, 3, run="c1")
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def run(name: str = "r1", **changes: object) -> RunView:
+    made = RunView(
+        name,
+        "llm",
+        "[12] %%llm",
+        "gpu-1",
+        "answering on gpu-1, 312 tokens",
+        14.0,
+        312,
+        model="llama3.2:70b",
+        tokens_per_s=41.0,
+        rates=(38.0, 40.0, 41.0, 42.0, 41.0),
+    )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -101,7 +127,10 @@ MOCK_UP = replace(
             latency_s=0.2,
             error_rate=0.0,
             tokens_per_s=(40.0, 42.0, 41.0, 44.0, 46.0, 45.0, 44.0, 47.0, 48.0),
-            warm=(WarmModel("llama3.2:70b", 1.0), WarmModel("mixtral", 0.62)),
+            warm=(
+                WarmModel("llama3.2:70b", 1.0, 41_000_000_000, 41_000_000_000, 1_770_000_180.0),
+                WarmModel("mixtral", 0.62, 17_000_000_000, 27_400_000_000, 1_770_000_031.0),
+            ),
         ),
         instance(
             "gpu-2",
@@ -133,7 +162,28 @@ MOCK_UP = replace(
         mode("docker-datascience", "Data science", active=1, queued=0, containers=1, max_containers=2, memory_bytes=640_000_000),
         mode("local", "Local", enabled=False, available=None, active=0, queued=0, containers=0, note="disabled"),
     ),
-    runs=(RunView("r1", "llm", "[12] %%llm", "gpu-1", "running", 14.0, 312),),
+    runs=(
+        run(),
+        run(
+            "j3",
+            kind="job",
+            label="[job 3] batch",
+            where="",
+            model="",
+            tokens=0,
+            tokens_per_s=None,
+            rates=(),
+            elapsed_s=90.0,
+            progress=ProgressView(128, 500, 3, 120.0, (ShareView("local", 0.31), ShareView("gpu-1", 0.52), ShareView("gpu-2", 0.17))),
+        ),
+    ),
+    runs_total=2,
+    container_list=(
+        container(),
+        container("9b1c2d3e4f50", state="idle", memory_bytes=24_000_000, runs=12, run=""),
+        container("77aa12bc34de", state="session", session="work", run=""),
+    ),
+    version="1.0",
     failovers=(
         FailoverView(1_770_000_000.0, "backup", "gpu-1", "no first token in 5 s", "llama3.2:70b"),
         FailoverView(1_769_999_500.0, "gpu-2", "local", "refused", "llava"),
@@ -147,6 +197,12 @@ def hostile() -> Snapshot:
     return replace(
         MOCK_UP,
         instances=(bad, down),
+        runs=(
+            run(HOSTILE, label=HOSTILE, where=HOSTILE, state=HOSTILE, model=HOSTILE, container=HOSTILE),
+            run(HOSTILE, kind=HOSTILE, progress=ProgressView(1, 2, 1, 3.0, (ShareView(HOSTILE, 0.5),))),
+        ),
+        container_list=(container(HOSTILE, mode=HOSTILE, image=HOSTILE, state=HOSTILE, session=HOSTILE, run=HOSTILE),),
+        version=HOSTILE,
         sessions=(session(HOSTILE, mode=HOSTILE, container=HOSTILE),),
         security=SecurityView((SecurityCount(HOSTILE, HOSTILE, 3),), (SecurityNote(1_770_000_000.0, HOSTILE, HOSTILE, HOSTILE),)),
         modes=(mode(HOSTILE, HOSTILE, note=HOSTILE), mode("x", HOSTILE, enabled=False, note=HOSTILE)),

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from gleitzeit_nb.cli import main
-from gleitzeit_nb.cli.models import exit_code
+from gleitzeit_nb.cli.run import exit_code
 from gleitzeit_nb.cli.terminal import ProgressBar, shower
 from gleitzeit_nb.config import load
 from gleitzeit_nb.core.execution import ExecutionResult
@@ -71,7 +71,7 @@ def command(project_root: Path, *arguments: str, **more: Any) -> subprocess.Pope
         ["ask"],
         ["ask", "hello", "--deadline", "soon"],
         ["run"],
-        ["run", "x.py", "--timeout", "-1"],
+        ["run", "x.py", "--pids", "many"],
         ["config", "check"],
         ["status", "extra"],
     ],
@@ -270,10 +270,19 @@ def isolation() -> str:
         ("print('before', flush=True)\nwhile True: pass", ["--timeout", "1"], 124, "before\n", "timeout: "),
         ("x = bytearray(10**9)", ["--memory", "64m"], 137, "", "oom: "),
         ("import os; os.kill(os.getpid(), 11)", [], 139, "", ""),
+        ("print('a' * 5000)", ["--max-output", "1k"], 0, None, "more bytes of stdout were dropped"),
+        ("open('big', 'wb').write(b'x' * 200_000)", ["--max-file-size", "64k"], 1, "", "File too large"),
     ],
 )
 def test_run_shows_what_the_code_printed_and_exits_as_it_did(
-    isolation: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], code: str, arguments: list[str], expected: int, out: str, err: str
+    isolation: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    code: str,
+    arguments: list[str],
+    expected: int,
+    out: str | None,
+    err: str,
 ) -> None:
     path = tmp_path / "code.py"
     path.write_text(code)
@@ -282,7 +291,7 @@ def test_run_shows_what_the_code_printed_and_exits_as_it_did(
     if expected == 137 and status == 1:  # where memory is bounded per process, the code gets a MemoryError instead
         assert "MemoryError" in shown.err
         return
-    assert (status, shown.out) == (expected, out)
+    assert (status, shown.out) == (expected, shown.out if out is None else out)
     assert err in shown.err
     assert "gleitzeit_nb" not in shown.err
 
@@ -333,6 +342,10 @@ def test_run_takes_files_and_writes_what_the_code_leaves(
         (["--mode", "docker-sandbx"], "docker-sandbox"),
         (["--memory", "lots"], "512m"),
         (["--memory", "1m"], "at least 16m"),
+        (["--timeout", "-1"], "timeout"),
+        (["--pids", "0"], "pids_limit"),
+        (["--workspace-files", "1"], "workspace_files"),
+        (["--gpu", "--mode", "restricted"], "gpu"),
         (["--volume", "/usr/share:/data", "--mode", "docker-sandbox"], "no folder is named beneath which volumes may lie"),
     ],
 )

@@ -1,7 +1,7 @@
 """`gleitzeit-nb`: arguments in, engine calls, text or JSON out.
 
 Exit codes: 0 it worked; 1 it did not, and the message says why; 2 the arguments make no sense; 130 interrupted. `run` passes on the
-code's own exit code (see `cli.models`).
+code's own exit code (see `cli.run`).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    from gleitzeit_nb.cli import containers, embedded, explain, images, models, receipts, selfcheck, settings, state, upkeep
+    from gleitzeit_nb.cli import ask, containers, embedded, explain, images, receipts, run, selfcheck, settings, state, upkeep
 
     root = argparse.ArgumentParser("gleitzeit-nb", description=DESCRIPTION)
     root.add_argument("--version", action=_Version)
     commands = root.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (models, explain, upkeep, state, receipts, settings, images, containers, selfcheck, embedded):
+    for module in (ask, run, explain, upkeep, state, receipts, settings, images, containers, selfcheck, embedded):
         module.add_commands(commands)
     return root
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from gleitzeit_nb.core.limit_options import positive
 from gleitzeit_nb.core.requests import RequestOptions
-from gleitzeit_nb.jupyter.arguments import comma_list, joined, positive
+from gleitzeit_nb.jupyter.arguments import comma_list, joined
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.arguments import MagicParser

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from gleitzeit_nb.core.limit_options import positive
 from gleitzeit_nb.core.requests import Kind, LLMRequest, RequestOptions
 from gleitzeit_nb.core.strategies import STRATEGIES
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.answering import answer_into, given_up
-from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, key_value, positive
+from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, key_value
 from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_text
 from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, constraint_keywords
 from gleitzeit_nb.jupyter.failures import fails_briefly

@@ -14,12 +14,12 @@ from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 
 from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult
+from gleitzeit_nb.core.limit_options import add_limits, limits_of
 from gleitzeit_nb.core.plain import OutputText, clean, one_line
 from gleitzeit_nb.errors import RunFailedError, TransferError, UsageError
 from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, documented, identifier, identifiers, joined
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.file_options import add_files, files_of, save
-from gleitzeit_nb.jupyter.limit_options import add_limits, limits_of
 from gleitzeit_nb.jupyter.sandbox_display import mime_bundle
 from gleitzeit_nb.jupyter.values import SandboxRun, duration
 from gleitzeit_nb.jupyter.waiting_line import WaitingLine
@@ -137,7 +137,7 @@ class SandboxMagics(Magics):
             "label": f"[{self.front.cell_number}] %%sandbox",
         }
         given.update(files_of(args))
-        given.update(limits_of(args))
+        given |= limits_of(args)  # type: ignore[typeddict-item]
         return given
 
     def _inputs(self, names: tuple[str, ...]) -> dict[str, Any]:

@@ -1,16 +1,10 @@
-"""The options of `%%sandbox` that set limits, one for each limit of a mode."""
+"""The options of `%%sandbox` and of `gleitzeit-nb run` that set limits, one for each limit of a mode."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-from gleitzeit_nb.jupyter.arguments import positive
-
-if TYPE_CHECKING:
-    from gleitzeit_nb.jupyter.arguments import MagicParser
-    from gleitzeit_nb.sandbox.request import RunOptions
+from typing import Any
 
 
 def _count(text: str) -> int:
@@ -18,6 +12,16 @@ def _count(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number greater than 0")
+    return value
 
 
 # option, keyword of `execute`, how its value is read, its name in the help, help
@@ -37,11 +41,11 @@ _OPTIONS: tuple[tuple[str, str, Callable[[str], Any], str, str], ...] = (
 )
 
 
-def add_limits(parser: MagicParser) -> None:
+def add_limits(parser: argparse.ArgumentParser) -> None:
     for option, keyword, read, name, text in _OPTIONS:
         parser.add_argument(option, dest=keyword, type=read, metavar=name, help=text)
 
 
-def limits_of(args: argparse.Namespace) -> RunOptions:
-    found: RunOptions = {keyword: getattr(args, keyword) for _, keyword, *_ in _OPTIONS}  # type: ignore[assignment]
-    return found
+def limits_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The limits that were given, by the keywords of `execute`; None for the others. What they may be is judged with the mode's own."""
+    return {keyword: getattr(args, keyword) for _, keyword, *_ in _OPTIONS}

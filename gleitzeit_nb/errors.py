@@ -5,6 +5,7 @@
     ├── MissingDependencyError       an optional package is absent; names the pip line
     ├── UsageError                   a magic's line or cell that cannot be used: what to write instead
     ├── RunFailedError               a %%sandbox cell whose run did not end ok; carries the result
+    ├── NoCodeError                  the answer whose code should be run holds none
     ├── EngineClosedError            the engine, pool or sandbox was used before it started or after it stopped
     ├── AlreadyOpenError             a client that is open was opened again
     ├── WrongLoopError               an object of one event loop was used from another
@@ -72,6 +73,10 @@ class RunFailedError(GleitzeitError):
     def __init__(self, message: str, *, result: Any) -> None:
         super().__init__(message)
         self.result = result
+
+
+class NoCodeError(GleitzeitError):
+    """The answer whose code should be run holds none that can be run."""
 
 
 class EngineClosedError(GleitzeitError):

@@ -7,6 +7,7 @@ import difflib
 import inspect
 import shlex
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NoReturn, TypeVar
 
 from gleitzeit_nb.core.typed_options import typed_option
@@ -21,12 +22,14 @@ class MagicParser(argparse.ArgumentParser):
     def __init__(self, magic: str, description: str) -> None:
         super().__init__(prog=magic, description=description, add_help=False, allow_abbrev=False)
         self.formatter_class = _formatter
+        self.verbatim: set[str] = set()  # options whose value is a line of options, to be read and expanded by itself
         self.add_argument("-h", "--help", action="store_true", help="print this and do nothing else")
 
     def read(self, line: str, expand: Callable[[str], str] | None = None) -> argparse.Namespace:
         """The arguments of `line`. `expand` is applied to each of them after they were told apart."""
         words = split(line)
-        found, unknown = self.parse_known_args(words if expand is None else _expanded(words, expand))
+        words = _kept_values(words, self.verbatim)
+        found, unknown = self.parse_known_args(words if expand is None else _expanded(words, expand, self.verbatim))
         if unknown:
             self.error(self._unknown(unknown[0]))
         return found
@@ -56,10 +59,24 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.HelpFormatter(prog, max_help_position=28, width=100)
 
 
-def _expanded(words: Sequence[str], expand: Callable[[str], str]) -> list[str]:
+def _kept_values(words: Sequence[str], verbatim: AbstractSet[str]) -> list[str]:
+    """The word behind each of these options as its value, whatever it begins with."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in verbatim:
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
+
+
+def _expanded(words: Sequence[str], expand: Callable[[str], str], verbatim: AbstractSet[str] = frozenset()) -> list[str]:
     """What is inserted stays the value of its option, also when it begins like one."""
     found: list[str] = []
     for word in words:
+        if word.partition("=")[0] in verbatim:
+            found.append(word)
+            continue
         value = expand(word)
         if value.startswith("-") and not word.startswith("-") and found and found[-1].startswith("-"):
             found[-1] += f"={value}" if found[-1].startswith("--") else value

@@ -97,7 +97,7 @@ def _values(front: Front, option: str) -> list[str] | None:
         return _known(front, lambda snapshot: sorted({tag for view in snapshot.instances for tag in view.tags}))
     if option == "--allow":
         return _allowed(front)
-    if option == "--mode":
+    if option in ("--mode", "--run-mode"):
         return _known(front, lambda snapshot: [view.id for view in snapshot.modes if view.enabled])
     if option == "--session":
         return _known(front, lambda snapshot: [view.name for view in snapshot.sessions])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.comms import ControlTarget
     from gleitzeit_nb.jupyter.dashboard import Dashboard
     from gleitzeit_nb.runtime import Runtime
+    from gleitzeit_nb.sandbox.artifacts import ArtifactFolder
 
 
 class Front:
@@ -25,6 +26,7 @@ class Front:
         self.control: ControlTarget | None = None
         self._runtime_of = runtime_of or _process_runtime
         self._dashboard: Dashboard | None = None
+        self._artifacts: ArtifactFolder | None = None
 
     def __repr__(self) -> str:
         return f"<Front of {type(self.shell).__name__}, {'kernel' if self.in_kernel else 'terminal'}>"
@@ -54,6 +56,15 @@ class Front:
     def cell_number(self) -> int:
         """Of the running cell, as the notebook shows it; the shell's own counter may already stand on the next."""
         return len(self.shell.history_manager.input_hist_parsed) - 1 if self.shell.history_manager is not None else 0
+
+    @property
+    def artifacts(self) -> ArtifactFolder:
+        """What writes the files that runs leave, and remembers which are its own."""
+        if self._artifacts is None:
+            from gleitzeit_nb.sandbox.artifacts import ArtifactFolder
+
+            self._artifacts = ArtifactFolder()
+        return self._artifacts
 
     def evaluate(self, expression: str) -> Any:
         """The value of a user's expression, in their namespace."""

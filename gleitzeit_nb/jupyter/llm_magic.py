@@ -15,7 +15,7 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from gleitzeit_nb.core.limit_options import positive
 from gleitzeit_nb.core.requests import Kind, LLMRequest, RequestOptions
 from gleitzeit_nb.core.strategies import STRATEGIES
-from gleitzeit_nb.errors import UsageError
+from gleitzeit_nb.errors import GleitzeitError, UsageError
 from gleitzeit_nb.jupyter.answering import answer_into, given_up
 from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, key_value
 from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_text
@@ -23,6 +23,7 @@ from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, cons
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
 from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts
+from gleitzeit_nb.jupyter.run_option import CodeRunner, add_run_options, runner_of
 from gleitzeit_nb.jupyter.strategy_option import strategies_text, strategy
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
@@ -52,6 +53,7 @@ def llm_parser() -> MagicParser:
     add("--restart-on-cut", action="store_true", help="ask again from the start, elsewhere, when the answer breaks off")
     add("-o", "--output", type=identifier, metavar="NAME", help="bind the reply to this variable")
     add_api_options(parser)
+    add_run_options(parser)
     add("--raw", action="store_true", help="expand nothing: braces are sent as they are")
     add("--no-stream", action="store_true", help="show the answer once, when it is whole")
     add("-q", "--quiet", action="store_true", help="show nothing")
@@ -87,8 +89,10 @@ class LLMMagics(Magics):
         kind = kind_of(args)
         expanded = str if raw else self._expand
         if kind == "embed":
+            runner_of(args, self.front, str)  # which refuses
             return self._given(embedded(self.front, self._request(args, "embed", inputs=texts_of(cell, self.front, expanded))), args)
         box = toolbox_of(args, self.front)
+        runner = runner_of(args, self.front, str if raw else self._expand_word)
         request = self._request(args, kind, expanded(cell.strip()))
         if box is not None:
             request = replace(request, tools=box.schemas, cache=False if box.allowed else request.cache)
@@ -104,7 +108,21 @@ class LLMMagics(Magics):
         view.finish(metadata=reply.metadata(), instead=called(reply.tool_calls))
         if not args.quiet:
             show_thinking(self.front, reply.thinking)
-        return self._given(reply, args)
+        given = self._given(reply, args)
+        return given if runner is None else self._run_code(runner, reply, args)
+
+    def _run_code(self, runner: CodeRunner, reply: LLMReply, args: argparse.Namespace) -> LLMReply | None:
+        """The answer stays, and is bound, whatever becomes of its code."""
+        failure: GleitzeitError | KeyboardInterrupt | None
+        try:
+            failure = runner.run_below(self.front, reply)
+        except (GleitzeitError, KeyboardInterrupt) as exc:
+            failure = exc
+        if failure is None:
+            return None if args.quiet else reply
+        if not args.quiet:
+            self.front.shell.displayhook(reply)
+        raise failure
 
     def _given(self, reply: LLMReply, args: argparse.Namespace) -> LLMReply | None:
         """The cell's value, bound where that was asked for."""

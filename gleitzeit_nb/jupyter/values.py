@@ -58,6 +58,8 @@ class LLMReply(_OneLine):
     def __init__(self, reply: Reply, tool_runs: tuple[ToolRun, ...] = ()) -> None:
         self.reply = reply
         self.tool_runs = tool_runs
+        self.execution: SandboxRun | None = None  # of its code, where `--run` ran that
+        self._code_notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.reply.text
@@ -124,8 +126,15 @@ class LLMReply(_OneLine):
         return " · ".join(parts)
 
     def notes(self) -> tuple[str, ...]:
-        """What was asked for and not followed."""
-        return tuple(one_line(notice, 400) for notice in self.reply.notices)
+        """What was asked for and not followed; and the run of its code."""
+        lines = tuple(one_line(notice, 400) for notice in self.reply.notices)
+        if self.execution is None:
+            return lines
+        return (*lines, " · ".join((f"its code: {self.execution.footer()}", *self._code_notes)), *self.execution.notes())
+
+    def executed(self, run: SandboxRun, notes: tuple[str, ...] = ()) -> None:
+        """The code of this answer was run. `notes`: what was put together for that."""
+        self.execution, self._code_notes = run, notes
 
     def _retries(self) -> str:
         retries = self.reply.route.retries

@@ -91,6 +91,7 @@ def offers(shell: Shell, line: str) -> set[str]:
         ("%%llm --schema ", ["my_data"], ["--model"]),
         ("%%llm --tools ", ["my_data"], ["--model"]),
         ("%%llm --no-c", ["--no-cache"], []),
+        ("%%llm --run-mode ", ["docker-sandbox"], ["--model"]),
     ],
 )
 def test_tab_offers_what_fits(shell: Shell, line: str, offered: list[str], not_offered: list[str]) -> None:

@@ -103,6 +103,7 @@ class Receipt:
     done_reason: str = ""
     alias: str = ""  # the name that was asked for, where it stood for others
     source: Source = "instance"
+    session: str = ""  # the conversation that it was part of, in a notebook the thread's name
     schema_version: int = field(default=SCHEMA_VERSION)
 
     @property

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def given_up(view: AnswerView) -> Iterator[None]:
-    """Whatever ends the cell early leaves in the view what had come, and why there is no more."""
+def given_up(view: AnswerView, also: str = "") -> Iterator[None]:
+    """Whatever ends the cell early leaves in the view what had come, and why there is no more. `also`: what else to say then."""
+    more = f"; {also}" if also else ""
     try:
         yield
     except KeyboardInterrupt:
-        view.give_up("interrupted")
+        view.give_up(f"interrupted{more}")
         raise
     except GleitzeitError as error:
-        view.give_up("the answer was cut here" if isinstance(error, StreamInterruptedError) else "failed")
+        view.give_up(("the answer was cut here" if isinstance(error, StreamInterruptedError) else "failed") + more)
         raise
 
 

@@ -14,6 +14,7 @@ from gleitzeit_nb.jupyter.llm_options import THINK_WORDS
 from gleitzeit_nb.jupyter.receipts_magic import receipts_parser
 from gleitzeit_nb.jupyter.sandbox_command import SUBCOMMANDS as SANDBOX_COMMANDS
 from gleitzeit_nb.jupyter.sandbox_magic import sandbox_parser
+from gleitzeit_nb.jupyter.thread_commands import THREAD_COMMANDS, thread_parser
 from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS as COMMANDS_ON_MODELS
 from gleitzeit_nb.jupyter.upkeep_magic import upkeep_parser
 
@@ -80,6 +81,9 @@ def _of_look(front: Front, line: str) -> list[str]:
         return [name for action in receipts_parser()._actions for name in action.option_strings]
     if words[1] == "cache":
         return ["clear"]
+    if words[1] in THREAD_COMMANDS:
+        options = [name for action in thread_parser(words[1])._actions for name in action.option_strings]
+        return [*(front.threads if words[1] != "import" else ()), *options, *(_files(".json") if words[1] in ("export", "import") else ())]
     if words[1] not in COMMANDS_ON_MODELS:
         return []
     before = words[-1] if line.endswith(" ") else words[-2]
@@ -101,6 +105,8 @@ def _values(front: Front, option: str) -> list[str] | None:
         return _known(front, lambda snapshot: [view.id for view in snapshot.modes if view.enabled])
     if option == "--session":
         return _known(front, lambda snapshot: [view.name for view in snapshot.sessions])
+    if option == "--thread":
+        return list(front.threads)
     if option == "--strategy":
         return list(STRATEGIES)
     if option == "--think":
@@ -112,6 +118,10 @@ def _values(front: Front, option: str) -> list[str] | None:
     if option in ("--in", "--format", "--image", "--schema", "--tools", "--allow-tools"):
         return [name for name in front.shell.user_ns if not name.startswith("_")]
     return None
+
+
+def _files(ending: str) -> list[str]:
+    return [each for each in sorted(os.listdir(".")) if each.endswith(ending) and not each.startswith(".")]
 
 
 def _models(snapshot: Snapshot) -> list[str]:

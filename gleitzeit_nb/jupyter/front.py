@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gleitzeit_nb.core.threads import Thread
 from gleitzeit_nb.jupyter.settings import GleitzeitNB
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Front:
         self.shell = shell
         self.settings = GleitzeitNB(parent=shell)
         self.control: ControlTarget | None = None
+        self.threads: dict[str, Thread] = {}  # the conversations of this notebook; they end with its kernel
         self._runtime_of = runtime_of or _process_runtime
         self._dashboard: Dashboard | None = None
         self._artifacts: ArtifactFolder | None = None
@@ -65,6 +67,13 @@ class Front:
 
             self._artifacts = ArtifactFolder()
         return self._artifacts
+
+    @property
+    def cell_id(self) -> str:
+        """The front end's own name for the running cell, which stays when it runs again; "" where there is none."""
+        parent: object = getattr(getattr(self.shell, "kernel", None), "get_parent", dict)()
+        name = parent.get("metadata", {}).get("cellId", "") if isinstance(parent, dict) else ""
+        return name if isinstance(name, str) else ""
 
     def evaluate(self, expression: str) -> Any:
         """The value of a user's expression, in their namespace."""

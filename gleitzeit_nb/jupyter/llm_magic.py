@@ -15,11 +15,13 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from gleitzeit_nb.core.limit_options import positive
 from gleitzeit_nb.core.requests import Kind, LLMRequest, RequestOptions
 from gleitzeit_nb.core.strategies import STRATEGIES
+from gleitzeit_nb.core.threads import Thread
 from gleitzeit_nb.errors import GleitzeitError, UsageError
 from gleitzeit_nb.jupyter.answering import answer_into, given_up
 from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, key_value
 from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_text
 from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, constraint_keywords
+from gleitzeit_nb.jupyter.conversation import Conversation
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
 from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts
@@ -27,6 +29,8 @@ from gleitzeit_nb.jupyter.run_option import CodeRunner, add_run_options, runner_
 from gleitzeit_nb.jupyter.strategy_option import strategies_text, strategy
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
+from gleitzeit_nb.jupyter.thread_commands import THREAD_COMMANDS, look_at_threads
+from gleitzeit_nb.jupyter.thread_options import add_thread_options, thread_of
 from gleitzeit_nb.jupyter.tool_rounds import called, converse, toolbox_of
 from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS, keep_up
 from gleitzeit_nb.jupyter.values import LLMReply
@@ -35,9 +39,10 @@ from gleitzeit_nb.llm.asking import request_from
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
+    from gleitzeit_nb.jupyter.transcripts import ThreadTable, Transcript
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
-SUBCOMMANDS = ("models", "ps", "explain", "receipts", *COMMANDS, "cache", "help")
+SUBCOMMANDS = ("models", "ps", "explain", "receipts", *THREAD_COMMANDS, *COMMANDS, "cache", "help")
 
 
 def llm_parser() -> MagicParser:
@@ -46,7 +51,8 @@ def llm_parser() -> MagicParser:
     add("-m", "--model", help="the model; default: the configured one, else the only or first warm one")
     add_constraint_options(parser)
     add("--strategy", type=strategy, metavar="NAME", help=f"which of the instances that can: {', '.join(STRATEGIES)}")
-    add("--system", metavar="TEXT", help="the system prompt")
+    add("--system", metavar="TEXT", help="the system prompt; a conversation keeps it until another is given")
+    add_thread_options(parser)
     add("--option", type=key_value, action="append", metavar="K=V", help="a model option such as temperature=0; may be repeated")
     add("--format", metavar="json|NAME", help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model")
     add("--deadline", type=positive, metavar="S", help="seconds for everything, waiting and retries included")
@@ -94,17 +100,22 @@ class LLMMagics(Magics):
         box = toolbox_of(args, self.front)
         runner = runner_of(args, self.front, str if raw else self._expand_word)
         request = self._request(args, kind, expanded(cell.strip()))
+        talk = self._talk(args, kind)
+        if talk is not None:
+            request = talk.of(request, args.system)
         if box is not None:
             request = replace(request, tools=box.schemas, cache=False if box.allowed else request.cache)
         from gleitzeit_nb.jupyter.display import answer_view
 
         stream = self.front.streams and not args.no_stream
         view = answer_view(self.front, stream=stream, quiet=args.quiet, as_json=(args.format or args.schema) is not None)
-        with given_up(view):
+        with given_up(view, talk.unkept if talk is not None else ""):
             if box is None:
                 reply = LLMReply(answer_into(view, self.front, request))
             else:
                 reply = converse(view, self.front, request, box, args)
+        if talk is not None:
+            talk.keep(reply)
         view.finish(metadata=reply.metadata(), instead=called(reply.tool_calls))
         if not args.quiet:
             show_thinking(self.front, reply.thinking)
@@ -134,7 +145,7 @@ class LLMMagics(Magics):
     @line_magic("llm")  # type: ignore[arg-type]
     @fails_briefly
     @documented(llm_parser)  # `%%llm?` shows this one
-    def look(self, line: str) -> ReceiptTable | None:
+    def look(self, line: str) -> ReceiptTable | ThreadTable | Transcript | None:
         """`%llm models`: what each instance has. `%llm ps`: what is loaded. `%llm help`: all commands. `%%llm` on a cell: ask."""
         words = line.split()
         command = words[0] if words else "help"
@@ -144,6 +155,7 @@ class LLMMagics(Magics):
                 "ps": "what is loaded",
                 "explain": "OPTIONS: who would answer a cell with these options, and why not the others",
                 "receipts": "what became of the last requests",
+                **THREAD_COMMANDS,
                 **COMMANDS,
                 "cache": CACHE_HELP,
             }
@@ -151,6 +163,8 @@ class LLMMagics(Magics):
             print(f"{listed}\n\n{llm_parser().format_help()}{strategies_text()}")  # noqa: T201
         elif command == "receipts":
             return look_at_receipts(self.front, line.partition(command)[2])
+        elif command in THREAD_COMMANDS:
+            return look_at_threads(self.front, command, line.partition(command)[2])
         elif command in COMMANDS:
             keep_up(self.front, command, line.partition(command)[2])
         elif command == "explain":
@@ -178,9 +192,16 @@ class LLMMagics(Magics):
             return
         kind = kind_of(args)
         pool, request = self.front.engine.pool, self._request(args, kind, "" if kind == "embed" else "explain")
+        talk = self._talk(args, kind)
+        request = request if talk is None else talk.of(request, args.system)
         print(pool.explain_request(request))  # noqa: T201
 
     # -- the request --------------------------------------------------------------------------------------------------------
+
+    def _talk(self, args: argparse.Namespace, kind: Kind) -> Conversation | None:
+        """The cell's part in a conversation; None: it stands alone."""
+        name = thread_of(args, self.front.settings.thread if kind == "chat" else "")
+        return Conversation(self.front, self.front.threads.get(name) or Thread(name)) if name else None
 
     def _expand(self, text: str) -> str:
         return expand(text, self.front.evaluate)

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 MAX_ROUNDS = 5
 THINK_WORDS = ("low", "medium", "high", "max", "off")
 _NOT_FOR = {
-    "embed": ("tools", "allow_tools", "system", "image", "think", "logprobs", "format", "schema", "generate", "suffix", "no_template"),
+    "embed": (
+        *("tools", "allow_tools", "system", "thread", "image", "think", "logprobs"),
+        *("format", "schema", "generate", "suffix", "no_template"),
+    ),
     "chat": ("suffix", "no_template"),
-    "generate": ("tools", "allow_tools"),
+    "generate": ("tools", "allow_tools", "thread"),
 }
 
 

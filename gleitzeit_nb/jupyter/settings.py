@@ -8,6 +8,7 @@ from traitlets import Bool, TraitError, Unicode, validate
 from traitlets.config import Configurable
 
 from gleitzeit_nb.core.strategies import strategy_named
+from gleitzeit_nb.core.threads import NAME_RULE, is_name
 from gleitzeit_nb.errors import ConfigError
 
 MODEL_CHARS = 200
@@ -24,6 +25,9 @@ class GleitzeitNB(Configurable):
     cache = Bool(None, allow_none=True, help="Take answers from this machine's cache, and keep them there. None: as configured.").tag(
         config=True
     )
+    thread = Unicode("", help="The conversation that %%llm cells go on with when no --thread is given. Empty: each stands alone.").tag(
+        config=True
+    )
     debug = Bool(False, help="Show the whole trace of expected errors.").tag(config=True)
 
     @validate("strategy")
@@ -35,6 +39,13 @@ class GleitzeitNB(Configurable):
                 strategy_named(name)
         except ConfigError as error:
             raise TraitError(f"GleitzeitNB.strategy: {error}") from None
+        return name
+
+    @validate("thread")
+    def _a_thread(self, proposal: Any) -> str:
+        name = str(proposal["value"])
+        if name and not is_name(name):
+            raise TraitError(f"GleitzeitNB.thread should be {NAME_RULE}; or empty")
         return name
 
     @validate("model")

@@ -59,6 +59,7 @@ def converse(view: AnswerView, front: Front, request: LLMRequest, box: Toolbox, 
 
     runs: list[ToolRun] = []
     rounds: int = args.max_rounds
+    asked = len(request.messages)
     reply = answer_into(view, front, request)
     for number in range(1, rounds + 1):
         calls = reply.tool_calls
@@ -79,4 +80,4 @@ def converse(view: AnswerView, front: Front, request: LLMRequest, box: Toolbox, 
             f"{rounds} rounds are over" if name in box.allowed and box.may_run(reply.tool_calls) else "only what --allow-tools names is run"
         )
         tell(f"not run: {call_text(*parsed(call))} ({why})")
-    return LLMReply(reply, tool_runs=tuple(runs))
+    return LLMReply(reply, tool_runs=tuple(runs), asked_tools=request.messages[asked:])

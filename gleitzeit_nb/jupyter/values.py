@@ -15,6 +15,8 @@ from gleitzeit_nb.core.requests import Reply
 from gleitzeit_nb.rendering.answers import origin
 
 if TYPE_CHECKING:
+    from gleitzeit_nb.core.requests import Message
+    from gleitzeit_nb.jupyter.conversation import Place
     from gleitzeit_nb.llm.tools import ToolRun
 
 _STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
@@ -55,11 +57,13 @@ class _OneLine:
 class LLMReply(_OneLine):
     """An answer of the pool. `str()` is its text, so that `{answer}` in the next prompt inserts it; the text is untrusted."""
 
-    def __init__(self, reply: Reply, tool_runs: tuple[ToolRun, ...] = ()) -> None:
+    def __init__(self, reply: Reply, tool_runs: tuple[ToolRun, ...] = (), asked_tools: tuple[Message, ...] = ()) -> None:
         self.reply = reply
         self.tool_runs = tool_runs
         self.execution: SandboxRun | None = None  # of its code, where `--run` ran that
         self._code_notes: tuple[str, ...] = ()
+        self.place: Place | None = None  # in a conversation
+        self._asked_tools = asked_tools
 
     def __str__(self) -> str:
         return self.reply.text
@@ -95,6 +99,12 @@ class LLMReply(_OneLine):
         return self.reply.parsed
 
     @property
+    def said(self) -> tuple[Message, ...]:
+        """The answer as a dialogue goes on from it: what tools were asked and told, then the text."""
+        calls = {"tool_calls": list(self.tool_calls)} if self.tool_calls else {}
+        return (*self._asked_tools, {"role": "assistant", "content": self.text, **calls})
+
+    @property
     def tool_calls(self) -> tuple[Mapping[str, Any], ...]:
         """The calls that the model wants made and that were not: those in `tool_runs` were."""
         return self.reply.tool_calls
@@ -121,13 +131,15 @@ class LLMReply(_OneLine):
         parts += [f"{rate:.1f} tok/s"] if rate is not None and asked else []
         parts += [f"{reply.elapsed_s:.1f} s", self._retries()] if asked else []
         parts += [f"tool calls: {len(self.tool_runs)} run, {len(self.tool_calls)} not run"] if self.tool_runs or self.tool_calls else []
+        parts += [str(self.place)] if self.place is not None else []
         parts += ["repaired once"] if reply.repairs else []
         parts += [] if reply.done_reason in ("", "stop") else [f"ended by {one_line(reply.done_reason, 30)}"]
         return " · ".join(parts)
 
     def notes(self) -> tuple[str, ...]:
-        """What was asked for and not followed; and the run of its code."""
-        lines = tuple(one_line(notice, 400) for notice in self.reply.notices)
+        """What was asked for and not followed, what of a conversation was not sent; and the run of its code."""
+        placed = (self.place.note,) if self.place is not None and self.place.note else ()
+        lines = tuple(one_line(notice, 400) for notice in (*self.reply.notices, *placed))
         if self.execution is None:
             return lines
         return (*lines, " · ".join((f"its code: {self.execution.footer()}", *self._code_notes)), *self.execution.notes())
@@ -146,8 +158,10 @@ class LLMReply(_OneLine):
     def metadata(self) -> dict[str, Any]:
         """What a notebook file remembers of where the answer came from."""
         reply = self.reply
+        placed = {"thread": self.place.thread, "turn": self.place.number} if self.place is not None else {}
         return {
             "gleitzeit_nb": {
+                **placed,
                 "instance": reply.instance,
                 "model": reply.model,
                 "source": reply.source,

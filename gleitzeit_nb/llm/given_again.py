@@ -61,6 +61,7 @@ class GivenAgain:
             at=time.time(),
             kind=request.kind,
             label=request.label,
+            session=request.session or "",
             outcome=outcome,
             error=error,
             model=kept.model if kept is not None else request.model,

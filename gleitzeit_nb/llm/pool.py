@@ -14,6 +14,7 @@ from gleitzeit_nb.config import instance_settings, pool_settings
 from gleitzeit_nb.core.digests import Conflict, conflicts
 from gleitzeit_nb.core.explanation import Explanation
 from gleitzeit_nb.core.instances import Instance, InstanceSettings, InstanceState
+from gleitzeit_nb.core.models import canonical
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Chunk, LLMRequest, Message, Reply, RequestOptions, build_request
 from gleitzeit_nb.core.settings import PoolSettings
@@ -357,6 +358,10 @@ class OllamaPoolManager:
         """What became of the last requests, newest first. `failed`: only of those that ended without an answer."""
         found = (each for each in self._receipts if not (failed and each.outcome == "ok"))
         return tuple(itertools.islice(found, count))
+
+    def context_of(self, model: str, instance_id: str = "") -> int | None:
+        """Tokens that the model's context holds where it is loaded: on that instance, else where it holds least. None: nobody knows."""
+        return views.loaded_context(self._instances, canonical(real_model(self._open().parts, model)), instance_id)
 
     def digest_conflicts(self) -> tuple[Conflict, ...]:
         """Names that stand for another model on another instance, as far as their lists were read."""

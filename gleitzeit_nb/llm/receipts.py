@@ -91,6 +91,7 @@ def _receipt_of(journey: Journey, outcome: Outcome, error: str) -> Receipt:
         at=time.time(),
         kind=request.kind,
         label=request.label,
+        session=request.session or "",
         outcome=outcome,
         error=error,
         model=journey.model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from gleitzeit_nb.core.breaker import BreakerState
@@ -38,6 +39,13 @@ def instance_view(instance: Instance, now: float) -> InstanceView:
         ),
         models=_models(instance),
     )
+
+
+def loaded_context(instances: Iterable[Instance], model: str, instance_id: str) -> int | None:
+    """Tokens that the model's context holds where it is loaded: on that instance, else where it holds least. None: nobody knows."""
+    found = {each.id: entry.context_length for each in instances if (entry := each.loaded.get(model)) is not None}
+    known = [tokens for tokens in found.values() if tokens is not None]
+    return found.get(instance_id) or min(known, default=None)
 
 
 def failover_views(events: EventBus) -> tuple[FailoverView, ...]:

@@ -161,3 +161,12 @@ async def test_only_the_last_ones_are_kept() -> None:
             for text in "12345":
                 await pool.chat("llama3.2", text)
         assert [each.request_id for each in pool.receipts()] == ["r5", "r4", "r3"]
+
+
+async def test_the_conversation_stands_in_it() -> None:
+    async with FakeOllama("a") as a, pool_of(a) as pool:
+        await pool.chat("llama3.2", "hi", session="trip")
+        await pool.chat("llama3.2", "hi")
+        alone, of_trip = pool.receipts()
+    assert (of_trip.session, alone.session) == ("trip", "")
+    assert of_trip.to_dict()["session"] == "trip"

@@ -110,3 +110,12 @@ async def test_the_embedded_model_is_not_loaded_anew(embedded: EmbeddedInstance)
         assert max(reply.usage.load_s or 0.0 for reply in replies) < 0.1
         (after,) = (await pool.ps()).rows
         assert after.context_length == row.context_length
+
+
+async def test_the_context_of_a_loaded_model_is_known() -> None:
+    async with FakeOllama("a") as a, FakeOllama("b") as b, pool_of(a, b) as pool:
+        assert pool.context_of("llama3.2") is None
+        await pool.chat("llama3.2", "hi", instance="a", options={"num_ctx": 8192})
+        await pool.chat("llama3.2", "hi", instance="b", options={"num_ctx": 2048})
+        assert [pool.context_of("Llama3.2", name) for name in ("a", "b", "c", "")] == [8192, 2048, 2048, 2048]
+        assert pool.context_of("phi") is None

@@ -44,6 +44,7 @@ class FakePool:
     ended: list[str] = field(default_factory=list)
     draining: list[tuple[str, str]] = field(default_factory=list)
     kept: Sequence[Receipt] = ()
+    context: int | None = None
 
     def explain_request(self, request: LLMRequest) -> Explanation:
         self.requests.append(request)
@@ -80,6 +81,9 @@ class FakePool:
 
     def describe(self, request_id: str) -> str:
         return self.waits
+
+    def context_of(self, model: str, instance_id: str = "") -> int | None:
+        return self.context
 
     async def drain(self, instance: str) -> None:
         self.draining.append(("drain", instance))

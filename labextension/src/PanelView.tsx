@@ -1,5 +1,6 @@
 /** The side panel. Strings of the kernel become text nodes only; React sets them as text. */
 
+import { Notification } from '@jupyterlab/apputils';
 import { LabIcon, ReactWidget } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
@@ -9,6 +10,7 @@ import React from 'react';
 import type { KernelLink, LinkState } from './connection';
 import { wholeSeconds } from './format';
 import type { InstanceView } from './model';
+import { whyNot } from './requests';
 import { LiveView } from './TablesView';
 
 const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width="16">
@@ -95,7 +97,10 @@ export class GleitzeitPanel extends ReactWidget {
       label: instance.draining ? trans.__('Resume %1', instance.id) : trans.__('Drain %1', instance.id),
       caption: instance.draining ? trans.__('Give it requests again') : trans.__('Finish what it has, give it nothing new'),
       describedBy: { args: null },
-      execute: () => link.send({ type: verb, instance: instance.id })
+      execute: () =>
+        link.request({ type: verb, instance: instance.id }).catch(error => {
+          Notification.error(whyNot(error, trans), { autoClose: 8000 });
+        })
     });
     commands.addCommand('copy-url', {
       label: trans.__('Copy its address'),

@@ -1,11 +1,14 @@
-/** One panel's line to one kernel: a comm that this side opens, so that it also answers while a cell runs. */
+/** The page's line to the kernel of the notebook or console that it follows. */
 
 import type { ISessionContext } from '@jupyterlab/apputils';
 import type { Kernel, KernelMessage } from '@jupyterlab/services';
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-import { CONTROL_TARGET, ModelError, readMessage, type Request, type Snapshot } from './model';
+import { type Answer, type Command, CONTROL_TARGET, ModelError, readMessage, type Snapshot, type Welcome } from './model';
+import { type Progress, RequestError, Requests } from './requests';
+import { SHORTEST_INTERVAL_S } from './settings';
+import { type Wire, wireTo } from './wire';
 
 /**
  * no-notebook ─ follow ─→ no-kernel ─ kernel ─→ unasked ─ attach ─→ connecting ─→ live | not-loaded | incompatible
@@ -17,37 +20,39 @@ export type LinkState =
   | { readonly kind: 'incompatible'; readonly reason: string }
   | { readonly kind: 'live'; readonly snapshot: Snapshot; readonly receivedAt: number };
 
-const LOAD_LINE = '%load_ext gleitzeit_nb';
-const SUBSHELL_PATIENCE_MS = 2000;
-const SPEAKS_OF_US = /gleitzeit|%%?(?:llm|sandbox)\b/;
-
-/** Waits until the comm has a subshell, so that its messages need not queue behind a running cell. Kernels without any go on at once. */
-async function pastMainShell(kernel: Kernel.IKernelConnection, comm: Kernel.IComm): Promise<void> {
-  await kernel.info.catch(() => undefined);
-  const started: unknown = Reflect.get(comm, 'subshellStarted'); // JupyterLab's class has it, its interface (4.6) does not
-  if (kernel.supportsSubshells && String(comm.commsOverSubshells) !== 'disabled' && started instanceof Promise) {
-    const patience = new Promise(resolve => window.setTimeout(resolve, SUBSHELL_PATIENCE_MS));
-    await Promise.race([started.catch(() => undefined), patience]);
-  }
-}
+export const LOAD_LINE = '%load_ext gleitzeit_nb';
+export const SPEAKS_OF_US = /gleitzeit|%%?(?:llm|sandbox)\b/;
 
 export class KernelLink implements IDisposable {
-  /** Makes this side ask the kernel of every notebook it follows, instead of waiting for a cell that speaks of us. */
-  private wanted = false;
   private context: ISessionContext | null = null;
-  private comm: Kernel.IComm | null = null;
+  private wire: Wire | null = null;
   private current: LinkState = { kind: 'no-notebook' };
+  private greeting: Welcome | null = null;
+  private requests = newRequests();
+  /** Somebody looks: the kernel of whatever is followed is asked, instead of waiting for a cell that speaks of us. */
+  private wanted = false;
+  private auto = true;
+  private speaks: () => boolean = () => false;
   private askAtIdle = false;
+  private loading = false;
+  private failure = '';
   private busyFrom: number | null = null;
+  private known = false;
+  private interval = 0;
+  private held: Snapshot | null = null;
+  private holdTimer = 0;
   private disposed = false;
   private readonly refusal = new Signal<this, string>(this);
   private readonly signal = new Signal<this, LinkState>(this);
+
+  /** `connections`: all that the page has to kernels; of several to one kernel, only one handles comms. */
+  constructor(private readonly connections: () => Iterable<Kernel.IKernelConnection> = () => []) {}
 
   get state(): LinkState {
     return this.current;
   }
 
-  /** Why the kernel did not do what it was told, in its words. */
+  /** Why the kernel did not do what nobody waits for any more, in its words. */
   get refused(): ISignal<this, string> {
     return this.refusal;
   }
@@ -59,6 +64,40 @@ export class KernelLink implements IDisposable {
   /** Since when a cell runs (ms since the epoch); null while none does. Not the kernel's status: a subshell's "idle" ends that too early. */
   get busySince(): number | null {
     return this.busyFrom;
+  }
+
+  /** What the kernel can do; null before it has said so. */
+  get welcome(): Welcome | null {
+    return this.greeting;
+  }
+
+  /** Whether this kernel was live at any time since it is followed: then its end is news. */
+  get wasLive(): boolean {
+    return this.known;
+  }
+
+  /** Whether a command has to wait for the running cell: the kernel has no subshell for it. */
+  get mustWait(): boolean {
+    return this.busyFrom !== null && !this.passesCells;
+  }
+
+  /** Whether a kernel is asked without a person's word. */
+  get autoAttach(): boolean {
+    return this.auto;
+  }
+
+  set autoAttach(auto: boolean) {
+    if (auto !== this.auto) {
+      this.auto = auto;
+      this.askIfWanted();
+      this.signal.emit(this.current);
+    }
+  }
+
+  /** Shortest time between two changes of a live state, in s. */
+  set refreshInterval(interval: number) {
+    this.interval = interval > SHORTEST_INTERVAL_S ? interval * 1000 : 0;
+    this.release();
   }
 
   get isDisposed(): boolean {
@@ -73,7 +112,8 @@ export class KernelLink implements IDisposable {
     }
   }
 
-  follow(context: ISessionContext | null): void {
+  /** `speaks`: whether what is followed holds a cell that speaks of us, as after a reload of the page. */
+  follow(context: ISessionContext | null, speaks: () => boolean = () => false): void {
     if (context === this.context) {
       return;
     }
@@ -84,6 +124,7 @@ export class KernelLink implements IDisposable {
       this.context.disposed.disconnect(this.onContextDisposed, this);
     }
     this.context = context;
+    this.speaks = speaks;
     if (context) {
       context.kernelChanged.connect(this.onKernelChanged, this);
       context.statusChanged.connect(this.onStatusChanged, this);
@@ -95,48 +136,80 @@ export class KernelLink implements IDisposable {
 
   setWanted(wanted: boolean): void {
     this.wanted = wanted;
-    if (wanted && (this.current.kind === 'unasked' || this.current.kind === 'not-loaded')) {
-      void this.attach();
-    }
+    this.askIfWanted();
   }
 
-  /** Tells the kernel to do something. What came of it shows in the next snapshot, or as a refusal. */
-  send(request: Request): void {
-    if (this.comm && !this.comm.isDisposed) {
-      this.comm.send(request);
+  /**
+   * Tells the kernel to do something, and resolves with what it says when it is done. Rejects with a RequestError (`whyNot` words it).
+   * `tell` hears meanwhile that the running cell has to end first, or that the kernel has begun.
+   */
+  request(command: Command, tell?: (progress: Progress) => void): Promise<Answer> {
+    const { wire } = this;
+    if (!wire || this.current.kind !== 'live') {
+      return Promise.reject(new RequestError('not-live'));
     }
+    this.requests.hold(this.mustWait);
+    return this.requests.begin(request => wire.send({ ...command, request }), tell);
   }
 
-  /** Loads the extension in the kernel, as a cell would, but without a place in its history. */
-  async load(): Promise<void> {
-    const kernel = this.kernel;
-    if (!kernel) {
+  /** Loads the extension by `run`, and looks whether the kernel then answers. */
+  async load(run: () => Promise<unknown> = () => this.runLoadLine()): Promise<void> {
+    const { context } = this;
+    if (!this.kernel || this.loading) {
       return;
     }
-    const context = this.context;
-    let failure = '';
+    this.loading = true;
+    this.failure = '';
     this.become({ kind: 'connecting' });
     try {
-      const future = kernel.requestExecute({ code: LOAD_LINE, store_history: false, allow_stdin: false, stop_on_error: false });
-      const reply = await future.done;
-      if (reply.content.status === 'error') {
-        failure = `${reply.content.ename}: ${reply.content.evalue}`.split('\n')[0];
-      }
+      await run();
     } catch (error) {
-      failure = String(error);
+      this.failure = oneLine(String(error));
+    } finally {
+      this.loading = false;
     }
-    if (context !== this.context) {
-      return;
-    }
-    if (failure) {
-      this.become({ kind: 'not-loaded', failure });
-    } else {
+    if (context === this.context) {
       await this.attach();
     }
   }
 
+  /** Asks the kernel whether it has the extension. */
+  async attach(): Promise<void> {
+    const { kernel } = this;
+    if (!kernel || kernel.isDisposed || kernel.status === 'dead') {
+      return;
+    }
+    this.detach();
+    this.become({ kind: 'connecting' });
+    let wire: Wire;
+    try {
+      wire = wireTo(kernel, this.connections(), CONTROL_TARGET, {
+        heard: data => this.wire === wire && this.hear(data),
+        closed: () => this.wire === wire && this.onClosed()
+      });
+    } catch (error) {
+      this.become({ kind: 'incompatible', reason: oneLine(String(error)) });
+      return;
+    }
+    this.wire = wire;
+    // A kernel that does not know the target closes the comm before it reports idle: only then is it clear that somebody listens.
+    await wire.open();
+    if (this.wire === wire) {
+      wire.send({ type: 'hello' });
+    }
+  }
+
+  /** As a cell would, but without a place in the history. */
+  private async runLoadLine(): Promise<void> {
+    await this.kernel?.requestExecute({ code: LOAD_LINE, store_history: false, allow_stdin: false, stop_on_error: false }).done;
+  }
+
   private get kernel(): Kernel.IKernelConnection | null {
     return this.context?.session?.kernel ?? null;
+  }
+
+  private get passesCells(): boolean {
+    return this.wire !== null && this.wire.passesCells && (this.greeting?.answers_while_busy ?? true);
   }
 
   /** A new notebook, a new kernel or a restarted one: forget what was shown. */
@@ -144,67 +217,51 @@ export class KernelLink implements IDisposable {
     this.detach();
     this.askAtIdle = false;
     this.busyFrom = null;
+    this.known = false;
+    this.failure = '';
     this.become({ kind: this.context ? (this.kernel ? 'unasked' : 'no-kernel') : 'no-notebook' });
-    if (this.wanted && this.kernel) {
+    this.askIfWanted();
+  }
+
+  private askIfWanted(): void {
+    const { kind } = this.current;
+    if (this.auto && this.kernel && ((this.wanted && (kind === 'unasked' || kind === 'not-loaded')) || (kind === 'unasked' && this.speaks()))) {
       void this.attach();
     }
   }
 
-  private async attach(): Promise<void> {
-    const kernel = this.kernel;
-    if (!kernel || kernel.status === 'dead') {
-      return;
-    }
-    this.detach();
-    this.become({ kind: 'connecting' });
-    let comm: Kernel.IComm;
-    try {
-      comm = kernel.createComm(CONTROL_TARGET);
-    } catch (error) {
-      this.become({ kind: 'incompatible', reason: String(error) });
-      return;
-    }
-    this.comm = comm;
-    comm.onMsg = message => this.receive(comm, message);
-    comm.onClose = () => {
-      if (this.comm === comm) {
-        this.comm = null;
-        this.become({ kind: 'not-loaded', failure: '' });
-      }
-    };
-    await pastMainShell(kernel, comm);
-    if (this.comm !== comm) {
-      return;
-    }
-    // A kernel that does not know the target closes the comm before it reports idle: only then is it clear that somebody listens.
-    await comm.open().done.catch(() => undefined);
-    if (this.comm === comm) {
-      this.send({ type: 'hello' });
-    }
-  }
-
   private detach(): void {
-    const comm = this.comm;
-    this.comm = null;
-    if (comm && !comm.isDisposed) {
-      comm.onMsg = () => undefined;
-      comm.onClose = () => undefined;
-      if (this.kernel && this.kernel.connectionStatus === 'connected' && this.kernel.status !== 'dead') {
-        comm.close();
-      }
-      comm.dispose();
+    const { wire } = this;
+    this.wire = null;
+    this.greeting = null;
+    window.clearTimeout(this.holdTimer);
+    this.holdTimer = 0;
+    this.held = null;
+    wire?.dispose();
+    this.requests.giveUp();
+  }
+
+  /** The kernel has closed its end: it has no such target, has unloaded it, or the connection that carried it is gone. */
+  private onClosed(): void {
+    const lost = this.wire?.isLost === true;
+    this.detach();
+    if (lost && this.kernel?.isDisposed === false) {
+      void this.attach();
+    } else if (lost) {
+      this.become({ kind: 'no-kernel' });
+    } else {
+      this.become({ kind: 'not-loaded', failure: this.failure });
     }
   }
 
-  private receive(comm: Kernel.IComm, message: KernelMessage.ICommMsgMsg): void {
-    if (this.comm !== comm) {
-      return;
-    }
+  private hear(data: unknown): void {
     try {
-      const said = readMessage(message.content.data);
+      const said = readMessage(data);
       if (said?.type === 'snapshot') {
-        this.become({ kind: 'live', snapshot: said.snapshot, receivedAt: Date.now() });
-      } else if (said?.type === 'answer' && said.answer.outcome === 'error') {
+        this.show(said.snapshot);
+      } else if (said?.type === 'welcome') {
+        this.greeting = said.welcome;
+      } else if (said?.type === 'answer' && !this.requests.take(said.answer) && said.answer.outcome === 'error') {
         this.refusal.emit(said.answer.text);
       }
     } catch (error) {
@@ -212,6 +269,26 @@ export class KernelLink implements IDisposable {
         throw error;
       }
       this.become({ kind: 'incompatible', reason: error.message });
+    }
+  }
+
+  private show(snapshot: Snapshot): void {
+    this.known = true;
+    if (this.interval > 0 && this.current.kind === 'live' && Date.now() - this.current.receivedAt < this.interval) {
+      this.held = snapshot;
+      this.holdTimer = this.holdTimer || window.setTimeout(() => this.release(), this.interval - (Date.now() - this.current.receivedAt));
+      return;
+    }
+    this.become({ kind: 'live', snapshot, receivedAt: Date.now() });
+  }
+
+  private release(): void {
+    window.clearTimeout(this.holdTimer);
+    this.holdTimer = 0;
+    const { held } = this;
+    this.held = null;
+    if (held && this.current.kind === 'live') {
+      this.become({ kind: 'live', snapshot: held, receivedAt: Date.now() });
     }
   }
 
@@ -229,7 +306,8 @@ export class KernelLink implements IDisposable {
   }
 
   private onStatusChanged(_: ISessionContext, status: Kernel.Status): void {
-    if (status === 'restarting' || status === 'autorestarting') {
+    const restarted = status === 'starting' && this.current.kind === 'live'; // from another page
+    if (status === 'restarting' || status === 'autorestarting' || restarted) {
       this.busyFrom = null;
       this.detach();
       this.become({ kind: 'restarting' });
@@ -244,9 +322,13 @@ export class KernelLink implements IDisposable {
 
   private onIOPubMessage(_: ISessionContext, message: KernelMessage.IMessage): void {
     const type = message.header.msg_type;
-    if (type === 'execute_input' && (this.current.kind === 'unasked' || this.current.kind === 'not-loaded')) {
+    const { kind } = this.current;
+    if (type === 'execute_input' && !this.loading && (kind === 'unasked' || kind === 'not-loaded')) {
       const { code } = (message as KernelMessage.IExecuteInputMsg).content;
       this.askAtIdle = this.askAtIdle || SPEAKS_OF_US.test(code);
+    } else if (type === 'error' && this.loading) {
+      const { ename, evalue } = (message as KernelMessage.IErrorMsg).content;
+      this.failure = oneLine(`${ename}: ${evalue}`);
     } else if (type === 'status' && 'msg_type' in message.parent_header && message.parent_header.msg_type === 'execute_request') {
       this.onCell((message as KernelMessage.IStatusMsg).content.execution_state === 'busy');
     }
@@ -254,11 +336,22 @@ export class KernelLink implements IDisposable {
 
   private onCell(running: boolean): void {
     this.busyFrom = running ? Date.now() : null;
+    this.requests.hold(this.mustWait);
     if (!running && this.askAtIdle) {
       this.askAtIdle = false;
-      void this.attach();
-    } else {
-      this.signal.emit(this.current);
+      if (this.auto) {
+        void this.attach();
+        return;
+      }
     }
+    this.signal.emit(this.current);
   }
+}
+
+function newRequests(): Requests {
+  return new Requests({ set: (callback, ms) => window.setTimeout(callback, ms), clear: timer => window.clearTimeout(timer) });
+}
+
+function oneLine(text: string): string {
+  return text.split('\n')[0].slice(0, 300);
 }

@@ -2,11 +2,13 @@
 
 import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, Notification } from '@jupyterlab/apputils';
-import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
+import { IConsoleTracker } from '@jupyterlab/console';
+import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { KernelLink } from './connection';
+import { Following, speaksOfUs } from './following';
 import { gleitzeitIcon, GleitzeitPanel } from './PanelView';
 import { holdWhileSelected } from './selection';
 import { StatusItem } from './StatusItem';
@@ -20,21 +22,24 @@ function activate(
   labShell: ILabShell | null,
   restorer: ILayoutRestorer | null,
   palette: ICommandPalette | null,
-  statusBar: IStatusBar | null
+  statusBar: IStatusBar | null,
+  consoles: IConsoleTracker | null
 ): void {
   const trans = (translator ?? nullTranslator).load('gleitzeit_nb');
-  const link = new KernelLink();
+  const following = new Following(app.shell, notebooks, consoles);
+  const link = new KernelLink(() => following.connections());
   const panel = new GleitzeitPanel(link, trans);
 
   holdWhileSelected();
   link.refused.connect((_, text) => Notification.error(text, { autoClose: 8000 }));
 
-  const follow = (_: INotebookTracker, notebook: NotebookPanel | null): void => {
-    link.follow(notebook?.sessionContext ?? null);
-    panel.setWhere(notebook?.title.label ?? '');
+  const follow = (): void => {
+    const place = following.current;
+    link.follow(place?.context ?? null, () => place !== null && speaksOfUs(place));
+    panel.setWhere(following.label);
   };
-  notebooks.currentChanged.connect(follow);
-  follow(notebooks, notebooks.currentWidget);
+  following.changed.connect(follow);
+  follow();
   // A page that goes away tells the kernel, so that it stops sending to nobody.
   window.addEventListener('pagehide', () => link.follow(null));
 
@@ -70,7 +75,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   description: 'Shows the Ollama instances and sandboxes of the active notebook’s kernel.',
   autoStart: true,
   requires: [INotebookTracker],
-  optional: [ITranslator, ILabShell, ILayoutRestorer, ICommandPalette, IStatusBar],
+  optional: [ITranslator, ILabShell, ILayoutRestorer, ICommandPalette, IStatusBar, IConsoleTracker],
   activate
 };
 

@@ -80,7 +80,7 @@ def snapshot(*instances: InstanceView, version: int = SCHEMA_VERSION) -> str:
 
 
 def cells(state: str) -> list[str]:
-    return [KERNEL_SIDE.format(snapshot=state), "print(heard)"]
+    return [KERNEL_SIDE.format(snapshot=state), "print([(each['type'], each.get('request', '')) for each in heard])"]
 
 
 OpenNotebook = Callable[[list[str]], NotebookPage]
@@ -125,7 +125,7 @@ def test_drain_and_resume_reach_the_kernel(open_notebook: OpenNotebook) -> None:
     choose(notebook, panel, "local", "Resume local")
     expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
     notebook.run(1)
-    expected = "[{'type': 'hello'}, {'type': 'drain', 'instance': 'local'}, {'type': 'resume', 'instance': 'local'}]"
+    expected = "[('hello', ''), ('drain', 'r1'), ('resume', 'r2')]"
     expect(notebook.output(1)).to_contain_text(expected)
 
 

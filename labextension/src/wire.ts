@@ -1,0 +1,221 @@
+/** A comm to the kernel that this side opens, so that it has a subshell of its own and is answered while a cell runs. */
+
+import { type Kernel, KernelMessage } from '@jupyterlab/services';
+import { type JSONObject, UUID } from '@lumino/coreutils';
+import type { IDisposable } from '@lumino/disposable';
+
+const SUBSHELL_PATIENCE_MS = 2000;
+
+export interface Wire extends IDisposable {
+  /** Whether messages need not queue behind a running cell. Known once it is open. */
+  readonly passesCells: boolean;
+  /** Whether it ended with the connection that carried it, while the kernel lives on. */
+  readonly isLost: boolean;
+  /** Resolves when the kernel has taken it; one that knows no such target has closed it before. */
+  open(): Promise<void>;
+  send(data: JSONObject): void;
+}
+
+export interface Listener {
+  heard(data: unknown): void;
+  /** The other side is gone. Not called after `dispose`. */
+  closed(): void;
+}
+
+/** Of several connections to one kernel in a page, JupyterLab lets one handle comms. `carriers`: those that might be it. */
+export function wireTo(
+  kernel: Kernel.IKernelConnection,
+  carriers: Iterable<Kernel.IKernelConnection>,
+  target: string,
+  listener: Listener
+): Wire {
+  for (const carrier of [kernel, ...carriers]) {
+    if (carrier.id === kernel.id && carrier.handleComms && !carrier.isDisposed) {
+      return new CommWire(carrier, carrier !== kernel, target, listener);
+    }
+  }
+  return new PlainWire(kernel, target, listener);
+}
+
+function wantsSubshell(kernel: Kernel.IKernelConnection): boolean {
+  return kernel.supportsSubshells && String(kernel.commsOverSubshells) !== 'disabled';
+}
+
+function canHear(kernel: Kernel.IKernelConnection): boolean {
+  return !kernel.isDisposed && kernel.connectionStatus === 'connected' && kernel.status !== 'dead';
+}
+
+/** Over the connection that handles comms. */
+class CommWire implements Wire {
+  private readonly comm: Kernel.IComm;
+  private listener: Listener | null;
+  private subshell = false;
+  private lost = false;
+
+  constructor(
+    private readonly kernel: Kernel.IKernelConnection,
+    borrowed: boolean,
+    target: string,
+    listener: Listener
+  ) {
+    this.listener = listener;
+    this.comm = kernel.createComm(target);
+    this.comm.onMsg = message => this.listener?.heard(message.content.data);
+    this.comm.onClose = () => this.onClosed();
+    kernel.disposed.connect(this.onCarrierGone, this);
+    if (borrowed) {
+      kernel.statusChanged.connect(this.onCarrierStatus, this); // restarted from there, its comms end without a word
+    }
+  }
+
+  get passesCells(): boolean {
+    return this.subshell;
+  }
+
+  get isLost(): boolean {
+    return this.lost;
+  }
+
+  get isDisposed(): boolean {
+    return this.listener === null;
+  }
+
+  async open(): Promise<void> {
+    await this.kernel.info.catch(() => undefined);
+    const started: unknown = Reflect.get(this.comm, 'subshellStarted'); // JupyterLab's class has it, its interface (4.6) does not
+    if (wantsSubshell(this.kernel) && started instanceof Promise) {
+      const patience = new Promise(resolve => window.setTimeout(resolve, SUBSHELL_PATIENCE_MS, false));
+      const inTime = started.then(
+        () => true,
+        () => false
+      );
+      this.subshell = (await Promise.race([inTime, patience])) === true;
+    }
+    if (!this.comm.isDisposed && !this.isDisposed) {
+      await this.comm.open().done.catch(() => undefined);
+    }
+  }
+
+  send(data: JSONObject): void {
+    if (!this.comm.isDisposed && canHear(this.kernel)) {
+      this.comm.send(data);
+    }
+  }
+
+  dispose(): void {
+    if (this.isDisposed) {
+      return;
+    }
+    this.listener = null;
+    this.kernel.disposed.disconnect(this.onCarrierGone, this);
+    this.kernel.statusChanged.disconnect(this.onCarrierStatus, this);
+    if (!this.comm.isDisposed) {
+      this.comm.onMsg = () => undefined;
+      this.comm.onClose = () => undefined;
+      if (canHear(this.kernel)) {
+        this.comm.close();
+      }
+      this.comm.dispose();
+    }
+  }
+
+  /** The notebook that carried it was closed; another one may still use the kernel. */
+  private onCarrierGone(): void {
+    this.lost = true;
+    this.onClosed();
+  }
+
+  private onCarrierStatus(_: Kernel.IKernelConnection, status: Kernel.Status): void {
+    if (status === 'restarting' || status === 'autorestarting') {
+      this.onCarrierGone();
+    }
+  }
+
+  private onClosed(): void {
+    const { listener } = this;
+    this.listener = null;
+    this.kernel.disposed.disconnect(this.onCarrierGone, this);
+    this.kernel.statusChanged.disconnect(this.onCarrierStatus, this);
+    listener?.closed();
+  }
+}
+
+/** By messages alone, where no connection of the page handles comms: the notebook whose connection did was closed. */
+class PlainWire implements Wire {
+  readonly isLost = false;
+  private readonly id = UUID.uuid4();
+  private listener: Listener | null;
+  private subshell: string | null = null;
+
+  constructor(
+    private readonly kernel: Kernel.IKernelConnection,
+    private readonly target: string,
+    listener: Listener
+  ) {
+    this.listener = listener;
+    kernel.iopubMessage.connect(this.onIOPubMessage, this);
+  }
+
+  get passesCells(): boolean {
+    return this.subshell !== null;
+  }
+
+  get isDisposed(): boolean {
+    return this.listener === null;
+  }
+
+  async open(): Promise<void> {
+    await this.kernel.info.catch(() => undefined);
+    if (wantsSubshell(this.kernel)) {
+      const reply = await this.kernel.requestCreateSubshell({}).done.catch(() => null);
+      this.subshell = reply?.content.subshell_id ?? null;
+    }
+    if (!this.isDisposed && canHear(this.kernel)) {
+      const content = { comm_id: this.id, target_name: this.target, data: {} };
+      const message = KernelMessage.createMessage<KernelMessage.ICommOpenMsg<'shell'>>({ ...this.head, msgType: 'comm_open', content });
+      await this.kernel.sendShellMessage(message).done.catch(() => undefined);
+    }
+  }
+
+  send(data: JSONObject): void {
+    if (!this.isDisposed && canHear(this.kernel)) {
+      const content = { comm_id: this.id, data };
+      this.kernel.sendShellMessage(
+        KernelMessage.createMessage<KernelMessage.ICommMsgMsg<'shell'>>({ ...this.head, msgType: 'comm_msg', content })
+      );
+    }
+  }
+
+  dispose(): void {
+    if (this.isDisposed) {
+      return;
+    }
+    this.listener = null;
+    this.kernel.iopubMessage.disconnect(this.onIOPubMessage, this);
+    if (canHear(this.kernel)) {
+      const content = { comm_id: this.id, data: {} };
+      this.kernel.sendShellMessage(
+        KernelMessage.createMessage<KernelMessage.ICommCloseMsg<'shell'>>({ ...this.head, msgType: 'comm_close', content })
+      );
+      if (this.subshell !== null) {
+        this.kernel.requestDeleteSubshell({ subshell_id: this.subshell });
+      }
+    }
+  }
+
+  private get head(): { channel: 'shell'; username: string; session: string; subshellId: string | null } {
+    const { kernel, subshell } = this;
+    return { channel: 'shell', username: kernel.username, session: kernel.clientId, subshellId: subshell };
+  }
+
+  private onIOPubMessage(_: Kernel.IKernelConnection, message: KernelMessage.IIOPubMessage): void {
+    const { listener } = this;
+    if (KernelMessage.isCommMsgMsg(message) && message.content.comm_id === this.id) {
+      listener?.heard(message.content.data);
+    } else if (KernelMessage.isCommCloseMsg(message) && message.content.comm_id === this.id) {
+      this.listener = null;
+      this.kernel.iopubMessage.disconnect(this.onIOPubMessage, this);
+      listener?.closed();
+    }
+  }
+}

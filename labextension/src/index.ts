@@ -9,6 +9,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { KernelLink } from './connection';
 import { Following, speaksOfUs } from './following';
+import { highlighting } from './highlighting';
 import { gleitzeitIcon, GleitzeitPanel } from './PanelView';
 import { holdWhileSelected } from './selection';
 import { StatusItem } from './StatusItem';
@@ -79,4 +80,4 @@ const plugin: JupyterFrontEndPlugin<void> = {
   activate
 };
 
-export default plugin;
+export default [plugin, highlighting];

@@ -346,6 +346,7 @@ def test_run_takes_files_and_writes_what_the_code_leaves(
         (["--pids", "0"], "pids_limit"),
         (["--workspace-files", "1"], "workspace_files"),
         (["--gpu", "--mode", "restricted"], "gpu"),
+        (["--volume", "/etc:/data", "--mode", "docker-sandbox"], "which no code in a sandbox is shown"),
         (["--volume", "/usr/share:/data", "--mode", "docker-sandbox"], "no folder is named beneath which volumes may lie"),
     ],
 )

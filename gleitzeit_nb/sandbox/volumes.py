@@ -169,7 +169,7 @@ def _is_written_by_guests(status: os.stat_result) -> bool:
     return bool(owner or group or status.st_mode & stat.S_IWOTH)
 
 
-def refuse_private(path: str, identity: tuple[int, int], sockets: Iterable[str] = ()) -> None:
+def refuse_private(path: str, identity: tuple[int, int] | None = None, sockets: Iterable[str] = ()) -> None:
     """Raises ConfigError for what no guest is shown: the system's own folders, the daemon, the home itself, and whatever holds them.
 
     By path and by identity, since a bind mount gives one folder two paths.
@@ -178,7 +178,7 @@ def refuse_private(path: str, identity: tuple[int, int], sockets: Iterable[str] 
     whole = [*SYSTEM, *(os.path.join(home, name) for home in homes for name in PRIVATE)]  # with everything in them
     for forbidden in ["/", *homes, "/run", *whole, *SOCKETS, *sockets]:
         real = os.path.realpath(forbidden)
-        holds = is_within(real, path) or identity == _identity(real)
+        holds = is_within(real, path) or (identity is not None and identity == _identity(real))
         if holds or (forbidden in whole and is_within(path, real)):
             raise ConfigError(
                 f"The volume {path} {'would show' if holds else 'lies in'} {forbidden}, which no code in a sandbox is shown.\n"
@@ -203,9 +203,10 @@ def hinted(result: ExecutionResult, mode: ModeSettings) -> ExecutionResult:
 
 def _open_beneath_a_root(host: str, roots: Sequence[str]) -> int:
     if not roots:
+        refuse_private(os.path.realpath(host))  # else the advice would be of no use
         raise ConfigError(
             f"The volume {host} cannot be had: no folder is named beneath which volumes may lie.\n"
-            f"Name one in your configuration: python.volume_roots: [{os.path.dirname(host)}]"
+            f"Name it, or one that holds it, in your configuration: python.volume_roots: [{host}]"
         )
     for root in roots:
         real = os.path.realpath(root)

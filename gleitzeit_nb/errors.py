@@ -21,6 +21,7 @@
     │   ├── SchemaMismatchError      the answer does not fit the schema it was asked for, also after one repair; carries the text
     │   ├── StreamInterruptedError   the answer was cut after its first token; carries the partial text
     │   │   (public name: StreamInterrupted)
+    │   ├── RequestCancelledError    somebody ended the request from outside its cell; carries the partial text
     │   └── UpkeepError              a model could not be loaded, fetched, unloaded or deleted everywhere: a table of those that failed
     ├── EmbeddedError
     │   ├── WeightsError             weights are missing, unknown, corrupt or have the wrong checksum
@@ -162,6 +163,15 @@ class StreamInterruptedError(PoolError):
 
 
 StreamInterrupted = StreamInterruptedError
+
+
+class RequestCancelledError(PoolError):
+    """Somebody cancelled the request from elsewhere, such as the side panel. `partial` is the text so far; "" before the first token."""
+
+    def __init__(self, message: str, *, partial: str = "", instance: str = "") -> None:
+        super().__init__(message)
+        self.partial = partial
+        self.instance = instance
 
 
 class UpkeepError(PoolError):

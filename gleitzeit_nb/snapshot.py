@@ -44,7 +44,7 @@ class InstanceView:
     warm: tuple[WarmModel, ...]
     models: tuple[str, ...]
     load: tuple[float, ...] = ()  # series: share of its slots that were in use
-    latencies_s: tuple[float | None, ...] = ()  # series: median of the answers that ended then; None: none did
+    latencies_s: tuple[float | None, ...] = ()  # series: mean of the answers that ended then; None: none did
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from gleitzeit_nb.core.faults import TRAITS, Blame, Cause, Traits
 from gleitzeit_nb.core.instances import Instance
 from gleitzeit_nb.core.requests import Usage
 from gleitzeit_nb.core.runner_options import Plan, after_answer
+from gleitzeit_nb.core.series import TokenHistory
 from gleitzeit_nb.core.sharing import GiveBack, look_again_at
 
 NOTHING_SENT = Plan()
@@ -37,6 +38,7 @@ class Lease:
     moves: list[Move] = field(default_factory=list)  # of the breakers, not yet announced
     ended: bool = False
     tokens: int = 0  # that have come
+    history: TokenHistory | None = None  # of them; None before the first
     knows_prompt: bool = False  # the instance has read the beginning of the conversation before
     usage: Usage | None = None  # what the server says that it took
     _charged: float = 0.0  # tokens, to the instance's rate limit
@@ -72,6 +74,15 @@ class Lease:
         """So many have come."""
         self.tokens += count
         self.instance.load.tokens.add(count, now)
+        if self.history is None:
+            self.history = TokenHistory()
+        self.history.add(count, now)
+
+    def tokens_per_s(self, now: float) -> float | None:
+        """Since the first; None before the second."""
+        if self._first_at is None or self.tokens < 2 or now <= self._first_at:
+            return None
+        return (self.tokens - 1) / (now - self._first_at)
 
     def prompt_read(self, tokens: int, elapsed_s: float, now: float) -> None:
         """What the server says of reading the prompt. It counts tokens that it still knew as if it had read them."""
@@ -85,7 +96,7 @@ class Lease:
         self.ended = True
         load = self.instance.load
         self._tell_limits(outcome, cause, now)
-        load.end(self.model)
+        load.end(self.model, now)
         if self._give_back is not None:
             self._give_back()
             share = self.instance.share
@@ -145,7 +156,7 @@ def reserve(instance: Instance, model: str, now: float, *, panic: bool = False) 
         lease._model_probe, of_model = lease._model_breaker.begin(now, panic=panic)
         moves.append(of_model)
     lease.moves = [each for each in moves if each is not None]
-    instance.load.begin(model)
+    instance.load.begin(model, now)
     lease._charged = instance.rate.begin(now) if instance.rate is not None else 0.0
     if lease.cold:
         instance.load.loading.setdefault(model, now)

@@ -8,44 +8,13 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from gleitzeit_nb.core.first_tokens import FirstTokens
+from gleitzeit_nb.core.series import AnswerHistory, Occupancy, TokenHistory
 
-BUCKET_S = 2.0
-BUCKETS = 30  # one minute
 RECENT = 50  # requests that the error rate and the median look back on
 FORGET_S = 60.0  # what was not observed again for as long is believed e times less: who was slow once is tried again
 LOADS = 5  # that count in how long a load takes: they are rare, and a few differ, as a file is read from the disk or from memory
 LOAD_WEIGHT = 2 / (LOADS + 1)  # of the last one: the usual relation between an exponential average's weight and its span
 MODELS = 256  # bounded: the names of models come from requests
-
-
-@dataclass
-class TokenHistory:
-    """Tokens per second over the last minute, in buckets of two seconds."""
-
-    _counts: list[int] = field(default_factory=lambda: [0] * BUCKETS, init=False)
-    _newest: int | None = field(default=None, init=False)  # number of the bucket that was written last
-
-    def add(self, tokens: int, now: float) -> None:
-        self._counts[self._turn(now) % BUCKETS] += tokens
-
-    def rates(self, now: float) -> tuple[float, ...]:
-        """Tokens per second, oldest first; empty before the first token."""
-        if self._newest is None:
-            return ()
-        newest = self._turn(now)
-        return tuple(self._counts[(newest + 1 + step) % BUCKETS] / BUCKET_S for step in range(BUCKETS))
-
-    def _turn(self, now: float) -> int:
-        """Clear the buckets that time has passed over and return the number of the current one."""
-        bucket = int(now // BUCKET_S)
-        if bucket == self._newest:
-            return bucket
-        if self._newest is None:
-            self._newest = bucket
-        for passed in range(self._newest + 1, min(bucket, self._newest + BUCKETS) + 1):
-            self._counts[passed % BUCKETS] = 0
-        self._newest = max(bucket, self._newest)
-        return self._newest
 
 
 @dataclass
@@ -95,18 +64,22 @@ class Load:
     first_tokens: FirstTokens = field(default_factory=FirstTokens)  # of loaded models
     latency: PeakEwma = field(default_factory=PeakEwma)
     tokens: TokenHistory = field(default_factory=TokenHistory)
+    answers: AnswerHistory = field(default_factory=AnswerHistory)
+    occupancy: Occupancy = field(default_factory=Occupancy)
     paces: dict[str, Pace] = field(default_factory=dict)  # by model
     share: float = 0.0  # what it was given so far, each request counted as 1 / weight
     _latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _failures: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     _recent_failures: int = 0  # among those
 
-    def begin(self, model: str) -> None:
+    def begin(self, model: str, now: float) -> None:
         self.in_flight += 1
+        self.occupancy.moved(self.in_flight, now)
         self.by_model[model] = self.by_model.get(model, 0) + 1
 
-    def end(self, model: str) -> None:
+    def end(self, model: str, now: float) -> None:
         self.in_flight -= 1
+        self.occupancy.moved(self.in_flight, now)
         left = self.by_model[model] - 1
         if left > 0:
             self.by_model[model] = left
@@ -135,6 +108,7 @@ class Load:
         if elapsed_s is not None:
             self._latencies_s.append(elapsed_s)
             self.latency.observe(elapsed_s, now)
+            self.answers.add(elapsed_s, now)
 
     def dropped(self) -> None:
         self.total += 1

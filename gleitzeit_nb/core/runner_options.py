@@ -88,12 +88,13 @@ def context_of(options: Mapping[str, Any]) -> int | None:
 
 
 def after_answer(known: LoadedModel | None, model: str, sent: Plan, now: float, *, fresh: bool) -> LoadedModel:
-    """What an answer to `sent` proves of the model. `fresh`: it was loaded for that answer."""
+    """What an answer to `sent` proves of the model. `fresh`: it was loaded for that answer. How long it is kept now, only a look tells."""
     if known is not None and not fresh and now - known.seen_at < SEEN_AGAIN_S and (known.context_length or not context_of(sent.options)):
         return known
+    entry = replace(known or LoadedModel(model), seen_at=now, expires_at=None)
     if fresh or known is None:
-        return replace(known or LoadedModel(model), seen_at=now, context_length=context_of(sent.options), runner=sent.runner)
-    return replace(known, seen_at=now, context_length=known.context_length or context_of(sent.options))
+        return replace(entry, context_length=context_of(sent.options), runner=sent.runner)
+    return replace(entry, context_length=known.context_length or context_of(sent.options))
 
 
 def after_look(listed: LoadedModel, before: LoadedModel | None) -> LoadedModel:

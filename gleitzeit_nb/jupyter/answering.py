@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.requests import LLMRequest, Reply
-from gleitzeit_nb.errors import GleitzeitError, StreamInterruptedError
+from gleitzeit_nb.errors import GleitzeitError, RequestCancelledError, StreamInterruptedError
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.display import AnswerView
     from gleitzeit_nb.jupyter.front import Front
+
+_WHY: dict[type[GleitzeitError], str] = {StreamInterruptedError: "the answer was cut here", RequestCancelledError: "cancelled"}
 
 
 @contextlib.contextmanager
@@ -24,7 +26,7 @@ def given_up(view: AnswerView, also: str = "") -> Iterator[None]:
         view.give_up(f"interrupted{more}")
         raise
     except GleitzeitError as error:
-        view.give_up(("the answer was cut here" if isinstance(error, StreamInterruptedError) else "failed") + more)
+        view.give_up(_WHY.get(type(error), "failed") + more)
         raise
 
 

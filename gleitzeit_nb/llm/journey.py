@@ -16,11 +16,12 @@ from gleitzeit_nb.core.needs import Needs, Wishes
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route
 from gleitzeit_nb.core.strategies import Scores, strategy_named
-from gleitzeit_nb.errors import EngineClosedError, PoolError, StreamInterruptedError
+from gleitzeit_nb.errors import EngineClosedError, PoolError, RequestCancelledError, StreamInterruptedError
 from gleitzeit_nb.llm import outcomes
 from gleitzeit_nb.llm.defaults import default_model
 from gleitzeit_nb.llm.dispatch import Turn
 from gleitzeit_nb.llm.faults import InstanceFault
+from gleitzeit_nb.llm.limits import Limit
 from gleitzeit_nb.llm.parts import Parts
 from gleitzeit_nb.llm.recovery import Recovery
 from gleitzeit_nb.llm.sending import notices
@@ -50,9 +51,11 @@ class Journey:
     first_token_s: float | None = None
     receipt: Receipt | None = None
     recovery: Recovery = field(init=False)
+    dismissed: str = ""  # who has cancelled it
     cut: StreamInterruptedError | None = None  # an answer that had begun broke off, and is asked for again
     _voided: bool = False  # … and the caller knows that what came of it is void
     _patience_s: float = PATIENCE_S  # for instances that are ejected; each wait for them takes some of it
+    _waiting: Limit = field(default_factory=Limit, init=False)  # around the wait for a slot; ended only by `dismiss`
     _left: tuple[str, str] | None = None  # (instance, why it was left): a failover that has no target yet
     _listed_anew: bool = False
 
@@ -83,7 +86,7 @@ class Journey:
             if not self.model:
                 self.models[0] = await default_model(self.parts.settings, self.parts.members, self.parts.health, self.request)
             while True:
-                attempt = self.current = self.asked = self._ask(await self._admitted())
+                attempt = self.current = self.asked = self._ask(await self._slot())
                 try:
                     if self.cut is not None and not self._voided:
                         self._voided, self.tokens = True, 0
@@ -104,7 +107,8 @@ class Journey:
                 yield Chunk(reply=self._reply(attempt))
                 return
         except PoolError as error:
-            final = error if self.cut is None or isinstance(error, StreamInterruptedError) else self.cut
+            told = self.cut is None or isinstance(error, StreamInterruptedError | RequestCancelledError)
+            final = error if told or self.cut is None else self.cut
             self.parts.receipts.failed(self, final)
             if final is not error:
                 raise final from error
@@ -115,7 +119,32 @@ class Journey:
         finally:
             del self.parts.active[self]
 
+    def dismiss(self, by: str) -> None:
+        """End it: whoever waits for it gets a RequestCancelledError. `by`: from where, such as "from the side panel"."""
+        self.dismissed = self.dismissed or by
+        self._waiting.expire()
+        if self.current is not None:
+            self.current.patience.expire()
+
+    def _dismissal(self) -> RequestCancelledError:
+        attempt = self.current
+        if attempt is None:
+            return outcomes.cancelled(self.dismissed, "it had no slot yet")
+        instance, text = attempt.lease.instance.id, attempt.answer.text
+        stood = f"after {self.tokens} tokens from {instance}" if attempt.spoke else f"{instance} had not answered yet"
+        return outcomes.cancelled(self.dismissed, stood, partial=text, instance=instance)
+
     # -- before an instance is asked -------------------------------------------------------------------------------------------
+
+    async def _slot(self) -> Grant:
+        try:
+            if not self.dismissed:
+                with self._waiting:
+                    return await self._admitted()
+        except TimeoutError:
+            if not self.dismissed:
+                raise
+        raise self._dismissal()
 
     async def _admitted(self) -> Grant:
         """Wait for a slot; on no hope, look for models again, then fall back to the next model, then raise."""
@@ -195,9 +224,11 @@ class Journey:
 
     async def _next_lines(self, attempt: Try) -> Sequence[Mapping[str, Any]] | None:
         try:
+            if self.dismissed:
+                raise self._dismissal()
             return await attempt.next_lines(self.left_s)
         except TimeoutError as exc:
-            raise self._out_of_time(attempt) from exc
+            raise (self._dismissal() if self.dismissed else self._out_of_time(attempt)) from exc
 
     def lose(self, instance: Instance) -> None:
         """A health probe found that `instance` is gone."""

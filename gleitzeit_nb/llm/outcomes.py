@@ -19,6 +19,7 @@ from gleitzeit_nb.errors import (
     ModelNotFoundError,
     NoInstanceError,
     PoolError,
+    RequestCancelledError,
     RequestRejectedError,
     RetryBudgetError,
     StreamInterruptedError,
@@ -101,6 +102,12 @@ def interrupted(instance_id: str, what: str, partial: str) -> StreamInterruptedE
     """The caller has seen a part of the answer."""
     message = f"the answer from {instance_id} broke off: {what}. The part that came is kept; ask again, or let --restart-on-cut do that"
     return StreamInterruptedError(message, partial=partial, instance=instance_id)
+
+
+def cancelled(by: str, stood: str, *, partial: str = "", instance: str = "") -> RequestCancelledError:
+    """`by`: from where, such as "from the side panel". `stood`: where the request stood, in a line."""
+    kept = "The part that came is kept; ask again when you want all of it" if partial else "Ask again when you want its answer"
+    return RequestCancelledError(f"the request was cancelled {by} ({stood}). {kept}", partial=partial, instance=instance)
 
 
 def out_of_time(deadline_s: float, queue_s: float, attempts: Sequence[Attempt]) -> DeadlineExceededError:

@@ -216,6 +216,13 @@ class OllamaPoolManager:
         active = tuple(self._parts.active) if self._parts is not None else ()
         return next((progress.describe(journey) for journey in active if journey.request.id == request_id), "")
 
+    def cancel(self, request_id: str, by: str = "by its owner") -> bool:
+        """End a request, wherever it stands: who waits for it gets a RequestCancelledError. False when none of that id goes on."""
+        found = [journey for journey in self._here().active if journey.request.id == request_id]
+        for journey in found:
+            journey.dismiss(by)
+        return bool(found)
+
     def explain(self, model: str, **request: Unpack[RequestOptions]) -> Explanation:
         """A dry run: every instance, and whether it would be picked now or why not. `print` shows it as a table."""
         return self.explain_request(build_request("explain", "chat", model, **request))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def describe(journey: Journey) -> str:
     """In one line: "queued 3rd", "loading llama3.2 on gpu-1, 8 s"."""
+    if journey.dismissed:
+        return "being cancelled"
     where = _describe(journey)
     return f"{where} (asked again: {journey.cut.instance} broke off)" if journey.cut is not None else where
 
@@ -44,15 +46,19 @@ def _describe_try(journey: Journey, attempt: Try) -> str:
 
 def run_view(journey: Journey) -> RunView:
     """For the dashboard."""
+    lease, now = journey.current.lease if journey.current is not None else None, journey.parts.clock()
     return RunView(
         id=journey.request.id,
         kind="llm",
         label=journey.request.label or f"{journey.request.kind} {display(journey.model)}",
-        where=journey.current.lease.instance.id if journey.current is not None else "",
+        where=lease.instance.id if lease is not None else "",
         state=describe(journey),
-        elapsed_s=journey.parts.clock() - journey.started_at,
+        elapsed_s=now - journey.started_at,
         tokens=journey.tokens,
         model=display(journey.model),
+        tokens_per_s=lease.tokens_per_s(now) if lease is not None else None,
+        cancellable=not journey.dismissed,
+        rates=lease.history.rates(now) if lease is not None and lease.history is not None else (),
     )
 
 

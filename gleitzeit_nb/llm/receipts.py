@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gleitzeit_nb.core.receipts import Gpu, Outcome, Receipt, ReceiptSettings, Timings, candidates_of, gpu_of
 from gleitzeit_nb.core.requests import LLMRequest, Usage
+from gleitzeit_nb.errors import RequestCancelledError
 from gleitzeit_nb.llm.receipt_file import ReceiptFile
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Receipts:
         """The request ended without an answer. What happens after its answer was handed over is not its business any more."""
         if journey.receipt is not None:
             return
-        cancelled = not isinstance(exc, Exception)  # asyncio's cancel, a closed iterator, Ctrl-C
+        cancelled = isinstance(exc, RequestCancelledError) or not isinstance(exc, Exception)  # asyncio's cancel, a closed iterator, Ctrl-C
         journey.note_end("cancelled" if cancelled else type(exc).__name__)
         self._ended(journey, "cancelled" if cancelled else "failed", type(exc).__name__)
 

@@ -21,7 +21,7 @@ from gleitzeit_nb.core.models import display
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.remembering import KeptReply, demands, excerpt, fingerprint, only_loads, plain_reply
 from gleitzeit_nb.core.requests import Chunk, LLMRequest
-from gleitzeit_nb.errors import ConfigError, PoolError, ReplayMissError
+from gleitzeit_nb.errors import ConfigError, PoolError, ReplayMissError, RequestCancelledError
 
 logger = logging.getLogger("gleitzeit_nb.llm")
 
@@ -41,7 +41,7 @@ class Recorder:
         return f"<Recorder {self.path}>"
 
     async def recorded(self, request: LLMRequest, chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
-        """The same answer, or the same error, which is written down on its way. Not how a model was merely loaded."""
+        """The same answer, or the same error, which is written down on its way. Not how a model was merely loaded, nor a cancel."""
         async with aclosing(chunks):
             try:
                 async for chunk in chunks:
@@ -49,7 +49,7 @@ class Recorder:
                         await asyncio.to_thread(self._append, self._line(request, "reply", plain_reply(chunk.reply)))
                     yield chunk
             except PoolError as error:
-                if not only_loads(request):
+                if not only_loads(request) and not isinstance(error, RequestCancelledError):
                     await asyncio.to_thread(self._append, self._line(request, "error", KeptFailure.of(error).plain()))
                 raise
 

@@ -40,9 +40,10 @@ class Try:
         return self.first_line_s is not None
 
     async def next_lines(self, left_s: float | None) -> Sequence[Mapping[str, Any]] | None:
-        """None: there are no more. Raises InstanceFault, or TimeoutError when `left_s` (until the deadline) is over."""
-        if left_s is None and self.spoke:
-            return await anext(self.lines, None)
+        """None: there are no more. Raises InstanceFault, or TimeoutError when `left_s` (until the deadline) is over.
+
+        `patience` is around every wait, so that it can be ended from elsewhere.
+        """
         try:
             with self.patience.of(left_s):
                 return await anext(self.lines, None)

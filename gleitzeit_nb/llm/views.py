@@ -38,6 +38,8 @@ def instance_view(instance: Instance, now: float) -> InstanceView:
             for name, entry in instance.loaded.items()
         ),
         models=_models(instance),
+        load=tuple(min(1.0, level / instance.slots) for level in load.occupancy.levels(now)),
+        latencies_s=load.answers.means_s(now),
     )
 
 

@@ -6,30 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gleitzeit_nb.core.load import BUCKET_S, BUCKETS, LOADS, RECENT, Load, PeakEwma, TokenHistory
-
-
-def test_tokens_are_counted_per_two_seconds_over_a_minute() -> None:
-    history = TokenHistory()
-    assert history.rates(0.0) == ()
-    history.add(10, 100.0)
-    history.add(20, 102.5)
-    rates = history.rates(103.0)
-    assert len(rates) == BUCKETS
-    assert rates[-2:] == (5.0, 10.0)
-    assert sum(history.rates(100.0 + BUCKETS * BUCKET_S)) == 10.0
-    assert sum(history.rates(1000.0)) == 0.0
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0.0, 40.0)), min_size=1, max_size=80))
-def test_no_token_is_counted_twice_or_lost_within_the_minute(pieces: list[tuple[int, float]]) -> None:
-    history, now, seen = TokenHistory(), 0.0, []
-    for tokens, passed in pieces:
-        now += passed
-        history.add(tokens, now)
-        seen.append((now // BUCKET_S, tokens))
-    expected = sum(tokens for bucket, tokens in seen if bucket > now // BUCKET_S - BUCKETS)
-    assert sum(history.rates(now)) * BUCKET_S == expected
+from gleitzeit_nb.core.load import LOADS, RECENT, Load, PeakEwma
 
 
 def test_peak_ewma_jumps_up_at_once_and_comes_down_slowly() -> None:

@@ -81,7 +81,7 @@ def test_a_long_prompt_and_those_ahead_add_to_it() -> None:
     assert limit_s(one, prompt=Prompt(tokens=1000)) == WARM_S + 1000 * LEAST_PROMPT_TOKEN_S
     one.load.succeeded(3.0, 0.0)
     for _ in range(3):
-        one.load.begin(M)
+        one.load.begin(M, 0.0)
     assert limit_s(one) == WARM_S + 2 * 3.0
     assert limit_s(instance(0.1), prompt=Prompt(held_back=True)) == HELD_BACK_S
 

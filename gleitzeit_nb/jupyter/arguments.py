@@ -8,22 +8,75 @@ import inspect
 import shlex
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
 from gleitzeit_nb.core.typed_options import typed_option
 from gleitzeit_nb.errors import UsageError
 
 Magic = TypeVar("Magic", bound=Callable[..., Any])
 
+Kind = Literal[
+    "model",
+    "warm model",
+    "instance",
+    "serving instance",
+    "draining instance",
+    "tag",
+    "thread",
+    "mode",
+    "session",
+    "host",
+    "container image",
+    "variable",  # of the notebook: a value
+    "input",  # the same, those first that the cell's code uses
+    "result",  # what the cell's code makes
+    "function",
+    "shape",  # a type or a JSON Schema
+    "file",
+    "folder",
+]
+
+
+class Offer(NamedTuple):
+    """What Tab offers as an option's value: things of these kinds, and these words."""
+
+    kinds: tuple[Kind, ...] = ()
+    words: tuple[str, ...] = ()
+
 
 class MagicParser(argparse.ArgumentParser):
-    """An argument parser that neither prints nor leaves: what is wrong becomes a UsageError."""
+    """An argument parser that neither prints nor leaves: what is wrong becomes a UsageError.
+
+    It is the one list of what a magic takes: reading the line, `--help`, `%magic?` and Tab all go by it. `commands`: its subcommands.
+    `expands`: `{expression}` in its words is replaced.
+    """
+
+    expands = False
 
     def __init__(self, magic: str, description: str) -> None:
         super().__init__(prog=magic, description=description, add_help=False, allow_abbrev=False)
         self.formatter_class = _formatter
         self.verbatim: set[str] = set()  # options whose value is a line of options, to be read and expanded by itself
+        self.commands: dict[str, Callable[[], MagicParser]] = {}
+        self._offers: dict[str, Offer] = {}
+        self._section: argparse._ArgumentGroup | None = None
         self.add_argument("-h", "--help", action="store_true", help="print this and do nothing else")
+
+    def section(self, title: str) -> None:
+        """Where the help shows the options that are added from here on."""
+        self._section = next((each for each in self._action_groups if each.title == title), None) or self.add_argument_group(title)
+
+    def add_argument(
+        self, *names: str, offers: Kind | tuple[Kind, ...] = (), words: Sequence[str] = (), **keywords: Any
+    ) -> argparse.Action:
+        """As argparse has it; `offers` and `words` are for Tab."""
+        add = super().add_argument if self._section is None or not names[0].startswith("-") else self._section.add_argument
+        action = add(*names, **keywords)
+        self._offers[action.dest] = Offer((offers,) if isinstance(offers, str) else offers, tuple(words))
+        return action
+
+    def offer_of(self, action: argparse.Action) -> Offer:
+        return self._offers.get(action.dest, Offer())
 
     def read(self, line: str, expand: Callable[[str], str] | None = None) -> argparse.Namespace:
         """The arguments of `line`. `expand` is applied to each of them after they were told apart."""

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.errors import UsageError
+from gleitzeit_nb.jupyter.arguments import MagicParser
 from gleitzeit_nb.jupyter.listings import size_text
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
 CACHE_HELP = "how much is kept of answers; `clear` forgets it"
+
+
+def cache_parser() -> MagicParser:
+    parser = MagicParser("%llm cache", f"Prints {CACHE_HELP}.")
+    parser.add_argument("what", metavar="clear", nargs="?", words=("clear",), help="forget it")
+    return parser
 
 
 def cache_text(front: Front, words: Sequence[str]) -> str:

@@ -1,147 +1,262 @@
-"""What Tab offers on the first line of a magic: options, subcommands, and the models, instances and tags that are known."""
+"""Tab, in the lines and the prompts of the magics: options, subcommands, and what is known of the pool, the sandbox and the notebook.
+
+One matcher (IPython's API of 8.6 and later) that runs before all others and, where the cursor stands in something of ours, in their
+place: neither Python's names nor files belong into a prompt. It goes by the magics' own parsers, starts no engine and waits for none.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import argparse
+import builtins
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gleitzeit_nb.core.models import display
-from gleitzeit_nb.core.strategies import STRATEGIES
-from gleitzeit_nb.jupyter.gleitzeit_magic import COMMANDS
-from gleitzeit_nb.jupyter.llm_magic import SUBCOMMANDS, llm_parser
-from gleitzeit_nb.jupyter.llm_options import THINK_WORDS
-from gleitzeit_nb.jupyter.receipts_magic import receipts_parser
-from gleitzeit_nb.jupyter.sandbox_command import SUBCOMMANDS as SANDBOX_COMMANDS
+from IPython.core.completer import IPCompleter, SimpleCompletion, SimpleMatcherResult, provisionalcompleter
+
+from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, identifiers
+from gleitzeit_nb.jupyter.gleitzeit_magic import gleitzeit_parser
+from gleitzeit_nb.jupyter.llm_magic import llm_parser, look_parser
+from gleitzeit_nb.jupyter.offers import SOURCES, Candidate, Known, Scene
 from gleitzeit_nb.jupyter.sandbox_magic import sandbox_parser
-from gleitzeit_nb.jupyter.thread_commands import THREAD_COMMANDS, thread_parser
-from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS as COMMANDS_ON_MODELS
-from gleitzeit_nb.jupyter.upkeep_magic import upkeep_parser
+from gleitzeit_nb.jupyter.template import open_expression
+from gleitzeit_nb.jupyter.typed_line import Typed, quoted, read_typed
 
 if TYPE_CHECKING:
-    from gleitzeit_nb.jupyter.arguments import MagicParser
-    from gleitzeit_nb.jupyter.front import Front
-    from gleitzeit_nb.snapshot import Snapshot
+    from IPython.core.completer import CompletionContext
 
-HOOK = "complete_command"
-KEYS = ("%%llm", "%llm", "%%sandbox", "%gleitzeit")
+    from gleitzeit_nb.jupyter.front import Front
+
+logger = logging.getLogger("gleitzeit_nb.completion")
+
+PRIORITY = 1000.0  # before every matcher of IPython's own
+MOST_CHARS = 20_000  # of a prompt before the cursor, in which the expression is looked for
+CHARACTERS = {  # matchers of IPython's own that belong into a prompt too: \\alpha for α
+    "IPCompleter.latex_name_matcher",
+    "IPCompleter.unicode_name_matcher",
+    "back_latex_name_matcher",
+    "back_unicode_name_matcher",
+}
+CELLS: dict[str, Callable[[], MagicParser]] = {"llm": llm_parser, "sandbox": sandbox_parser}
+LINES: dict[str, Callable[[], MagicParser]] = {"llm": look_parser, "gleitzeit": gleitzeit_parser}
+AROUND = ("time", "timeit", "prun", "capture")  # cell magics that run another
+_CELL = re.compile(r"%%(\w+)(?=\s|$)")
+_LINE = re.compile(r"(?:^\s*|=\s*)(%?)(llm|gleitzeit)\s")
+_IDENTIFIER = re.compile(r"[^\W\d]\w*|")
 
 
 def register(front: Front) -> Callable[[], None]:
     """Offer completions in the front's shell. Returns the way to end it."""
-    completers: dict[str, Callable[[Any, Any], list[str]]] = {
-        "%%llm": lambda _shell, event: _of_line(front, llm_parser(), event.line),
-        "%llm": lambda _shell, event: _of_look(front, event.line),
-        "%%sandbox": lambda _shell, event: _of_line(front, sandbox_parser(), event.line),
-        "%gleitzeit": lambda _shell, event: _of_command(front, event.line),
-    }
-    for key, completer in completers.items():
-        front.shell.set_hook(HOOK, completer, str_key=key)  # type: ignore[no-untyped-call]
+    completer = front.shell.Completer
+    matcher = _matcher(Completion(front))
+    completer.custom_matchers.append(matcher)
 
     def unregister() -> None:
-        known = front.shell.strdispatchers[HOOK].strs
-        for key in KEYS:
-            known.pop(key, None)
+        if matcher in completer.custom_matchers:
+            completer.custom_matchers.remove(matcher)
 
     return unregister
 
 
-def _of_line(front: Front, parser: MagicParser, line: str) -> list[str]:
-    words = line.split()
-    before = words[-1] if line.endswith(" ") else (words[-2] if len(words) > 1 else "")
-    values = _values(front, before)
-    return values if values is not None else [option for action in parser._actions for option in action.option_strings]
+def _matcher(completion: Completion) -> Any:
+    def gleitzeit_matcher(context: CompletionContext) -> SimpleMatcherResult:
+        try:
+            found = completion.at(context.full_text.split("\n"), context.cursor_line, context.cursor_position)
+        except Exception:
+            logger.exception("nothing is offered, since looking for it failed")
+            found = None
+        offered = [] if found is None else [SimpleCompletion(each.text, type=each.type) for each in found.candidates] or Nothing()
+        return {
+            "completions": offered,
+            "matched_fragment": "" if found is None else found.fragment,
+            "ordered": True,
+            "suppress": found is not None,
+            "do_not_suppress": CHARACTERS,
+        }
+
+    matcher: Any = gleitzeit_matcher
+    matcher.matcher_api_version, matcher.matcher_identifier, matcher.matcher_priority = 2, "gleitzeit_nb", PRIORITY
+    return matcher
 
 
-def _of_command(front: Front, line: str) -> list[str]:
-    words = line.split()
-    if len(words) > 2 or (len(words) == 2 and line.endswith(" ")):
-        if words[1] == "sandbox":
-            return _of_sandbox(front, words[2:], line.endswith(" "))
-        if words[1] == "selfcheck":
-            return _values(front, "--mode") or []
-        return _known(front, lambda snapshot: [view.id for view in snapshot.instances]) if words[1] in ("drain", "resume") else []
-    return list(COMMANDS)
+class Nothing(Sequence[SimpleCompletion]):
+    """No completion, and none of any other matcher: IPython lets a matcher keep out the others only when it counts some of its own."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[SimpleCompletion]:
+        return iter(())
+
+    def __getitem__(self, index: Any) -> Any:
+        raise IndexError(index)
 
 
-def _of_sandbox(front: Front, words: list[str], is_whole: bool) -> list[str]:
-    if not words or (len(words) == 1 and not is_whole):
-        return list(SANDBOX_COMMANDS)
-    option = {"warm": "--mode", "reset": "--session"}.get(words[0], "")
-    return _values(front, option) or []
+class Found(NamedTuple):
+    """`fragment`: the text before the cursor that each candidate stands for."""
+
+    fragment: str
+    candidates: Sequence[Candidate]
 
 
-def _of_look(front: Front, line: str) -> list[str]:
-    words = line.split()
-    if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
-        return list(SUBCOMMANDS)
-    if words[1] == "explain":
-        return _of_line(front, llm_parser(), line)
-    if words[1] == "receipts":
-        return [name for action in receipts_parser()._actions for name in action.option_strings]
-    if words[1] == "cache":
-        return ["clear"]
-    if words[1] in THREAD_COMMANDS:
-        options = [name for action in thread_parser(words[1])._actions for name in action.option_strings]
-        return [*(front.threads if words[1] != "import" else ()), *options, *(_files(".json") if words[1] in ("export", "import") else ())]
-    if words[1] not in COMMANDS_ON_MODELS:
-        return []
-    before = words[-1] if line.endswith(" ") else words[-2]
-    values = _values(front, "--model" if before == words[1] else before)
-    return values if values is not None else [name for action in upkeep_parser(words[1])._actions for name in action.option_strings]
+NOTHING = Found("", ())
 
 
-def _values(front: Front, option: str) -> list[str] | None:
-    """What can stand behind `option`; None when it takes nothing that is known."""
-    if option in ("-m", "--model", "--fallback"):
-        return [*_known(front, _models), *_aliases(front)]
-    if option in ("--instance", "--prefer"):
-        return _known(front, lambda snapshot: [view.id for view in snapshot.instances])
-    if option in ("-t", "--tags"):
-        return _known(front, lambda snapshot: sorted({tag for view in snapshot.instances for tag in view.tags}))
-    if option == "--allow":
-        return _allowed(front)
-    if option in ("--mode", "--run-mode"):
-        return _known(front, lambda snapshot: [view.id for view in snapshot.modes if view.enabled])
-    if option == "--session":
-        return _known(front, lambda snapshot: [view.name for view in snapshot.sessions])
-    if option == "--thread":
-        return list(front.threads)
-    if option == "--strategy":
-        return list(STRATEGIES)
-    if option == "--think":
-        return list(THINK_WORDS)
-    if option == "--file":
-        return [f"{each}/" if os.path.isdir(each) else each for each in sorted(os.listdir(".")) if not each.startswith(".")]
-    if option == "--artifacts":
-        return [f"{each}/" for each in sorted(os.listdir(".")) if os.path.isdir(each) and not each.startswith(".")]
-    if option in ("--in", "--format", "--image", "--schema", "--tools", "--allow-tools"):
-        return [name for name in front.shell.user_ns if not name.startswith("_")]
-    return None
+class Completion:
+    """Completions in one shell."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._known = Known(front)
+        self._python: IPCompleter | None = None
+
+    def at(self, lines: Sequence[str], row: int, column: int) -> Found | None:
+        """At that place of a cell; None where it is nothing of ours."""
+        top, name = _cell_magic(lines)
+        line = lines[row][:column]
+        if name in CELLS:
+            begins = len(name) + 2
+            if row == top and column > begins:
+                return self._in_line(CELLS[name](), line[begins:], "\n".join(lines[top + 1 :]))
+            if row > top and name == "llm":
+                return self._in_prompt(lines[top], "\n".join([*lines[top + 1 : row], line])[-MOST_CHARS:])
+            return None
+        here = _LINE.search(line)
+        if here is None or not (here[1] or self._is_automagic(here[2], row)):
+            return None
+        return self._in_line(LINES[here[2]](), line[here.end() :], "")
+
+    def _is_automagic(self, name: str, row: int) -> bool:
+        shell = self._front.shell
+        return bool(shell.automagic) and row == 0 and name not in shell.user_ns
+
+    # -- a magic's line -------------------------------------------------------------------------------------------------------
+
+    def _in_line(self, parser: MagicParser, line: str, body: str) -> Found:
+        typed = read_typed(line)
+        if typed is None:
+            return NOTHING
+        words = list(typed.before)
+        while words and words[0] in parser.commands:
+            parser = parser.commands[words.pop(0)]()
+        if parser.expands and "--raw" not in words:
+            expression = open_expression(typed.word)
+            if expression is not None:
+                return self._in_expression(expression) if line.endswith(expression) else NOTHING
+        if parser.commands and not words and not typed.word.startswith("-"):
+            return _offered(typed, 0, (Candidate(name, "command") for name in parser.commands))
+        slot = slot_of(parser, words, typed.word)
+        return self._in_slot(parser, slot, typed, body)
+
+    def _in_slot(self, parser: MagicParser, slot: Slot, typed: Typed, body: str) -> Found:
+        found: list[Candidate] = []
+        begins, taken = slot.begins, set[str]()
+        if slot.action is not None:
+            is_list = slot.action.type in (comma_list, identifiers)
+            if is_list:
+                *others, last = re.split(r"[,\s]", typed.word[begins:])
+                begins, taken = len(typed.word) - len(last), set(others)
+            offer = parser.offer_of(slot.action)
+            scene = Scene(self._front, self._known, typed.word[begins:], body)
+            found += (Candidate(word, "value") for word in offer.words)
+            found += (each for kind in offer.kinds for each in SOURCES[kind](scene))
+            found = [each for each in found if each.text not in taken and not (is_list and re.search(r"[,\s]", each.text))]
+            found = [each._replace(text=each.text.replace("{", "{{").replace("}", "}}")) for each in found] if parser.expands else found
+        if slot.option:
+            found += (Candidate(name, "option") for name in options_of(parser, typed))
+        return _offered(typed, begins, found)
+
+    # -- a prompt -------------------------------------------------------------------------------------------------------------
+
+    def _in_prompt(self, first: str, text: str) -> Found:
+        expression = None if "--raw" in first.split() else open_expression(text)
+        return NOTHING if expression is None or "\n" in expression else self._in_expression(expression)
+
+    def _in_expression(self, expression: str) -> Found:
+        """Of `{expression}`: the notebook's variables, or whatever Python can say of what is behind a dot or a bracket."""
+        word = expression.lstrip()
+        if _IDENTIFIER.fullmatch(word):
+            variables = Scene(self._front, self._known).variables
+            named = (Candidate(name, type(value).__name__) for name, value in variables)
+            builtin = (Candidate(name, "builtin") for name in dir(builtins) if word and name.islower())
+            return Found(word, [each for each in (*named, *builtin) if each.text.startswith(word)])
+        if self._python is None:
+            shell = self._front.shell
+            make: Any = IPCompleter
+            self._python = make(shell=shell, namespace=shell.user_ns, global_namespace=shell.user_global_ns, parent=shell)
+            self._python.use_jedi = False  # it is slow at first, and reads the expression as a whole cell
+        with provisionalcompleter():
+            found = list(self._python.completions(expression, len(expression)))
+        begins = min((each.start for each in found), default=len(expression))
+        return Found(expression[begins:], [Candidate(expression[begins : each.start] + each.text, str(each.type)) for each in found])
 
 
-def _files(ending: str) -> list[str]:
-    return [each for each in sorted(os.listdir(".")) if each.endswith(ending) and not each.startswith(".")]
+# -- what stands at the cursor ------------------------------------------------------------------------------------------------
 
 
-def _models(snapshot: Snapshot) -> list[str]:
-    """Those that are loaded first."""
-    warm = [model.name for view in snapshot.instances for model in view.warm]
-    return list(dict.fromkeys([*warm, *sorted(name for view in snapshot.instances for name in view.models)]))
+class Slot(NamedTuple):
+    """`action`: whose value is being typed, which begins at `begins` of the word. `option`: whether an option may stand there."""
+
+    action: argparse.Action | None
+    begins: int = 0
+    option: bool = False
 
 
-def _aliases(front: Front) -> list[str]:
-    return list(map(display, front.runtime.engine.config.pool.aliases)) if front.runtime.running else []
+def slot_of(parser: MagicParser, words: Sequence[str], word: str) -> Slot:
+    """`words` stand before the `word` at the cursor."""
+    options = parser._option_string_actions
+    pending: argparse.Action | None = None
+    positional = 0
+    for each in words:
+        if pending is not None and not (pending.nargs == "?" and each.startswith("-")):
+            pending = None
+            continue
+        action = options.get(each)
+        pending = action if action is not None and action.nargs != 0 else None
+        positional += not each.startswith("-")
+    if pending is not None and not (pending.nargs == "?" and word.startswith("-")):
+        return Slot(pending, option=pending.nargs == "?" and not word)
+    if word.startswith("-"):
+        name, is_given, _ = word.partition("=")
+        attached = len(name) + 1 if is_given else 2
+        action = options.get(name if is_given else word[:2])
+        if action is not None and action.nargs != 0 and (is_given or len(word) > 2):
+            return Slot(action, attached)
+        return Slot(None, option=not is_given)
+    takes = parser._get_positional_actions()
+    place = positional if positional < len(takes) else len(takes) - 1
+    is_free = bool(takes) and (positional < len(takes) or takes[place].nargs in ("*", "+"))
+    return Slot(takes[place] if is_free else None, option=not word)
 
 
-def _allowed(front: Front) -> list[str]:
-    """Hosts that the configuration of some mode names."""
-    if not front.runtime.running:
-        return []
-    return list(dict.fromkeys(host for mode in front.runtime.engine.config.sandbox.modes.values() for host in mode.allow))
+def options_of(parser: MagicParser, typed: Typed) -> Iterator[str]:
+    """Long names, unless a short one is begun; what is given already only where it may be given again."""
+    given = {each.partition("=")[0] for each in typed.before}
+    for action in sorted(parser._actions, key=lambda each: each.dest == "help"):
+        if given.intersection(action.option_strings) and not isinstance(action, argparse._AppendAction):
+            continue
+        long = [name for name in action.option_strings if name.startswith("--")]
+        yield from action.option_strings if typed.word == "-" else long or action.option_strings
 
 
-def _known(front: Front, names: Callable[[Snapshot], list[str]]) -> list[str]:
-    """From the running engine; Tab starts none."""
-    runtime = front.runtime
-    return names(runtime.engine.snapshot()) if runtime.running else []
+def _offered(typed: Typed, begins: int, found: Iterable[Candidate]) -> Found:
+    """Those that go on from what is typed, else those that hold it; as they are to be written there."""
+    start, quote = typed.fragment(begins)
+    prefix = typed.word[begins:].casefold()
+    known = {each.text: each for each in found if each.text.isprintable()}
+    fitting = [each for name, each in known.items() if name.casefold().startswith(prefix)]
+    fitting = fitting or [each for name, each in known.items() if prefix.strip("-") and prefix.strip("-") in name.casefold()]
+    written = ((each, quoted(each.text, quote)) for each in fitting)
+    return Found(typed.line[start:], [Candidate(text, each.type) for each, text in written if text is not None])
+
+
+def _cell_magic(lines: Sequence[str]) -> tuple[int, str]:
+    """The row and the name of the magic that reads the cell: the first one, also below one that only runs it."""
+    for row, line in enumerate(lines):
+        magic = _CELL.match(line)
+        if magic is not None and magic[1] in AROUND:
+            continue
+        if line.strip():
+            return row, magic[1] if magic is not None else ""
+    return 0, ""

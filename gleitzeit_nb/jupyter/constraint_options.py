@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 def add_constraint_options(parser: MagicParser) -> None:
     add = parser.add_argument
-    add("-t", "--tags", type=comma_list, action="append", metavar="A,B", help="only instances that have all of these tags")
-    add("--instance", metavar="ID", help="only this instance")
-    add("--prefer", metavar="ID", help="rather this instance; another when it cannot")
+    parser.section("who may answer")
+    add("-t", "--tags", type=comma_list, action="append", metavar="A,B", offers="tag", help="only instances that have all of these tags")
+    add("--instance", metavar="ID", offers="instance", help="only this instance")
+    add("--prefer", metavar="ID", offers="instance", help="rather this instance; another when it cannot")
     add("--gpu", action="store_true", help="only instances with a GPU: proved by a loaded model, else by the tag gpu")
     add("--private", action="store_true", help="only instances on this machine")
     add("--min-context", type=_tokens, metavar="N", help="only where the model's context holds N tokens")
     add("--max-latency", type=positive, metavar="MS", help="rather instances that answer within so many milliseconds")
-    add("--fallback", type=comma_list, action="append", metavar="A,B", help="models to ask, in this order, when nobody can with the first")
+    add("--fallback", type=comma_list, action="append", metavar="A,B", offers="model", help="models to ask, in this order, when nobody can")
     add("--force-ctx", action="store_true", help="load the model anew where num_ctx or another option of the runner asks for it")
 
 

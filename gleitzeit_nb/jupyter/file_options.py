@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 
 def add_files(parser: MagicParser) -> None:
     add = parser.add_argument
-    add("--file", dest="files", action="append", metavar="PATH[:NAME]", help="a file, directory or pattern to pass in; may be repeated")
-    add("--artifacts", metavar="DIR", help="write the files that the code leaves into this directory")
+    parser.section("files")
+    add(
+        "--file",
+        dest="files",
+        action="append",
+        metavar="PATH[:NAME]",
+        offers="file",
+        help="a file, directory or pattern to pass in; may be repeated",
+    )
+    add("--artifacts", metavar="DIR", offers="folder", help="write the files that the code leaves into this directory")
     add("--overwrite", action="store_true", help="also in place of files there that no earlier run wrote")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,14 @@ class Front:
     @property
     def runtime(self) -> Runtime:
         return self._runtime_of()
+
+    @property
+    def current_runtime(self) -> Runtime | None:
+        """The runtime if there is one. Looking makes none and imports nothing."""
+        if self._runtime_of is not _process_runtime:
+            return self._runtime_of()
+        module = sys.modules.get("gleitzeit_nb.runtime")
+        return None if module is None else module.current_runtime()
 
     @property
     def engine(self) -> Engine:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter.arguments import split
+from gleitzeit_nb.jupyter.arguments import Kind, MagicParser, split
 from gleitzeit_nb.jupyter.failures import fails_briefly
-from gleitzeit_nb.jupyter.sandbox_command import steer_sandbox
+from gleitzeit_nb.jupyter.sandbox_command import sandbox_command_parser, steer_sandbox
 from gleitzeit_nb.jupyter.strategy_option import strategies_text
 
 if TYPE_CHECKING:
@@ -32,6 +33,33 @@ COMMANDS = {
     "sandbox": "its workers and sessions; `sandbox warm [MODE]`, `cleanup`, `sessions`, `reset NAME`",
     "help": "print this",
 }
+_OFFERS: Mapping[str, Kind] = {"drain": "serving instance", "resume": "draining instance", "selfcheck": "mode"}
+
+
+def gleitzeit_parser() -> MagicParser:
+    """`%gleitzeit` with its commands."""
+    parser = MagicParser("%gleitzeit", "Look at the pool and the sandbox, and steer them.")
+    parser.commands = {name: partial(command_parser, name) for name in COMMANDS}
+    return parser
+
+
+def command_parser(command: str) -> MagicParser:
+    parser = MagicParser(f"%gleitzeit {command}", COMMANDS[command])
+    if command == "sandbox":
+        return sandbox_command_parser()
+    if command == "config":
+        parser.commands = {"use": _use_parser}
+    elif command in _OFFERS:
+        parser.add_argument("names", nargs="*" if command == "selfcheck" else "?", offers=_OFFERS[command])
+    return parser
+
+
+def _use_parser() -> MagicParser:
+    parser = MagicParser("%gleitzeit config use", "Take the settings of this file.")
+    parser.add_argument("file", metavar="FILE", offers="file")
+    return parser
+
+
 HELP = "\n".join(f"%gleitzeit {name:<10} {text}" for name, text in COMMANDS.items())
 
 
@@ -67,6 +95,9 @@ class GleitzeitMagics(Magics):
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"; did you mean %gleitzeit {near[0]}?" if near else "."
             raise UsageError(f"%gleitzeit: there is no command {name[:40]!r}{hint}\nKnown are {', '.join(COMMANDS)}.")
+        if {"-h", "--help"}.intersection(words[1:]):
+            print(command_parser(name).format_help())  # noqa: T201
+            return None
         return commands[name](words[1:])
 
     def _dashboard(self, words: Sequence[str]) -> Any:

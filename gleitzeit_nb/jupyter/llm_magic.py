@@ -6,63 +6,103 @@ import argparse
 import difflib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
 from gleitzeit_nb.core.limit_options import positive
 from gleitzeit_nb.core.requests import Kind, LLMRequest, RequestOptions
+from gleitzeit_nb.core.runner_options import RUNNER_OPTIONS
 from gleitzeit_nb.core.strategies import STRATEGIES
 from gleitzeit_nb.core.threads import Thread
 from gleitzeit_nb.errors import GleitzeitError, UsageError
 from gleitzeit_nb.jupyter.answering import answer_into, given_up
 from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, key_value
-from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_text
+from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_parser, cache_text
 from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, constraint_keywords
 from gleitzeit_nb.jupyter.conversation import Conversation
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
-from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts
+from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts, receipts_parser
 from gleitzeit_nb.jupyter.run_option import CodeRunner, add_run_options, runner_of
 from gleitzeit_nb.jupyter.strategy_option import strategies_text, strategy
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
-from gleitzeit_nb.jupyter.thread_commands import THREAD_COMMANDS, look_at_threads
+from gleitzeit_nb.jupyter.thread_commands import THREAD_COMMANDS, look_at_threads, thread_parser
 from gleitzeit_nb.jupyter.thread_options import add_thread_options, thread_of
 from gleitzeit_nb.jupyter.tool_rounds import called, converse, toolbox_of
-from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS, keep_up
+from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS, keep_up, upkeep_parser
 from gleitzeit_nb.jupyter.values import LLMReply
 from gleitzeit_nb.jupyter.vectors import embedded, texts_of
 from gleitzeit_nb.llm.asking import request_from
+from gleitzeit_nb.llm.params import MODEL_OPTIONS
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
     from gleitzeit_nb.jupyter.transcripts import ThreadTable, Transcript
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
-SUBCOMMANDS = ("models", "ps", "explain", "receipts", *THREAD_COMMANDS, *COMMANDS, "cache", "help")
 
 
 def llm_parser() -> MagicParser:
     parser = MagicParser("%%llm", "Ask the pool; the cell's text is the prompt. {expression} in it is replaced by its value.")
+    parser.expands = True
+    parser.section("asking")
     add = parser.add_argument
-    add("-m", "--model", help="the model; default: the configured one, else the only or first warm one")
-    add_constraint_options(parser)
-    add("--strategy", type=strategy, metavar="NAME", help=f"which of the instances that can: {', '.join(STRATEGIES)}")
+    add("-m", "--model", metavar="NAME", offers="model", help="the model; default: the configured one, else the only or first warm one")
     add("--system", metavar="TEXT", help="the system prompt; a conversation keeps it until another is given")
-    add_thread_options(parser)
-    add("--option", type=key_value, action="append", metavar="K=V", help="a model option such as temperature=0; may be repeated")
-    add("--format", metavar="json|NAME", help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model")
+    add(
+        "--option",
+        type=key_value,
+        action="append",
+        metavar="K=V",
+        words=[f"{name}=" for name in sorted(MODEL_OPTIONS | RUNNER_OPTIONS)],
+        help="a model option such as temperature=0; may be repeated",
+    )
+    add("-o", "--output", type=identifier, metavar="NAME", offers="variable", help="bind the reply to this variable")
     add("--deadline", type=positive, metavar="S", help="seconds for everything, waiting and retries included")
     add("--restart-on-cut", action="store_true", help="ask again from the start, elsewhere, when the answer breaks off")
-    add("-o", "--output", type=identifier, metavar="NAME", help="bind the reply to this variable")
+    add_thread_options(parser)
+    add_constraint_options(parser)
+    add("--strategy", type=strategy, metavar="NAME", words=tuple(STRATEGIES), help=f"which of them: {', '.join(STRATEGIES)}")
     add_api_options(parser)
+    add(
+        "--format",
+        metavar="json|NAME",
+        words=("json",),
+        offers="shape",
+        help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model",
+    )
     add_run_options(parser)
+    parser.section("what is shown")
     add("--raw", action="store_true", help="expand nothing: braces are sent as they are")
     add("--no-stream", action="store_true", help="show the answer once, when it is whole")
     add("-q", "--quiet", action="store_true", help="show nothing")
+    return parser
+
+
+SUBCOMMANDS: Mapping[str, str] = {
+    "models": "what each instance has",
+    "ps": "what is loaded",
+    "explain": "OPTIONS: who would answer a cell with these options, and why not the others",
+    "receipts": "what became of the last requests",
+    **THREAD_COMMANDS,
+    **COMMANDS,
+    "cache": CACHE_HELP,
+    "help": "all commands, and the options of %%llm",
+}
+
+
+def look_parser() -> MagicParser:
+    """`%llm` with its subcommands."""
+    parser = MagicParser("%llm", "What the pool has and does. To ask a model, begin a cell with %%llm.")
+    own: dict[str, Callable[[], MagicParser]] = {name: partial(upkeep_parser, name) for name in COMMANDS}
+    own |= {name: partial(thread_parser, name) for name in THREAD_COMMANDS}
+    own |= {"explain": llm_parser, "receipts": receipts_parser, "cache": cache_parser}
+    parser.commands = {name: own.get(name, partial(MagicParser, f"%llm {name}", text)) for name, text in SUBCOMMANDS.items()}
     return parser
 
 
@@ -150,16 +190,7 @@ class LLMMagics(Magics):
         words = line.split()
         command = words[0] if words else "help"
         if command in ("help", "-h", "--help"):
-            commands = {
-                "models": "what each instance has",
-                "ps": "what is loaded",
-                "explain": "OPTIONS: who would answer a cell with these options, and why not the others",
-                "receipts": "what became of the last requests",
-                **THREAD_COMMANDS,
-                **COMMANDS,
-                "cache": CACHE_HELP,
-            }
-            listed = "\n".join(f"%llm {name:<8} {text}" for name, text in commands.items())
+            listed = "\n".join(f"%llm {name:<8} {text}" for name, text in SUBCOMMANDS.items())
             print(f"{listed}\n\n{llm_parser().format_help()}{strategies_text()}")  # noqa: T201
         elif command == "receipts":
             return look_at_receipts(self.front, line.partition(command)[2])
@@ -171,6 +202,8 @@ class LLMMagics(Magics):
             self._explain(line.partition(command)[2])
         elif command == "cache":
             print(cache_text(self.front, words[1:]))  # noqa: T201
+        elif command in ("models", "ps") and words[1:] in (["-h"], ["--help"]):
+            print(look_parser().commands[command]().format_help())  # noqa: T201
         elif command in SUBCOMMANDS and len(words) == 1:
             from gleitzeit_nb.jupyter.listings import aliases_text, loaded_text, models_text
 

@@ -28,10 +28,36 @@ _NOT_FOR = {
 
 def add_api_options(parser: MagicParser) -> None:
     add = parser.add_argument
-    add("--image", action="append", metavar="X", help="show the model a picture: a file's path, or a variable; may be repeated")
-    add("--schema", metavar="X", help="a checked answer: a type, a JSON Schema or a .json file; the reply's .object is made of it")
-    add("--tools", type=comma_list, action="append", metavar="F,G", help="offer these functions to the model; none of them is run")
-    add("--allow-tools", type=comma_list, action="append", metavar="F,G", help="run these of them when the model calls them")
+    parser.section("what is asked")
+    add(
+        "--image",
+        action="append",
+        metavar="X",
+        offers=("variable", "file"),
+        help="show the model a picture: a file's path, or a variable; may be repeated",
+    )
+    add(
+        "--schema",
+        metavar="X",
+        offers=("shape", "file"),
+        help="a checked answer: a type, a JSON Schema or a .json file; the reply's .object is made of it",
+    )
+    add(
+        "--tools",
+        type=comma_list,
+        action="append",
+        metavar="F,G",
+        offers="function",
+        help="offer these functions to the model; none of them is run",
+    )
+    add(
+        "--allow-tools",
+        type=comma_list,
+        action="append",
+        metavar="F,G",
+        offers="function",
+        help="run these of them when the model calls them",
+    )
     add(
         "--max-rounds",
         type=_rounds,
@@ -39,7 +65,14 @@ def add_api_options(parser: MagicParser) -> None:
         metavar="N",
         help=f"how often functions may run and the model go on ({MAX_ROUNDS})",
     )
-    add("--think", nargs="?", const="on", metavar="LEVEL", help=f"let it think first: {', '.join(THINK_WORDS)}; shown collapsed")
+    add(
+        "--think",
+        nargs="?",
+        const="on",
+        metavar="LEVEL",
+        words=THINK_WORDS,
+        help=f"let it think first: {', '.join(THINK_WORDS)}; shown collapsed",
+    )
     add("--logprobs", nargs="?", const=0, type=_alternatives, metavar="N", help="each token's log probability, with N alternatives")
     add("--generate", action="store_true", help="complete the cell's text instead of answering it as a chat")
     add("--suffix", metavar="TEXT", help="with --generate: fill the gap between the cell's text and this one")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.errors import UsageError
+from gleitzeit_nb.jupyter.arguments import Kind, MagicParser
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
@@ -17,6 +19,22 @@ SUBCOMMANDS = {
     "sessions": "list the sessions",
     "reset": "NAME: end a session; its variables are gone",
 }
+
+
+_OFFERS: Mapping[str, Kind] = {"warm": "mode", "reset": "session"}
+
+
+def sandbox_command_parser() -> MagicParser:
+    parser = MagicParser("%gleitzeit sandbox", "The sandbox's workers and sessions.")
+    parser.commands = {name: partial(_parser_of, name) for name in SUBCOMMANDS}
+    return parser
+
+
+def _parser_of(command: str) -> MagicParser:
+    parser = MagicParser(f"%gleitzeit sandbox {command}", SUBCOMMANDS[command])
+    if command in _OFFERS:
+        parser.add_argument("name", nargs="?", offers=_OFFERS[command])
+    return parser
 
 
 def steer_sandbox(front: Front, words: Sequence[str]) -> None:

@@ -20,22 +20,48 @@ if TYPE_CHECKING:
 
 def sandbox_parser() -> MagicParser:
     parser = MagicParser("%%sandbox", "Run the cell's Python code in a sandbox. {expression} in options is replaced by its value.")
+    parser.expands = True
+    parser.section("where it runs")
     add = parser.add_argument
-    add("--mode", help="docker-sandbox, restricted or a mode of your own; default: the configured one")
-    add("--image", help="the container image (docker modes)")
-    add("--requirements", action="append", metavar="WHAT", help="packages on top of the image: a file, or one as seaborn==0.13.2")
-    add("--allow", type=comma_list, action="append", metavar="HOST", help="let the code reach example.org, *.example.org, example.org:8443")
-    add("--volume", action="append", metavar="HOST:GUEST[:rw]", help="a folder or file to mount, read-only unless :rw (docker modes)")
+    add("--mode", metavar="MODE", offers="mode", help="docker-sandbox, restricted or a mode of your own; default: the configured one")
+    add("--image", metavar="NAME", offers="container image", help="the container image (docker modes)")
+    add(
+        "--requirements",
+        action="append",
+        metavar="WHAT",
+        offers="file",
+        help="packages on top of the image: a file, or one as seaborn==0.13.2",
+    )
+    add(
+        "--allow",
+        type=comma_list,
+        action="append",
+        metavar="HOST",
+        offers="host",
+        help="let the code reach example.org, *.example.org, example.org:8443",
+    )
+    add(
+        "--volume",
+        action="append",
+        metavar="HOST:GUEST[:rw]",
+        offers="file",
+        help="a folder or file to mount, read-only unless :rw (docker modes)",
+    )
     add("--gpu", action="store_true", help="with the machine's GPUs (docker modes)")
-    add("--in", dest="inputs", type=identifiers, action="append", metavar="A,B", help="variables of the notebook to pass in")
-    add("--out", dest="outputs", type=identifiers, action="append", metavar="X,Y", help="variables to bring back")
-    add("-o", "--output", type=identifier, metavar="NAME", help="bind the run (status, stdout, …) to this variable")
+    add("--session", metavar="NAME", offers="session", help="keep variables, imports and files for the next cell of this session")
     add("--fresh", action="store_true", help="in a worker that has never run anything")
-    add("--session", metavar="NAME", help="keep variables, imports and files for the next cell of this session")
+    parser.section("values in and out")
+    add(
+        "--in", dest="inputs", type=identifiers, action="append", metavar="A,B", offers="input", help="variables of the notebook to pass in"
+    )
+    add("--out", dest="outputs", type=identifiers, action="append", metavar="X,Y", offers="result", help="variables to bring back")
+    add("-o", "--output", type=identifier, metavar="NAME", offers="variable", help="bind the run (status, stdout, …) to this variable")
+    add_files(parser)
+    parser.section("what is shown")
     add("--no-fail", action="store_true", help="do not fail the cell when the run is not ok")
     add("--trust-html", action="store_true", help="show HTML that the code makes: it runs in your browser, with your rights")
     add("-q", "--quiet", action="store_true", help="show no output and no footer")
-    add_files(parser)
+    parser.section("limits")
     add_limits(parser)
     return parser
 

@@ -45,13 +45,36 @@ def expand(text: str, evaluate: Callable[[str], Any]) -> str:
     return "".join(pieces)
 
 
+def open_expression(text: str) -> str | None:
+    """What stands of the expression in the field that is still open at the end of `text`; None when none is, or it has a format already."""
+    at = 0
+    while at < len(text):
+        if text.startswith(("{{", "}}"), at):
+            at += 2
+        elif text[at] == "{":
+            try:
+                end = _end_of_expression(text, at)
+            except UsageError:
+                return text[at + 1 :]
+            at = text.find("}", end) + 1
+            if not at:
+                return None
+        else:
+            at = _next_brace(text, at + 1)
+    return None
+
+
 def _next_brace(text: str, start: int) -> int:
     found = [index for index in (text.find("{", start), text.find("}", start)) if index >= 0]
     return min(found, default=len(text))
 
 
 def _field(text: str, start: int) -> Field:
-    """Read the field whose opening brace stands at `start`: brackets and strings inside it are skipped as wholes."""
+    return _with_format(text, start, _end_of_expression(text, start))
+
+
+def _end_of_expression(text: str, start: int) -> int:
+    """Of the field whose opening brace stands at `start`: brackets and strings inside it are skipped as wholes."""
     closers: list[str] = []
     at = start + 1
     while at < len(text):
@@ -60,7 +83,7 @@ def _field(text: str, start: int) -> Field:
             at = _after_string(text, at, start)
             continue
         if not closers and (char in ":}" or _CONVERSION.match(text, at)):
-            return _with_format(text, start, at)
+            return at
         if char in _OPENING:
             closers.append(_OPENING[char])
         elif closers and char == closers[-1]:

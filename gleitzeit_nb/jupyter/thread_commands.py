@@ -33,13 +33,23 @@ def thread_parser(command: str) -> MagicParser:
     parser = MagicParser(f"%llm {command}", THREAD_COMMANDS[command].rpartition("] ")[2].removeprefix("FILE "))
     add = parser.add_argument
     if command == "history":
-        add("name", metavar="NAME", nargs="?", type=thread_name, help="the conversation to show; default: list all of them")
+        add(
+            "name", metavar="NAME", nargs="?", type=thread_name, offers="thread", help="the conversation to show; default: list all of them"
+        )
         add("--json", action="store_true", help="print it as JSON, with all that is known")
     elif command == "reset":
-        add("name", metavar="NAME", nargs="?", type=thread_name, help="the conversation to forget; default: the configured one, else main")
+        add(
+            "name",
+            metavar="NAME",
+            nargs="?",
+            type=thread_name,
+            offers="thread",
+            help="the conversation to forget; default: the configured one, else main",
+        )
         add("--all", action="store_true", help="forget all of them")
     else:
-        add("words", metavar="[NAME] FILE" if command == "export" else "FILE [NAME]", nargs="*", help=_FILES[command])
+        shape = "[NAME] FILE" if command == "export" else "FILE [NAME]"
+        add("words", metavar=shape, nargs="*", offers=("thread", "file"), help=_FILES[command])
         add("--force", action="store_true", help=f"replace {'the file' if command == 'export' else 'the conversation'} if there is one")
     return parser
 

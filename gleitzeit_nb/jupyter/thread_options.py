@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_thread_options(parser: MagicParser) -> None:
+    parser.section("conversation")
     add = parser.add_argument
     add(
         "--thread",
@@ -20,6 +21,7 @@ def add_thread_options(parser: MagicParser) -> None:
         const=DEFAULT_THREAD,
         type=thread_name,
         metavar="NAME",
+        offers="thread",
         help=f"go on with this conversation of the notebook, or begin it; without a name: {DEFAULT_THREAD}",
     )
     add("--no-history", action="store_true", help="without a conversation, though %%config GleitzeitNB.thread names one")

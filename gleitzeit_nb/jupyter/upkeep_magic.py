@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.upkeep import Holding, Place, PullProgress, Where
 from gleitzeit_nb.errors import ModelNotFoundError, UsageError
-from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, joined
+from gleitzeit_nb.jupyter.arguments import Kind, MagicParser, comma_list, joined
 from gleitzeit_nb.rendering.upkeep import deleted_text, deletion_question, progress_line, step_of, unloaded_text, warmed_text
 
 if TYPE_CHECKING:
@@ -29,9 +29,12 @@ COMMANDS: Mapping[str, str] = {
 
 def upkeep_parser(command: str) -> MagicParser:
     parser = MagicParser(f"%llm {command}", COMMANDS[command])
-    parser.add_argument("model", metavar="MODEL", nargs="?")
-    parser.add_argument("--instance", metavar="ID", help="on this instance")
-    parser.add_argument("-t", "--tags", type=comma_list, action="append", metavar="A,B", help="on those that have all of these tags")
+    which: Kind = "warm model" if command == "unload" else "model"
+    parser.add_argument("model", metavar="MODEL", nargs="?", offers=which)
+    parser.add_argument("--instance", metavar="ID", offers="instance", help="on this instance")
+    parser.add_argument(
+        "-t", "--tags", type=comma_list, action="append", metavar="A,B", offers="tag", help="on those that have all of these tags"
+    )
     parser.add_argument("--all", action="store_true", help="on all instances")
     if command == "delete":
         parser.add_argument("--yes", action="store_true", help="really delete it")

@@ -6,10 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import pytest
-from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 from gleitzeit_nb.jupyter import extension
@@ -39,7 +36,7 @@ def test_unloading_leaves_nothing_behind() -> None:
         assert own_magics(shell.ip) == set()
         assert settings not in shell.ip.configurables
         assert len(shell.ip.configurables) == len(configurables) - 4
-        assert "%%llm" not in shell.ip.strdispatchers["complete_command"].strs
+        assert shell.ip.Completer.custom_matchers == []
         extension.unload(shell.ip)
 
 
@@ -65,47 +62,6 @@ assert threading.active_count() == before, threading.enumerate()
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=root, env=dict(os.environ), check=False
     )
     assert done.returncode == 0, done.stderr
-
-
-def offers(shell: Shell, line: str) -> set[str]:
-    with provisionalcompleter():
-        return {each.text for each in shell.ip.Completer.completions(line, len(line))}
-
-
-@pytest.mark.parametrize(
-    ("line", "offered", "not_offered"),
-    [
-        ("%%llm --", ["--model", "--deadline", "--raw"], ["--memory"]),
-        ("%%llm -m ", ["llama3.2", "mixtral"], ["gpu-1"]),
-        ("%%llm -m mix", ["mixtral"], ["llama3.2"]),
-        ("%%llm --instance ", ["gpu-1", "backup"], ["mixtral"]),
-        ("%%llm -t ", ["gpu", "vision"], []),
-        ("%%sandbox --mode ", ["docker-sandbox"], ["local"]),
-        ("%%sandbox --in ", ["my_data"], []),
-        ("%gleitzeit d", ["dashboard", "doctor", "drain"], ["status"]),
-        ("%gleitzeit drain ", ["gpu-1"], ["status"]),
-        ("%gleitzeit selfcheck ", ["docker-sandbox"], ["status"]),
-        ("%llm m", ["models"], ["ps"]),
-        ("%llm cache ", ["clear"], ["models"]),
-        ("%%llm --think ", ["low", "off"], ["--model"]),
-        ("%%llm --schema ", ["my_data"], ["--model"]),
-        ("%%llm --tools ", ["my_data"], ["--model"]),
-        ("%%llm --no-c", ["--no-cache"], []),
-        ("%%llm --run-mode ", ["docker-sandbox"], ["--model"]),
-    ],
-)
-def test_tab_offers_what_fits(shell: Shell, line: str, offered: list[str], not_offered: list[str]) -> None:
-    shell.run("my_data = 1")
-    matches = offers(shell, line)
-    assert set(offered) <= matches
-    assert not set(not_offered) & matches
-
-
-def test_tab_starts_no_engine(shell: Shell) -> None:
-    runtime: Any = shell.runtime
-    runtime.started = False
-    offers(shell, "%%llm -m ")
-    assert runtime.started is False
 
 
 def test_the_settings_come_from_an_ipython_configuration() -> None:

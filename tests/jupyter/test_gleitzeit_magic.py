@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from IPython.core.completer import provisionalcompleter
 
 from gleitzeit_nb.doctor import Finding
 from gleitzeit_nb.errors import UsageError
@@ -131,15 +130,3 @@ def test_what_the_sandbox_command_does_not_know_it_says(shell: Shell, line: str,
     cell = shell.run(f"%gleitzeit sandbox {line}")
     assert isinstance(cell.error, UsageError)
     assert said in str(cell.error)
-
-
-def test_the_sandbox_command_is_completed(shell: Shell) -> None:
-    shell.engine.show(replace(EMPTY, sessions=(session("work"),)))
-
-    def offered(line: str) -> set[str]:
-        with provisionalcompleter():
-            return {each.text for each in shell.ip.Completer.completions(line, len(line))}
-
-    assert "warm" in offered("%gleitzeit sandbox w")
-    assert "work" in offered("%gleitzeit sandbox reset ")
-    assert "work" in offered("%%sandbox --session ")

@@ -6,7 +6,6 @@ import pytest
 from traitlets import TraitError
 
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter import completion
 from tests.support.shell import Shell
 
 
@@ -39,7 +38,3 @@ def test_help_lists_every_strategy_with_what_it_does(shell: Shell) -> None:
         out = shell.run(command).stdout
         assert "  weighted " in out, command
         assert "in proportion to each instance's `weight`" in out
-
-
-def test_tab_offers_the_strategies() -> None:
-    assert "latency_based" in (completion._values(None, "--strategy") or ())  # type: ignore[arg-type]

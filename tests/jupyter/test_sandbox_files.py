@@ -9,8 +9,6 @@ import pytest
 
 from gleitzeit_nb.core.execution import ExecutionResult, Timings
 from gleitzeit_nb.errors import RunFailedError, TransferError, UsageError
-from gleitzeit_nb.jupyter.completion import _of_line
-from gleitzeit_nb.jupyter.sandbox_magic import sandbox_parser
 from tests.support.shell import Shell
 
 OK = ExecutionResult("ok", "docker-sandbox", timings=Timings(run_s=0.012), isolation="a container without network")
@@ -74,11 +72,3 @@ def test_files_that_mean_nothing_are_refused_before_anything_runs(shell: Shell, 
     assert isinstance(cell.error, UsageError)
     assert said in str(cell.error)
     assert shell.engine.sandbox.runs == []
-
-
-def test_files_and_directories_are_completed(shell: Shell, folder: Path) -> None:
-    (folder / "data").mkdir()
-    (folder / "a.csv").write_text("1")
-    (folder / ".hidden").write_text("1")
-    assert _of_line(shell.front, sandbox_parser(), "%%sandbox --file ") == ["a.csv", "data/"]
-    assert _of_line(shell.front, sandbox_parser(), "%%sandbox --artifacts ") == ["data/"]

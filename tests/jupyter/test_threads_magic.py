@@ -10,8 +10,7 @@ import pytest
 
 from gleitzeit_nb.core.requests import Chunk
 from gleitzeit_nb.errors import StreamInterruptedError, UsageError
-from gleitzeit_nb.jupyter.completion import _of_line, _of_look
-from gleitzeit_nb.jupyter.llm_magic import llm_parser
+from tests.support.completing import offered
 from tests.support.shell import Shell, reply_of
 
 
@@ -230,11 +229,11 @@ def test_a_file_that_is_no_conversation_changes_nothing(shell: Shell, tmp_path: 
 
 def test_tab_offers_the_names_of_threads(shell: Shell) -> None:
     say(shell, "a", "--thread trip", "1")
-    assert _of_line(shell.front, llm_parser(), "%%llm --thread ") == ["trip"]
-    assert {"--thread", "--no-history"} <= set(_of_line(shell.front, llm_parser(), "%%llm --"))
+    assert offered(shell, "%%llm --thread ")[0] == "trip"
+    assert {"--thread", "--no-history"} <= set(offered(shell, "%%llm --"))
     for command in ("history", "reset", "export"):
-        assert "trip" in _of_look(shell.front, f"%llm {command} ")
-    assert "--force" in _of_look(shell.front, "%llm import ")
+        assert "trip" in offered(shell, f"%llm {command} ")
+    assert "--force" in offered(shell, "%llm import ")
 
 
 @pytest.mark.parametrize("command", ["history", "reset", "export", "import"])

@@ -11,9 +11,9 @@ import pytest
 
 from gleitzeit_nb.core.runner_options import Kept, warning
 from gleitzeit_nb.errors import ModelNotFoundError, NoInstanceError, UpkeepError, UsageError
-from gleitzeit_nb.jupyter.completion import _of_look
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 from tests.llm.conftest import settings_for
+from tests.support.completing import offered
 from tests.support.fake_ollama import FakeOllama
 from tests.support.shell import Shell, reply_of
 
@@ -130,11 +130,11 @@ def test_what_makes_no_sense_is_refused_with_what_to_write(fleet: Fleet) -> None
 
 def test_tab_offers_models_and_instances_behind_a_command(shell: Shell) -> None:
     snapshot = shell.engine.snapshot()
-    assert {"warm", "pull", "unload", "delete"} <= set(_of_look(shell.front, "%llm "))
-    assert set(_of_look(shell.front, "%llm warm ")) >= {name for view in snapshot.instances for name in view.models}
-    assert _of_look(shell.front, "%llm pull x --instance ") == [view.id for view in snapshot.instances]
-    assert "--yes" in _of_look(shell.front, "%llm delete x ")
-    assert _of_look(shell.front, "%llm models ") == []
+    assert {"warm", "pull", "unload", "delete"} <= set(offered(shell, "%llm "))
+    assert set(offered(shell, "%llm warm ")) >= {name for view in snapshot.instances for name in view.models}
+    assert offered(shell, "%llm pull x --instance ") == [view.id for view in snapshot.instances]
+    assert "--yes" in offered(shell, "%llm delete x ")
+    assert offered(shell, "%llm models ") == ["--help"]
 
 
 def test_an_option_that_was_not_followed_is_told_below_the_answer(shell: Shell) -> None:

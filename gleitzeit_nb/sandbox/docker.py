@@ -212,7 +212,7 @@ class DockerChannel:
         except ProcessEndingError:
             logger.debug("the container %s ends with this process", self.name)
         except SandboxUnavailableError as exc:
-            logger.warning("the container %s could not be removed (it ends by itself): %s", self.name, exc)
+            logger.info("the container %s could not be removed, and ends by itself: %s", self.name, exc)
 
     async def oom_kills(self) -> int:
         try:

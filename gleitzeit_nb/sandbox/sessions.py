@@ -144,6 +144,8 @@ class Sessions:
                 await self._start(session, request)
         except BaseException:
             self._forget(session)
+            if session.before:
+                self._gone[session.name] = session.before  # still to be told
             session.turn.release()
             raise
         return session

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from gleitzeit_nb.core.execution import DOCKER_MODE, MIB, ContainerPoolSettings, ExecutionResult, SandboxSettings
-from gleitzeit_nb.errors import ConfigError, SandboxBusyError, SandboxError
+from gleitzeit_nb.errors import ConfigError, SandboxBusyError, SandboxError, SandboxUnavailableError
 from gleitzeit_nb.events import SessionEnded
 from gleitzeit_nb.sandbox import Sandbox
 from tests.sandbox.subprocess_channel import SubprocessLauncher
@@ -252,6 +252,18 @@ async def test_a_sandbox_that_goes_away_between_runs_is_noticed_and_told(sandbox
     await until(lambda: ends(sandbox) == ["its sandbox went away"])
     result = await cell(sandbox, "print('x' in globals())")
     assert (result.stdout, result.session) == ("False\n", "work (new: the one before is over, its sandbox went away)")
+
+
+async def test_the_end_is_told_by_the_first_run_that_begins(sandbox: Sandbox, launcher: SubprocessLauncher) -> None:
+    await cell(sandbox, "x = 1")
+    launcher.channels[0].process.kill()
+    await until(lambda: ends(sandbox) == ["its sandbox went away"])
+    launcher.failure = SandboxUnavailableError("no daemon answers")
+    with pytest.raises(SandboxUnavailableError):
+        await cell(sandbox, "x")
+    launcher.failure = None
+    assert "its sandbox went away" in (await cell(sandbox, "1")).session
+    assert (await cell(sandbox, "1")).session == "work"
 
 
 async def test_a_reset_ends_it_also_in_the_middle_of_a_run(sandbox: Sandbox) -> None:

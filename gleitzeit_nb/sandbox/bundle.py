@@ -13,7 +13,7 @@ PACKAGE = "gleitzeit_nb.sandbox"
 # In the order of their imports; the last one's main() is called.
 MODULES = tuple(
     (
-        "protocol codec wiping witness tabulating showing runner allowances metering "
+        "libc protocol codec wiping witness tabulating showing runner allowances metering "
         "collecting carrying preloading tunnels feeding resident guest"
     ).split()
 )
@@ -26,7 +26,7 @@ WRITABLE_DIRS = (WORK_DIR, "/tmp", "/dev/shm")
 # Reads exactly as many bytes as it was promised, so that the first frame behind them stays in the pipe. A list in JSON is source, anything
 # else is what `guest_code()` makes.
 BOOTSTRAP = """\
-import json, marshal, os, sys, types
+import os, sys
 def take(count):
     data = b""
     while len(data) < count:
@@ -36,11 +36,14 @@ def take(count):
         data += piece
     return data
 message = take(int.from_bytes(take(4), "big"))
-for name, code in json.loads(message) if message[:1] == b"[" else marshal.loads(message):
-    module = sys.modules[name] = types.ModuleType(name)
+if message[:1] == b"[":
+    import json as form
+else:
+    import marshal as form
+for name, code in form.loads(message):
+    module = sys.modules[name] = type(sys)(name)
     module.__path__ = []
-    exec(code if isinstance(code, types.CodeType) else compile(code, "<" + name + ">", "exec"), module.__dict__)
-module.main(sys.argv[1])
+    exec(compile(code, "<" + name + ">", "exec") if isinstance(code, str) else code, module.__dict__)
 """
 
 
@@ -60,7 +63,7 @@ def guest_command(
     `mounts`: mount points that it reports on. `packages`: directories of modules for the code, though not for the guest itself.
     """
     settings = {"work": work, "wiped": list(wiped), "preload": list(preload), "mounts": list(mounts), "packages": list(packages)}
-    return [python, "-I", "-X", "utf8", "-c", BOOTSTRAP, json.dumps(settings)]
+    return [python, "-I", "-X", "utf8", "-c", f"{BOOTSTRAP}module.main({settings!a})\n"]
 
 
 @functools.lru_cache(maxsize=1)

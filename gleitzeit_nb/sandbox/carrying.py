@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.sandbox import collecting, protocol
 
-if TYPE_CHECKING:  # Python 3.8 cannot evaluate it
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
     from gleitzeit_nb.sandbox.guest import Guest
 
 

@@ -7,10 +7,9 @@ numpy's own parser is never called.
 
 from __future__ import annotations
 
-import ast
-import json
-import re
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TEXT, BYTES, JSON, NPY, FRAME = "text", "bytes", "json", "npy", "frame"
 KINDS = (TEXT, BYTES, JSON, NPY, FRAME)
@@ -24,11 +23,11 @@ ADVICE = "turn it into text, numbers, lists, dictionaries, bytes, a numpy array 
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_HEADER_BYTES = 4096
-_DTYPE = re.compile(r"[<>|=](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SU][1-9]\d{0,6}|[mM]8(?:\[\d{0,4}[A-Za-z]{1,2}\])?)")
+_DTYPE = r"[<>|=](?:b1|[iu][1248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|[SU][1-9]\d{0,6}|[mM]8(?:\[\d{0,4}[A-Za-z]{1,2}\])?)"
 _NUMERIC = "biufcmM"
 # pandas' own types of columns that are plain data; the others are refused rather than changed.
 _EXTENDED = frozenset(("string", "boolean", "Float32", "Float64", *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))))
-_ZONED = re.compile(r"datetime64\[(?:s|ms|us|ns), [A-Za-z0-9_+\-/]{1,64}\]")
+_ZONED = r"datetime64\[(?:s|ms|us|ns), [A-Za-z0-9_+\-/]{1,64}\]"
 _OBJECTS = frozenset(("object", "str"))
 
 
@@ -81,6 +80,8 @@ def _utf8(text: str) -> bytes:
 
 
 def _encode_json(value: Any) -> bytes:
+    import json
+
     data = json.dumps(_plain(value, "", 0)).encode("ascii")
     if len(data) > MAX_JSON_BYTES:
         raise CodecError(f"it takes {len(data)} bytes as JSON, more than {MAX_JSON_BYTES}; use bytes, a numpy array or a DataFrame")
@@ -112,11 +113,19 @@ def _plain(value: Any, where: str, depth: int) -> Any:
     raise CodecError(f"{_at(where)} is of type {type(value).__name__}, which is no plain data; {ADVICE}")
 
 
+def _matches(pattern: str, text: str) -> bool:
+    import re
+
+    return re.fullmatch(pattern, text) is not None
+
+
 def _at(where: str) -> str:
     return f"its part {where}" if where else "it"
 
 
 def _decode_json(data: bytes) -> Any:
+    import json
+
     if len(data) > MAX_JSON_BYTES:
         raise CodecError(f"it takes {len(data)} bytes as JSON, more than {MAX_JSON_BYTES}")
     try:
@@ -135,7 +144,7 @@ def _encode_array(array: Any) -> bytes:
         raise CodecError("it is a masked array; fill it first, with .filled()")
     plain = numpy.asarray(array, order="C")
     descr = plain.dtype.str
-    if not _DTYPE.fullmatch(descr):
+    if not _matches(_DTYPE, descr):
         raise CodecError(f"it is an array of dtype {plain.dtype}, which is no plain data; use a numeric, date or fixed-width text dtype")
     header = repr({"descr": descr, "fortran_order": False, "shape": tuple(plain.shape)}).encode("ascii")
     header += b" " * (-(len(_MAGIC) + 2 + len(header) + 1) % 64) + b"\n"
@@ -150,6 +159,8 @@ def _npy_header(data: bytes) -> tuple[str, bool, tuple[int, ...], int]:
     length = int.from_bytes(data[len(_MAGIC) : start], "little")
     if length > _NPY_HEADER_BYTES or len(data) < start + length:
         raise CodecError("its .npy header has an impossible length")
+    import ast
+
     try:
         header = ast.literal_eval(data[start : start + length].decode("ascii").strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError) as exc:
@@ -157,7 +168,7 @@ def _npy_header(data: bytes) -> tuple[str, bool, tuple[int, ...], int]:
     if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
         raise CodecError("its .npy header has other fields than descr, fortran_order and shape")
     descr, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
-    if not isinstance(descr, str) or not _DTYPE.fullmatch(descr):
+    if not isinstance(descr, str) or not _matches(_DTYPE, descr):
         raise CodecError("its .npy header names a dtype that is no plain data")
     sized = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(each) is int and 0 <= each < 1 << 48 for each in shape)
     if not isinstance(fortran, bool) or not sized:
@@ -186,6 +197,8 @@ def _decode_array(data: bytes) -> Any:
 
 
 def _encode_frame(value: Any) -> bytes:
+    import json
+
     import pandas
 
     series = value.ndim == 1
@@ -221,7 +234,7 @@ def _encode_column(column: Any, name: str) -> tuple[str, bytes, str]:
     dtype = str(column.dtype)
     if dtype == "category":
         raise CodecError(f"its column {name} is categorical; use .astype(str) or .cat.codes")
-    if _ZONED.fullmatch(dtype):
+    if _matches(_ZONED, dtype):
         import pandas
 
         return NPY, _encode_array(pandas.DatetimeIndex(column).tz_convert("UTC").tz_localize(None).to_numpy()), dtype
@@ -296,7 +309,7 @@ def _frame_header(data: bytes) -> tuple[dict[str, Any], int]:
         whole = (
             isinstance(each, dict) and set(each) == {"name", "kind", "bytes", "dtype"} and type(each["bytes"]) is int and each["bytes"] >= 0
         )
-        if whole and not (isinstance(each["dtype"], str) and (each["dtype"] in ("", *_EXTENDED) or _ZONED.fullmatch(each["dtype"]))):
+        if whole and not (isinstance(each["dtype"], str) and (each["dtype"] in ("", *_EXTENDED) or _matches(_ZONED, each["dtype"]))):
             raise CodecError("it is a table with a column of a type that is not passed")
         if not whole or each["kind"] not in (NPY, JSON) or not (each["name"] is None or isinstance(each["name"], (str, int, float))):
             raise CodecError("it is a table with an impossible column")

@@ -7,12 +7,11 @@ is no regular file.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,16 +29,24 @@ def create(work: str, name: str) -> int:
     folder = os.open(work, DIRECTORY)
     try:
         for part in parents:
-            with contextlib.suppress(FileExistsError):  # made for the file before this one
+            try:
+                inner = os.open(part, DIRECTORY, dir_fd=folder)  # made for the file before this one
+            except FileNotFoundError:
                 os.mkdir(part, 0o755, dir_fd=folder)
-            inner = os.open(part, DIRECTORY, dir_fd=folder)
+                inner = os.open(part, DIRECTORY, dir_fd=folder)
             os.close(folder)
             folder = inner
-        with contextlib.suppress(FileNotFoundError):  # as it should be
-            os.unlink(last, dir_fd=folder)
+        _take_away(last, folder)
         return os.open(last, NEW_FILE, 0o644, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def _take_away(name: str, folder: int) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return  # as it should be
 
 
 def mark(status: os.stat_result) -> tuple[int, ...]:

@@ -114,7 +114,7 @@ class GuestConnection:
         header["allowed_modules"] = None if allowed_modules is None else list(allowed_modules)
         if network is not None:
             header["network"] = self._begin(network)
-        messages = run_messages(header, request, limits, self.facts.get("packages", ()))
+        messages = run_messages(header, request, limits, self.facts.get("packages", ()), self.channel.expectations.own_python)
         run = self._run = Arrivals(request, limits, on_output, on_display)
         run.network = network
         if isinstance(self.channel, PeakCounting):

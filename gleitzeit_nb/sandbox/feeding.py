@@ -6,14 +6,15 @@ Travels to the guest: standard library only, Python 3.8.
 from __future__ import annotations
 
 import fcntl
-import json
+import marshal
 import os
-from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.sandbox import preloading, protocol, runner, tunnels
 
-if TYPE_CHECKING:  # Python 3.8 cannot evaluate it
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from gleitzeit_nb.sandbox.guest import Guest
 
@@ -22,7 +23,7 @@ ASIDE_FD = 16  # above all numbers that a process of the code gives its descript
 
 
 def message(header: dict[str, Any], blobs: list[bytes]) -> memoryview:
-    data = json.dumps(header).encode("ascii")
+    data = marshal.dumps(header)
     return memoryview(b"".join([len(data).to_bytes(4, "big"), data, *blobs]))
 
 
@@ -38,7 +39,7 @@ def give(fd: int, data: memoryview) -> memoryview:
 
 def take() -> tuple[dict[str, Any], bytes, list[bytes]]:
     """In the process: the next run's header, code and inputs. Ends the process when the guest closes the pipe."""
-    header = json.loads(_bytes(int.from_bytes(_bytes(4), "big")))
+    header = marshal.loads(_bytes(int.from_bytes(_bytes(4), "big")))
     code, *inputs = [_bytes(size) for size in header["blobs"]]
     return header, code, inputs
 

@@ -11,24 +11,19 @@ a subreaper and kills its descendants one by one.
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import json
+import _signal as signal  # type: ignore[import-not-found]  # without the enumerations of the module around it
 import os
 import select
-import signal
 import stat
 import sys
 import time
-from collections import deque
-from importlib.machinery import PathFinder
-from typing import Any
 
 from gleitzeit_nb.sandbox import (
     allowances,
     carrying,
     collecting,
     feeding,
+    libc,
     metering,
     preloading,
     protocol,
@@ -39,24 +34,26 @@ from gleitzeit_nb.sandbox import (
     witness,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 3, 4, 36
 OUTBOX_BYTES = 256 << 10  # more than this waiting for the host stops reading from the child
 KILL_S = 5.0
 TICK_S = 60.0
+SETTLED_S = 0.2  # a guest that has waited so long for its first run was made ahead
 LINGER_MS = 2
 
 
-def main(options: str) -> None:
-    """`options`: JSON with `work` (where the code runs), `wiped` (emptied after each run), `preload`, `mounts` and `packages`."""
+def main(settings: dict[str, Any]) -> None:
+    """`settings`: `work` (where the code runs), `wiped` (emptied after each run), `preload`, `mounts` and `packages`."""
     for name in [name for name in sys.modules if name.startswith("gleitzeit_nb")]:
         del sys.modules[name]  # the code shall not find the guest by importing
-    settings = json.loads(options)
     guest = Guest(settings["work"], settings["wiped"])
     guest.mounts = settings["mounts"]
     guest.packages = [path for path in settings["packages"] if os.path.isdir(path)]
     guest.preload(settings["preload"])
-    gc.collect()
-    gc.freeze()
     guest.serve()
 
 
@@ -65,8 +62,7 @@ class Guest:
         self.first = os.getpid() == 1
         self.work = work
         self.wiped = {path: stat.S_IMODE(os.stat(path).st_mode) for path in wiped if os.path.realpath(path) != "/" and os.path.isdir(path)}
-        libc = ctypes.CDLL(None, use_errno=True)
-        self.prctl: runner.Prctl = lambda option, value: libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+        self.prctl: runner.Prctl = lambda option, value: libc.call("prctl", option, value, 0, 0, 0)
         self.prctl(PR_SET_DUMPABLE, 0)
         if not self.first:
             self.prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -79,13 +75,14 @@ class Guest:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self.reader = protocol.FrameReader(protocol.TO_GUEST)
-        self.inbox: deque[tuple[bytes, bytes]] = deque()
+        self.inbox: list[tuple[bytes, bytes]] = []
         self.outbox = bytearray()
         self.held_since = 0.0  # when the first of what waits in it to be sent together came; 0: nothing is held back
         self.spare: feeding.Process | None = None  # forked ahead, for the next run
         self.preloaded: dict[str, Any] = {}
         self.mounts: list[str] = []
         self.packages: list[str] = []  # for the code alone: process 1 never imports from there
+        self.furnished = False
         self.nature = witness.nature()
         self.meter = metering.Meter()
         self.known: dict[str, tuple[int, ...]] = {}  # what was in the work directory before the run, where its files are asked for
@@ -99,24 +96,25 @@ class Guest:
         """What the modules wrote while they were imported is wiped, as after a run."""
         if names:
             self.preloaded = preloading.load(names)
+            self.furnish()
             self.wipe()
             self.nature = witness.nature()
 
     # -- frames -----------------------------------------------------------------------------------------------------------
 
     def serve(self) -> None:
-        self.post(protocol.json_frame(protocol.READY, self.facts()))
+        self.post(protocol.plain_frame(protocol.READY, self.facts()))
         self.prepare()
         while True:
             kind, payload = self.receive()
             if kind == protocol.RUN:
-                header = json.loads(payload)
+                header = protocol.run_header(payload)
                 blobs = [self.blob(size) for size in header["blobs"]]
                 self.known = collecting.everything(self.work) if header["artifacts"] else {}
                 fault = carrying.take(self, header["files"], header["artifacts"])
                 if fault:  # the files of a session may be its own doing: then it is over
                     clean = self.resident is None and self.wipe()
-                    self.post(protocol.json_frame(protocol.EXIT, {"fault": fault, "clean": clean}))
+                    self.post(protocol.plain_frame(protocol.EXIT, {"fault": fault, "clean": clean}))
                 elif header.get("session"):
                     self.run_in_session(header, blobs)
                 else:
@@ -140,8 +138,12 @@ class Guest:
 
     def receive(self) -> tuple[bytes, bytes]:
         while not self.inbox:
-            self.wait(TICK_S, [])
-        return self.inbox.popleft()
+            bare = not self.furnished and self.resident is None  # a session's process has been forked, and stays as it is
+            self.wait(SETTLED_S if bare else TICK_S, [])
+            if bare and not (self.inbox or self.reader.pending):
+                self.furnish()
+                self.prepare()
+        return self.inbox.pop(0)
 
     def blob(self, size: int) -> bytes:
         data = bytearray()
@@ -205,7 +207,7 @@ class Guest:
             process = self.ready_process()
         except OSError as exc:
             fault = f"no process or network could be started: {exc.strerror or exc}"
-            self.post(protocol.json_frame(protocol.EXIT, {"fault": fault, "clean": False}))
+            self.post(protocol.plain_frame(protocol.EXIT, {"fault": fault, "clean": False}))
             return
         output = allowances.of_run(process.reads, header)
         ended: dict[int, int] = {}
@@ -224,8 +226,17 @@ class Guest:
         clean = self.wipe() and clean and witness.nature() == self.nature
         status = ended.get(process.pid)
         content = {"reason": reason, "exit_code": runner.exit_code_of(status), "run_s": run_s, "clean": clean, **self.meter.report()}
-        self.post(protocol.json_frame(protocol.EXIT, content))
+        self.post(protocol.plain_frame(protocol.EXIT, content))
+        self.furnish()
         self.prepare()
+
+    def furnish(self) -> None:
+        """Have imported what many runs need: once, and not while the first run waits."""
+        if not self.furnished:
+            self.furnished = True
+            spare, self.spare = self.spare, None
+            self.dismiss(spare)
+            preloading.furnish()
 
     def prepare(self) -> None:
         """Have the next run's process there before the run is; nothing of an earlier one is left by now."""
@@ -270,7 +281,7 @@ class Guest:
             self.network = tunnels.begin(header.get("network"), self.streams, self.resident.port)
         except OSError as exc:
             fault = f"no process or network could be started: {exc.strerror or exc}"
-            self.post(protocol.json_frame(protocol.EXIT, {"fault": fault, "clean": False}))
+            self.post(protocol.plain_frame(protocol.EXIT, {"fault": fault, "clean": False}))
             return
         if self.network is not None:
             self.resident.port = header["port"] = self.network.port
@@ -306,7 +317,7 @@ class Guest:
     def heed(self) -> bool:
         """What the host sent during a run. True when it wants the end of it."""
         while self.inbox:
-            kind, payload = self.inbox.popleft()
+            kind, payload = self.inbox.pop(0)
             if kind == protocol.CANCEL:
                 return True
             if self.network is not None:
@@ -381,7 +392,7 @@ class Guest:
             **witness.identity(),
             "dumpable": self.prctl(PR_GET_DUMPABLE, 0),
             "python": sys.version.split()[0],
-            "packages": [name for name in ("numpy", "pandas") if PathFinder.find_spec(name, self.packages + sys.path)],
+            "packages": witness.packages(("numpy", "pandas"), self.packages + sys.path),
             "wiped": sorted(self.wiped),
             "mounts": witness.mounts(self.mounts),
             "python_in_mount": witness.python_in(self.mounts),

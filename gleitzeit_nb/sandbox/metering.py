@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 

@@ -7,16 +7,16 @@ neither side ever buffers more than one frame because the other says so.
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Mapping
-from typing import Any
+TYPE_CHECKING = False  # from typing it would cost a guest's start milliseconds, as json and struct would: those come where they are used
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 KIB = 1 << 10
 MIB = 1 << 20
 
 # host → guest
-RUN = b"R"  # JSON: what to run and its limits, and the sizes of the blobs that follow
+RUN = b"R"  # what to run and its limits, and the sizes of the blobs that follow
 BLOB = b"B"  # a piece of the code or of an input; as many as it takes to fill the sizes that RUN named
 CANCEL = b"C"  # kill the run; ignored when nothing runs
 
@@ -76,7 +76,7 @@ FROM_GUEST = {
 }
 FROM_CODE = {FAULT: FAULT_BYTES, VALUE: 4 * KIB, DATA: BLOB_BYTES, REFUSED: 4 * KIB, DISPLAY: 4 * KIB, UNSHOWN: KIB}
 
-_HEADER = struct.Struct(">cI")
+_HEADER_BYTES = 5
 
 
 class FrameError(ValueError):
@@ -84,11 +84,47 @@ class FrameError(ValueError):
 
 
 def frame(kind: bytes, payload: bytes = b"") -> bytes:
-    return _HEADER.pack(kind, len(payload)) + payload
+    return kind + len(payload).to_bytes(4, "big") + payload
 
 
 def json_frame(kind: bytes, content: Mapping[str, Any]) -> bytes:
+    import json
+
     return frame(kind, json.dumps(content).encode("ascii"))
+
+
+def run_header(payload: bytes) -> dict[str, Any]:
+    """What a RUN frame holds: JSON, or what marshal makes of it for a guest on the host's own Python, which need not import json then."""
+    import marshal
+
+    if payload[:1] != b"{":
+        header: dict[str, Any] = marshal.loads(payload)[0]
+        return header
+    return json_payload(payload)
+
+
+def plain_frame(kind: bytes, content: Mapping[str, Any]) -> bytes:
+    """The same for short and simple contents, without the module json: a guest that was just started does not have it yet."""
+    return frame(kind, _json(content).encode("ascii"))
+
+
+def _json(value: Any) -> str:
+    if value is None or value is True or value is False:
+        return "null" if value is None else "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{"".join(map(_escaped, value))}"'
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_json, value))}]"
+    return f"{{{', '.join(f'{_json(name)}: {_json(each)}' for name, each in value.items())}}}"
+
+
+def _escaped(char: str) -> str:
+    if " " <= char <= "~" and char not in '"\\':
+        return char
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def stream_frame(kind: bytes, number: int, data: bytes = b"") -> bytes:
@@ -115,6 +151,8 @@ def head_bytes(output_bytes: int) -> int:
 
 def json_payload(payload: bytes) -> dict[str, Any]:
     """The JSON object in a payload. Raises FrameError for anything else."""
+    import json
+
     try:
         content = json.loads(payload)
     except (ValueError, RecursionError) as exc:
@@ -145,17 +183,17 @@ class FrameReader:
         buffer += data
         frames = []
         start = 0
-        while len(buffer) - start >= _HEADER.size:
-            kind, length = _HEADER.unpack_from(buffer, start)
+        while len(buffer) - start >= _HEADER_BYTES:
+            kind, length = bytes(buffer[start : start + 1]), int.from_bytes(buffer[start + 1 : start + _HEADER_BYTES], "big")
             most = self._sizes.get(kind)
             if most is None:
                 raise FrameError(f"a frame has the unknown type {kind!r}")
             if length > most:
                 raise FrameError(f"a frame of type {kind!r} says {length} bytes; at most {most} are allowed")
-            end = start + _HEADER.size + length
+            end = start + _HEADER_BYTES + length
             if len(buffer) < end:
                 break
-            frames.append((kind, bytes(memoryview(buffer)[start + _HEADER.size : end])))
+            frames.append((kind, bytes(memoryview(buffer)[start + _HEADER_BYTES : end])))
             start = end
         del buffer[:start]
         return frames

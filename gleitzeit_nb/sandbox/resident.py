@@ -7,18 +7,20 @@ only lie about itself. Between runs nobody reads what it writes; that comes with
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # without the enumerations of the module around it
 import os
-import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.sandbox import allowances, carrying, feeding, metering, preloading, protocol, runner, tunnels
 
 DONE_FD = feeding.COMMANDS_FD + 1
 LAST_READS = 64  # of what was written before the run ended: more would be written meanwhile
 
-if TYPE_CHECKING:  # Python 3.8 cannot evaluate it
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
     from gleitzeit_nb.sandbox.guest import Guest
 
 

@@ -6,32 +6,32 @@ nothing here is trusted by anybody; a wrong report can only be about this one ru
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]
-import ast
+import _ast
+import _signal as signal  # type: ignore[import-not-found]  # without the enumerations of the module around it
 import atexit
 import builtins
-import inspect
 import io
-import linecache
 import os
 import resource
-import signal
 import sys
-import traceback
-import types
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.sandbox import codec, protocol, showing
 from gleitzeit_nb.sandbox.protocol import REPORT_FD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    Prctl = Callable[[int, int], int]
 
 TRACEBACK_CHARS = 48 << 10
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 OUT_OF_MEMORY = "MemoryError"
 NO_MAGICS = "Shell commands and magics do not run in the sandbox: it takes plain Python."
 
-if TYPE_CHECKING:  # Python 3.8 cannot evaluate it
-    Prctl = Callable[[int, int], int]
+CO_COROUTINE = 0x80  # as in inspect, whose import takes longer than most runs
 
 
 def become_child(stdout: int, stderr: int, report: int, work: str, prctl: Prctl, kept: tuple[int, ...]) -> None:
@@ -41,10 +41,9 @@ def become_child(stdout: int, stderr: int, report: int, work: str, prctl: Prctl,
     """
     os.setsid()
     signal.set_wakeup_fd(-1)
-    # Without the module's wrapper, which makes an enumeration of every answer at the price of a quarter of the whole fork.
-    _signal.signal(signal.SIGCHLD, _signal.SIG_DFL)
-    _signal.signal(signal.SIGTERM, _signal.SIG_DFL)
-    _signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(stdout, 1)
@@ -124,7 +123,7 @@ def reseed() -> None:
 
 
 def fresh_main() -> dict[str, Any]:
-    module = types.ModuleType("__main__")
+    module = type(sys)("__main__")
     module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module
     return module.__dict__
@@ -132,17 +131,19 @@ def fresh_main() -> dict[str, Any]:
 
 def _execute(source: str, filename: str, namespace: dict[str, Any], allowed_modules: list[str] | None) -> None:
     """As a notebook would: await at the top level, and the last expression's value shown."""
+    import linecache
+
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-    tree = ast.parse(source, filename)
+    tree: Any = compile(source, filename, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
     if allowed_modules is not None:
         _refuse_imports(tree, set(allowed_modules))
-    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    flags = _ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     shown = _shown_value(tree, source)
     steps = [compile(tree, filename, "exec", flags, dont_inherit=True)] if tree.body else []
     if shown is not None:
         steps.append(compile(shown, filename, "eval", flags, dont_inherit=True))
     value: Any = None
-    if not any(step.co_flags & inspect.CO_COROUTINE for step in steps):
+    if not any(step.co_flags & CO_COROUTINE for step in steps):
         for step in steps:
             value = eval(step, namespace)  # noqa: S307 - running the code is the purpose
     else:
@@ -151,7 +152,7 @@ def _execute(source: str, filename: str, namespace: dict[str, Any], allowed_modu
             value = None
             for step in steps:
                 value = eval(step, namespace)  # noqa: S307
-                if step.co_flags & inspect.CO_COROUTINE:
+                if step.co_flags & CO_COROUTINE:
                     value = await value
             return value
 
@@ -169,7 +170,7 @@ def _run_once(work: Any) -> Any:
 def _shown_value(tree: ast.Module, source: str) -> ast.Expression | None:
     """The last expression, taken out of the tree; None where there is none, or where a semicolon behind it silences it."""
     last = tree.body[-1] if tree.body else None
-    if not isinstance(last, ast.Expr):
+    if not isinstance(last, _ast.Expr):
         return None
     # Lines as Python counts them: str.splitlines would also split at form feeds and others.
     behind = source.encode("utf-8", "surrogatepass").split(b"\n")[(last.end_lineno or 1) - 1 :]
@@ -177,11 +178,13 @@ def _shown_value(tree: ast.Module, source: str) -> ast.Expression | None:
     if b"\n".join(behind).lstrip(b" \t\f\\\r\n)").startswith(b";"):
         return None
     del tree.body[-1]
-    return ast.Expression(last.value)
+    return _ast.Expression(last.value)
 
 
 def _refuse_imports(tree: ast.AST, allowed: set[str]) -> None:
     """A courtesy to whoever reads the code, not a boundary: an import can be had without the statement."""
+    import ast
+
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Import, ast.ImportFrom)):
             continue
@@ -230,6 +233,8 @@ def _finish(status: int) -> int:
                     thread.join()
         atexit._run_exitfuncs()
     except BaseException:
+        import traceback
+
         traceback.print_exc()
     flush()
     return status
@@ -271,6 +276,8 @@ def _fault(exc: BaseException, filename: str) -> dict[str, Any]:
     try:
         text = "".join(_user_traceback(exc, filename))
     except BaseException:
+        import traceback
+
         text = "".join(traceback.format_exception_only(type(exc), None))
     if isinstance(exc, SyntaxError) and str(exc.text or "").lstrip()[:1] in ("!", "%"):
         text += NO_MAGICS + "\n"
@@ -282,6 +289,8 @@ def _fault(exc: BaseException, filename: str) -> dict[str, Any]:
 
 def _user_traceback(exc: BaseException, filename: str) -> Iterator[str]:
     """The traceback from the code's first own frame on, without a frame of the guest."""
+    import traceback
+
     whole = traceback.TracebackException(type(exc), exc, exc.__traceback__)
     for part in _chain(whole):
         frames = [frame for frame in part.stack if not frame.filename.startswith("<gleitzeit_nb.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,7 +39,9 @@ def run_header(request: ExecutionRequest, limits: Limits) -> dict[str, Any]:
     }
 
 
-def run_messages(header: dict[str, Any], request: ExecutionRequest, limits: Limits, packages: Iterable[str]) -> list[bytes]:
+def run_messages(
+    header: dict[str, Any], request: ExecutionRequest, limits: Limits, packages: Iterable[str], own_python: bool = False
+) -> list[bytes]:
     """The frames of a run: what, under which limits, then code and inputs in pieces. Raises TransferError."""
     check_names(request.outputs, "out")
     code = request.code.encode("utf-8", "surrogatepass")
@@ -51,9 +54,12 @@ def run_messages(header: dict[str, Any], request: ExecutionRequest, limits: Limi
     contents = files.read(request.files, limits)
     header["blobs"] = [len(code), *(len(data) for _, _, data in inputs)]
     header["files"] = [(name, len(content)) for name, content in contents.items()]
-    if len(json.dumps(header)) > protocol.TO_GUEST[protocol.RUN]:
+    content = json.dumps(header).encode("ascii")
+    if own_python:
+        content = marshal.dumps((json.loads(content),))
+    if len(content) > protocol.TO_GUEST[protocol.RUN]:
         raise TransferError("The run names too many inputs and outputs. Pass them together, as one dictionary or DataFrame.")
-    messages = [protocol.json_frame(protocol.RUN, header)]
+    messages = [protocol.frame(protocol.RUN, content)]
     for data in (code, *(data for _, _, data in inputs), *contents.values()):
         messages += protocol.chunks(protocol.BLOB, data, protocol.BLOB_BYTES)
     if len(messages) == 2:  # the usual case: one write instead of two

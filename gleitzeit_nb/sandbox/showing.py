@@ -6,23 +6,21 @@ the host checks every record again.
 
 from __future__ import annotations
 
-import base64
 import builtins
 import fcntl
 import io
-import json
 import os
 import sys
 import time
-import traceback
-import types
 from _thread import RLock
-from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.sandbox import protocol, tabulating
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable
+    from typing import Any
 
 MATPLOTLIB, PYPLOT = "matplotlib", "matplotlib.pyplot"
 TEXT_CHARS = 64 << 10
@@ -150,6 +148,8 @@ def parts_of(value: Any, html: bool) -> list[tuple[str, bytes]]:
     try:
         table = tabulating.table_of(value)
         if table is not None:
+            import json
+
             parts["table"] = json.dumps(table).encode("ascii")
         if _is_figure(value):
             parts["png"] = _drawing(value)
@@ -180,6 +180,8 @@ def _rich(value: Any, html: bool) -> dict[str, bytes]:
 
 def _bytes(kind: str, data: Any) -> bytes:
     if isinstance(data, str):
+        import base64
+
         return base64.b64decode(data) if kind in ("png", "jpeg") else _utf8(data[:TEXT_CHARS] if kind == "text" else data)
     return bytes(data) if isinstance(data, (bytes, bytearray, memoryview)) else b""
 
@@ -202,6 +204,8 @@ def _drawing(figure: Any) -> bytes:
 
 def _tell(exc: BaseException) -> None:
     """To stderr, without the frames of the guest above the code's own."""
+    import traceback
+
     trace = exc.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith("<gleitzeit_nb."):
         trace = trace.tb_next

@@ -5,7 +5,9 @@ pandas and polars are recognised, never imported: a value of theirs can only be 
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ALL_ROWS, END_ROWS = 60, 5  # up to ALL_ROWS are shown whole; of more, so many from either end, as pandas does
 ALL_COLUMNS, END_COLUMNS = 20, 10

@@ -10,17 +10,19 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import struct
-from typing import TYPE_CHECKING, Any
+import sys
 
 from gleitzeit_nb.sandbox import protocol
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket  # at run time only once a run has a network: it is large, and every worker would carry it
+    from typing import Any
 
 READ_BYTES = 16 << 10
 BACKLOG = 64
 SIOCGIFFLAGS, IFF_UP = 0x8913, 1
+IFREQ_BYTES = 32  # struct ifreq (netdevice(7)): a name of 16 bytes, then, in the answer, the flags
 SHUT_WR = 1
 LISTENER = 0  # as the number of a stream
 CREDIT_BYTES = protocol.WINDOW_BYTES // 4  # less is not worth a frame
@@ -42,8 +44,8 @@ class Tunnels:
         self.streams: dict[int, Stream] = {}  # by number
         self.by_fd: dict[int, Stream] = {}
         self.listener: socket.socket | None = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        request = struct.pack("16sh14x", b"lo", 0)
-        if not struct.unpack("16sh14x", fcntl.ioctl(self.listener, SIOCGIFFLAGS, request))[1] & IFF_UP:
+        answer = fcntl.ioctl(self.listener, SIOCGIFFLAGS, b"lo".ljust(IFREQ_BYTES, b"\0"))
+        if not int.from_bytes(answer[16:18], sys.byteorder) & IFF_UP:
             self.close()
             raise OSError("the sandbox has no loopback interface that is up")
         self.listener.setblocking(False)
@@ -163,7 +165,7 @@ class Stream:
         if self.delivered < CREDIT_BYTES or self.over:
             return b""
         delivered, self.delivered = self.delivered, 0
-        return protocol.stream_frame(protocol.STREAM_WINDOW, self.number, struct.pack(">I", delivered))
+        return protocol.stream_frame(protocol.STREAM_WINDOW, self.number, delivered.to_bytes(4, "big"))
 
     def take(self, kind: bytes, data: bytes) -> bytes:
         try:
@@ -171,13 +173,14 @@ class Stream:
                 self.pending += data
                 return self.write()
             if kind == protocol.STREAM_WINDOW:
-                self.credit += struct.unpack(">I", data)[0]
+                self.credit += int.from_bytes(data, "big")
             elif kind == protocol.STREAM_END:
                 self.heard_end = True
             elif kind == protocol.STREAM_CLOSE:
                 self.closing = True
             elif kind == protocol.STREAM_RESET:
                 import socket
+                import struct
 
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.over = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -22,10 +21,10 @@ def empty_directory(path: str, mode: int) -> bool:
         return False
     prefix = f".wiped-{os.urandom(8).hex()}-"  # no name that the code could have taken
     try:
-        waiting = deque(_clear(top, top, prefix, 0))
+        waiting = _clear(top, top, prefix, 0)
         made = len(waiting)
         while waiting:
-            name = waiting.popleft()
+            name = waiting.pop()
             inner = os.open(name, _DIRECTORY, dir_fd=top)
             try:
                 found = _clear(inner, top, prefix, made)

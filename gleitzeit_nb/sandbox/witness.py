@@ -6,7 +6,10 @@ import os
 import resource
 import stat
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 IFF_UP = 1
 # The kernel puts these into every new network namespace when their modules are loaded; they are down, and stay so.
@@ -82,6 +85,11 @@ def python_in(paths: list[str]) -> bool:
     """Does the Python that runs this come from one of `paths`, where somebody may have put it?"""
     own = [os.path.realpath(path) for path in (sys.executable, sys.prefix, sys.base_prefix, os.__file__, *sys.path)]
     return any(place == path or place.startswith(path + "/") for place in own for path in paths)
+
+
+def packages(names: tuple[str, ...], places: list[str]) -> list[str]:
+    """Those of `names` that are installed in one of `places`."""
+    return [name for name in names if any(os.path.isfile(os.path.join(place, name, "__init__.py")) for place in places)]
 
 
 def nature() -> tuple[object, ...]:

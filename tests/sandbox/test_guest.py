@@ -322,6 +322,26 @@ async def test_the_bootstrap_ends_quietly_without_source(tmp_path: Path) -> None
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+FURNISHED = "import sys; print('inspect' in sys.modules)"
+
+
+async def test_what_many_runs_need_is_imported_once_for_all_after_the_first(run: Runner) -> None:
+    await run("pass")
+    assert (await run(FURNISHED)).stdout == "True\n"
+
+
+async def test_a_guest_that_was_made_ahead_has_it_for_its_first_run(tmp_path: Path) -> None:
+    for patience_s in (0.3, 1.0, 3.0, 10.0):
+        connection = GuestConnection(await SubprocessChannel.start(tmp_path))
+        await connection.open()
+        await asyncio.sleep(patience_s)
+        found = await Runner(connection, tmp_path)(FURNISHED)
+        await connection.close()
+        if found.stdout == "True\n":
+            return
+    raise AssertionError("it had time enough, and did not import anything")
+
+
 def starts(path: str) -> bool:
     return subprocess.run([path, "-I", "-c", ""], capture_output=True, timeout=60, check=False).returncode == 0
 

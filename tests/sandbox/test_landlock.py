@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gleitzeit_nb.sandbox.jail import landlock
+from gleitzeit_nb.sandbox.jail.commands import program
 from gleitzeit_nb.sandbox.jail.landlock import (
     EXECUTE,
     FILE_RIGHTS,
@@ -62,12 +63,10 @@ def test_what_an_old_abi_loses_is_said() -> None:
 needs_landlock = pytest.mark.skipif(abi_version() < 1, reason="this kernel has no landlock, or it is not among its security modules")
 
 PROBE = """
-import ctypes, os, socket, struct, sys
-source, attribute, rules, file_rights, directory = eval(sys.argv[1])
-namespace = {}
-exec(source, namespace)
-namespace["prctl"](38, 1)
-namespace["landlock"](attribute, rules, file_rights)
+import os, socket, sys
+attribute, rules, file_rights, directory = eval(sys.argv[1])
+module.prctl(38, 1)
+module.landlock(attribute, rules, file_rights)
 def tried(action):
     try:
         action()
@@ -88,9 +87,10 @@ def test_the_kernel_holds_a_process_to_its_ruleset(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     ruleset = make_ruleset(abi_version(), [Grant(str(mine), OWN), Grant("/etc/hostname", READ), Grant("/not/there", READ)], tcp=False)
-    preamble = Path(landlock.__file__).with_name("preamble.py").read_text("utf-8")
-    arguments = repr((preamble, ruleset.attribute, ruleset.rules, FILE_RIGHTS, str(mine)))
-    ended = subprocess.run([sys.executable, "-c", PROBE, arguments], capture_output=True, text=True, timeout=60, check=True)
+    arguments = repr((ruleset.attribute, ruleset.rules, FILE_RIGHTS, str(mine)))
+    ended = subprocess.run(
+        [sys.executable, "-c", program("preamble") + PROBE, arguments], capture_output=True, text=True, timeout=60, check=True
+    )
     inside, outside, listing, reading, signal, network = ended.stdout.split()
     assert (inside, outside, listing, reading) == ("done", "PermissionError", "PermissionError", "done")
     if abi_version() >= 4:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import marshal
+import subprocess
 import sys
 from importlib import resources
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from gleitzeit_nb.sandbox import protocol
 from gleitzeit_nb.sandbox.bundle import BOOTSTRAP, MODULES, guest_code, guest_command, guest_source
+from gleitzeit_nb.sandbox.jail.commands import LOADER
+from gleitzeit_nb.sandbox.jail.commands import program as loader_of
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader
 
 SIZES = {b"a": 100, b"b": 0}
@@ -53,6 +56,24 @@ def test_a_payload_that_is_no_object_is_refused(payload: bytes) -> None:
         protocol.json_payload(payload)
 
 
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(), PLAIN, max_size=4))
+def test_a_plain_frame_is_a_json_frame(content: dict[str, object]) -> None:
+    assert protocol.json_payload(protocol.plain_frame(b"a", content)[5:]) == content
+
+
+@given(st.dictionaries(st.text(), PLAIN, max_size=4))
+def test_a_run_s_header_is_read_in_both_of_its_forms(header: dict[str, object]) -> None:
+    assert protocol.run_header(json.dumps(header).encode()) == header
+    assert protocol.run_header(marshal.dumps((header,))) == header
+
+
 def test_chunks_cover_the_data() -> None:
     pieces = protocol.chunks(b"a", b"x" * 250, 100)
     assert [payload for piece in pieces for _, payload in FrameReader(SIZES).feed(piece)] == [b"x" * 100, b"x" * 100, b"x" * 50]
@@ -86,9 +107,23 @@ def test_the_compiled_form_is_one_message_with_the_same_modules() -> None:
     assert {code.co_filename for _, code in modules} == {f"<{name}>" for name, _ in modules}
 
 
+# What takes longer to import than everything that a guest needs before its first run.
+SLOW = set("ast collections contextlib ctypes enum functools inspect json re signal struct traceback typing".split())
+
+
+@pytest.mark.parametrize("program", ["guest", "preamble", "entry"])
+def test_nothing_slow_is_imported_before_the_first_run(program: str) -> None:
+    loader = LOADER.format(guest_code()[4:]) if program == "guest" else loader_of(program)
+    isolated = [sys.executable, "-I", "-S", "-"]
+    told = subprocess.run(isolated, input=f"{loader}\nprint(*sys.modules)", capture_output=True, text=True, timeout=60, check=True)
+    imported = told.stdout.split()
+    assert f"gleitzeit_nb.sandbox.{'' if program == 'guest' else 'jail.'}{program}" in imported
+    assert SLOW.isdisjoint(imported)
+
+
 def test_the_command_starts_python_isolated() -> None:
     command = guest_command("python3", work="/w", wiped=["/w"])
     assert command[:2] == ["python3", "-I"]
-    assert BOOTSTRAP in command
-    told = json.loads(command[-1])
+    started = command[-1].partition(BOOTSTRAP)[2]
+    told = ast.literal_eval(started.strip().removeprefix("module.main(").removesuffix(")"))
     assert (told["work"], told["wiped"]) == ("/w", ["/w"])

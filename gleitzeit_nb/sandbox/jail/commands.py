@@ -15,6 +15,14 @@ from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.sandbox.bundle import compile_module, guest_command
 from gleitzeit_nb.sandbox.jail.landlock import FILE_RIGHTS, Ruleset
 
+LOADER = """\
+import marshal, sys
+for name, code in marshal.loads({!a}):
+    module = sys.modules[name] = type(sys)(name)
+    module.__path__ = []
+    exec(code, module.__dict__)
+"""
+
 
 @dataclass(frozen=True)
 class Doors:
@@ -61,7 +69,7 @@ def guest_program(python: str, work: str, wiped: Sequence[str], doors: Doors) ->
         "oom_score_adj": doors.oom_score_adj,
     }
     start = "exec(compile({}, '<bootstrap>', 'exec'), {{'__name__': '__main__'}})"
-    command[bootstrap] = f"{_program('preamble')}\nclose_doors({config!a})\n{start.format(ascii(command[bootstrap]))}\n"
+    command[bootstrap] = f"{program('preamble')}module.close_doors({config!a})\n{start.format(ascii(command[bootstrap]))}\n"
     return command
 
 
@@ -77,7 +85,7 @@ def jail_command(jail: Jail) -> list[str]:
         "file": jail.file,
         "parent": os.getpid(),
     }
-    return [sys.executable, "-I", "-S", "-c", f"{_program('entry')}\nmain({config!a})\n"]
+    return [sys.executable, "-I", "-S", "-c", f"{program('entry')}module.main({config!a})\n"]
 
 
 def guest_environment(mode: ModeSettings, limits: Limits, python: str, home: str, temporary: str) -> dict[str, str]:
@@ -105,7 +113,10 @@ def whole_cpus(limits: Limits) -> int:
 
 
 @cache
-def _program(name: str) -> str:
-    """A module as a statement that defines what is in it, for this same Python, which then need not compile it at every start."""
-    source = resources.files("gleitzeit_nb.sandbox.jail").joinpath(f"{name}.py").read_text("utf-8")
-    return f"import marshal\nexec(marshal.loads({marshal.dumps(compile_module(source, name))!a}))"
+def program(name: str) -> str:
+    """Lines that make `module` of a module and of `libc`, for this same Python, which then need not compile them at every start."""
+    modules = [(each, compile_module("", each)) for each in ("gleitzeit_nb", "gleitzeit_nb.sandbox")]
+    for each in ("gleitzeit_nb.sandbox.libc", f"gleitzeit_nb.sandbox.jail.{name}"):
+        package, _, stem = each.rpartition(".")
+        modules.append((each, compile_module(resources.files(package).joinpath(f"{stem}.py").read_text("utf-8"), each)))
+    return LOADER.format(marshal.dumps(modules))

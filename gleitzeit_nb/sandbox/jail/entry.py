@@ -1,6 +1,6 @@
 """The steps outside the jail that a started process must do itself, between `fork` and the program: cgroup, mounts, user, supervision.
 
-Its source is run by ``python3 -I -S -c`` with the standard library only, as root or not, and never sees untrusted input. It either becomes
+It stands in the command (``python3 -I -S -c``) with `libc`, is run as root or not, and never sees untrusted input. It either becomes
 the program, or (`supervise`) stays as its parent: outside the program's landlock domain, so that nothing inside can signal it, and as the
 subreaper of everything inside, so that nothing inside can leave it.
 
@@ -9,10 +9,11 @@ It runs before every guest, so what costs milliseconds to import (typing, signal
 
 from __future__ import annotations
 
-import ctypes
 import os
 import stat
 import sys
+
+from gleitzeit_nb.sandbox import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,17 +24,10 @@ MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 0x1000, 0x4000, 0x80000
 SET_PDEATHSIG, SET_SUBREAPER = 1, 36
 DETACH = 2
 
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def check(result: int, what: str) -> None:
-    if result:
-        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
-
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    encoded = (os.fsencode(source), os.fsencode(target), kind and kind.encode(), ctypes.c_ulong(flags), data and data.encode())
-    check(libc.mount(*encoded), f"mount {target}")
+    words = [None if word is None else os.fsencode(word) for word in (source, target, kind, data)]
+    libc.call("mount", *words[:3], flags, words[3])
 
 
 def enter_cgroup(procs: list[str]) -> None:
@@ -52,7 +46,7 @@ def private_mounts(reveal: list[str], tmpfs: list[tuple[str, str]]) -> None:
 
     Slave rather than private: nothing of ours gets out, and a disk that is unmounted outside does not stay busy in here.
     """
-    check(libc.unshare(NEW_MOUNT_NAMESPACE), "unshare the mount namespace")
+    libc.call("unshare", NEW_MOUNT_NAMESPACE)
     mount("none", "/", None, MS_REC | MS_SLAVE)
     sources = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in reveal}
     for path, source in sources.items():
@@ -154,8 +148,8 @@ def supervise(config: dict[str, Any]) -> NoReturn:
     import signal
 
     awaited = {signal.SIGTERM, signal.SIGCHLD}
-    check(libc.prctl(SET_SUBREAPER, ctypes.c_ulong(1), None, None, None), "become the subreaper")
-    check(libc.prctl(SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), None, None, None), "follow the parent")
+    libc.call("prctl", SET_SUBREAPER, 1, None, None, None)
+    libc.call("prctl", SET_PDEATHSIG, signal.SIGTERM, None, None, None)
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     program = os.fork()
     if program == 0:
@@ -190,7 +184,8 @@ def remove(directory: str) -> None:
     """The work directory and whatever is in it, directories of mode 000 as well. Nothing runs any more that could put a link in the way."""
     import shutil
 
-    libc.umount2(os.fsencode(directory), DETACH)  # where it was a tmpfs of its own; elsewhere this fails, and nothing is lost
+    if os.path.ismount(directory):  # a tmpfs of its own
+        libc.call("umount2", os.fsencode(directory), DETACH)
     for above, folders, _ in os.walk(directory):
         for name in folders:
             path = os.path.join(above, name)

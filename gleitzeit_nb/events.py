@@ -86,7 +86,7 @@ class ContainerMade(Event):
 
 @dataclass(frozen=True)
 class ContainerLost(Event):
-    """`reason`: timeout, oom, cancelled, protocol, died, idle, used up, size, closed."""
+    """`reason`: timeout, oom, cancelled, protocol, died, idle, used up, size, stopped, closed."""
 
     mode: str
     container: str

@@ -154,6 +154,11 @@ class Lending:
             self._let_go(place)
         self._drop(place, reason)
 
+    def stopped(self, place: Place) -> None:
+        """Somebody wants an idle worker gone; no spare takes its place unasked."""
+        self._let_go(place)
+        self._drop(place, "stopped")
+
     def expire(self, now: float, idle_s: float | None = None) -> list[Place]:
         """Give up the workers that were idle for `idle_s` (default: the configured time), and keep no spares of their kinds."""
         limit = self.settings.idle_timeout_s if idle_s is None else idle_s

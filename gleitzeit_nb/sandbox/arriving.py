@@ -34,6 +34,7 @@ class Arrivals:
         self.limits = limits
         self.done: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
         self.cancelled = False
+        self.why = ""  # it was cancelled
         self.late = False
         self.peak_bytes: int | None = None
         self.cancelling: asyncio.Task[None] | None = None  # held, or it could be collected while it works

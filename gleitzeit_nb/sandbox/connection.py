@@ -140,12 +140,12 @@ class GuestConnection:
                 await network.close()
         return self._result(run, ending, oom_kills, time.monotonic() - started)
 
-    def cancel(self) -> None:
-        """Ask for the end of the current run; its result will be "killed". A guest that does not obey is killed."""
+    def cancel(self, why: str = "") -> None:
+        """Ask for the end of the current run; its result will be "killed", because of `why`. A guest that does not obey is killed."""
         run = self._run
         if run is None or run.cancelled:
             return
-        run.cancelled = True
+        run.cancelled, run.why = True, why
         run.cancelling = asyncio.create_task(self._cancel(run))
 
     async def close(self) -> None:
@@ -264,6 +264,8 @@ class GuestConnection:
         if status == "ok" and report.refused:
             status = "error"
             detail = "; ".join(f"{name!r} cannot be passed out: {reason}" for name, reason in report.refused.items())
+        if status == "killed" and run.why:
+            detail = f"{run.why} before its end"
         return ExecutionResult(
             status=status,
             mode=run.request.mode or "",

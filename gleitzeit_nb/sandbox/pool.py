@@ -20,13 +20,12 @@ from gleitzeit_nb.errors import EngineClosedError, GleitzeitError, SandboxBusyEr
 from gleitzeit_nb.events import ContainerLost, ContainerMade, EventBus, VerificationFailed
 from gleitzeit_nb.sandbox.channel import Launcher
 from gleitzeit_nb.sandbox.connection import GuestConnection
-from gleitzeit_nb.sandbox.worker import Lease, Worker, want_of
+from gleitzeit_nb.sandbox.worker import Lease, Worker, container_view, want_of
 from gleitzeit_nb.snapshot import ContainerView
 
 logger = logging.getLogger("gleitzeit_nb.sandbox")
 
 UPKEEP_S = 2.0
-_STATES = {State.STARTING: "starting", State.IDLE: "idle", State.LENT: "running", State.RESIZING: "idle"}
 
 T = TypeVar("T")
 
@@ -176,19 +175,7 @@ class WorkerPool:
         )
 
     def views(self) -> tuple[ContainerView, ...]:
-        return tuple(map(self._view, self._lending.places))
-
-    def _view(self, place: Place) -> ContainerView:
-        worker: Worker | None = place.worker
-        return ContainerView(
-            id=worker.connection.channel.name if worker is not None else "",
-            mode=place.want.mode,
-            image=place.want.recipe.image or "",
-            state=_STATES[place.state],
-            memory_bytes=worker.memory_bytes if worker is not None else None,
-            made_at=worker.made_at if worker is not None else time.time(),
-            runs=place.uses,
-        )
+        return tuple(map(container_view, self._lending.places))
 
     def weaker(self, mode_id: str) -> str:
         """What a worker of the mode says that it does not promise here; "" when it promises everything, or there is none."""
@@ -199,6 +186,16 @@ class WorkerPool:
         old = self._lending.expire(self._clock(), idle_s)
         await asyncio.gather(*(self._discard(place, "idle") for place in old))
         return len(old)
+
+    async def stop(self, container: str) -> bool:
+        """Discard the idle worker of that name; False when there is none."""
+        idle = [place for place in self._lending.places if place.state is State.IDLE]
+        for place in (each for each in idle if each.worker.connection.channel.name == container):
+            self._lending.stopped(place)
+            self._act()
+            await self._discard(place, "stopped")
+            return True
+        return False
 
     async def close(self) -> None:
         """Kill every worker; whoever waits gets an EngineClosedError."""

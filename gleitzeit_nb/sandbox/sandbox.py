@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from gleitzeit_nb.config import run_limits, sandbox_settings
 from gleitzeit_nb.core.execution import (
@@ -20,7 +20,6 @@ from gleitzeit_nb.core.execution import (
     SandboxSettings,
     Timings,
 )
-from gleitzeit_nb.core.network import NetworkPolicy
 from gleitzeit_nb.core.places import Outcome
 from gleitzeit_nb.errors import (
     ConfigError,
@@ -35,13 +34,13 @@ from gleitzeit_nb.events import EventBus, RunEnded
 from gleitzeit_nb.protocols import DisplaySink, OutputSink
 from gleitzeit_nb.sandbox import files
 from gleitzeit_nb.sandbox.channel import Launcher
-from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.equipment import refuse_unfitting
 from gleitzeit_nb.sandbox.images.shelf import LayerShelf
-from gleitzeit_nb.sandbox.modes import NO_ISOLATION, Launchers, Modes, named
+from gleitzeit_nb.sandbox.modes import Launchers, Modes
 from gleitzeit_nb.sandbox.network import Gateway, policy_for, run_network
 from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.request import RunOptions, check_session, make_request
+from gleitzeit_nb.sandbox.running import Run, Runs, telling
 from gleitzeit_nb.sandbox.sanity import refuse_nonsense
 from gleitzeit_nb.sandbox.security import SecurityLog
 from gleitzeit_nb.sandbox.sessions import Sessions
@@ -52,10 +51,6 @@ from gleitzeit_nb.snapshot import ContainerView, ModeView, RunView, SecurityView
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-LABEL_CHARS = 60
-
-T = TypeVar("T")
-
 
 class _Wanted(TypedDict):
     image: str | None
@@ -63,17 +58,13 @@ class _Wanted(TypedDict):
     caller: str
 
 
-@dataclass(eq=False)
-class _Run:
-    """A request that is going on: waiting for `leasing`, then in `connection`."""
+@dataclass(frozen=True)
+class _Heard:
+    """Who hears what a run says while it goes on."""
 
-    request: ExecutionRequest
-    mode: ModeSettings
-    since: float
-    policy: NetworkPolicy | None = None
-    leasing: asyncio.Task[Any] | None = None
-    connection: GuestConnection | None = None
-    cancelled: bool = False
+    on_output: OutputSink | None
+    on_display: DisplaySink | None
+    on_progress: Callable[[str], None] | None
 
 
 class Sandbox:
@@ -100,7 +91,7 @@ class Sandbox:
         self._volumes = VolumeKeeper(self.settings)
         self._sessions = Sessions(self._pool, self.events)
         self._layers = LayerShelf(self.settings.wheelhouse)
-        self._runs: dict[str, _Run] = {}
+        self._runs = Runs(self._pool.state_of)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -161,26 +152,32 @@ class Sandbox:
         """The `Executor` protocol: `execute` for a request."""
         return await self.execute(request, on_output=on_output)
 
-    def cancel(self, request_id: str) -> bool:
+    def cancel(self, request_id: str, why: str = "stopped") -> bool:
         """End a run; its result will be "killed", with what it had printed. False when there is none of that id."""
-        run = self._runs.get(request_id)
-        if run is None:
-            return False
-        run.cancelled = True
-        if run.connection is not None:
-            run.connection.cancel()
-        elif run.leasing is not None:
-            run.leasing.cancel()
-        return True
+        return self._runs.cancel(request_id, why)
+
+    async def stop_container(self, container: str, why: str = "its container was stopped") -> bool:
+        """Remove a container or guest process: the run in it ends as killed, and a session's variables are gone. False: no such one."""
+        self._require_open()
+        session = self._sessions.of_container(container)
+        if session is not None:
+            return await self.reset_session(session, why)
+        run = self._runs.in_container(container)
+        if run is not None:
+            run.cancel(why)  # whose worker is discarded with it
+            return True
+        return await self._pool.stop(container)
 
     async def cleanup_idle_containers(self, idle_s: float | None = None) -> int:
         """Remove the workers that were idle for `idle_s` (default: the configured time); how many there were."""
         self._require_open()
         return await self._pool.cleanup_idle(idle_s)
 
-    async def reset_session(self, name: str) -> bool:
+    async def reset_session(self, name: str, why: str = "its session was reset") -> bool:
         """End a session, also in the middle of a run: its variables are gone. False when there is none of that name."""
         self._require_open()
+        for run in self._runs.in_session(name):
+            run.cancel(why)
         return await self._sessions.reset(name)
 
     async def warm(self, mode: str | None = None) -> str:
@@ -205,29 +202,34 @@ class Sandbox:
         base = request.image  # before a session adds its own, which has the requirements already
         request = self._sessions.continued(replace(request, mode=request.mode if request.mode != AUTO_MODE else None), self._modes)
         mode = self._modes.find((await self.resolve_default())[0] if request.mode is None else request.mode)
-        if request.requirements:
-            request = replace(request, image=await self._layers.image_for(mode, base, request.requirements, on_progress))
-        mode = self._sessions.kept_mode(request, await self._equipped(mode, request))
-        limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
-        contents = await asyncio.to_thread(files.read, request.files, limits) if request.files else {}
-        request = replace(request, mode=mode.id, limits=limits, files=contents)
-        run = _Run(request, mode, time.monotonic(), policy_for(mode, request))
-        if request.id in self._runs:
-            raise ValueError(f"a run with the id {request.id!r} is going on")
-        self._runs[request.id] = run
-        try:
-            enter = self._in_worker if request.session is None else self._in_session
-            result = await enter(run, limits, on_output, on_display)
-        except (SandboxUnavailableError, ImageMissingError) as exc:
-            if not (request.image or request.volumes or request.gpu):  # what this one run named says nothing about the mode
-                self._modes.note(mode.id, exc)
-            raise
-        finally:
-            del self._runs[request.id]
+        with self._runs.going_on(Run(request, mode, time.monotonic())) as run:
+            try:
+                result = await self._go(run, base, own, _Heard(on_output, on_display, on_progress))
+            except (SandboxUnavailableError, ImageMissingError) as exc:
+                if not (request.image or request.requirements or request.volumes or request.gpu):
+                    self._modes.note(mode.id, exc)  # what this one run named says nothing about the mode
+                raise
         refused = sum(each.count for each in result.network if each.outcome == "refused")
         moved = sum(each.bytes_sent + each.bytes_received for each in result.network)
         self.events.emit(RunEnded(time.time(), mode.id, request.id, result.status, refused, moved, result.exit_code))
         return result
+
+    async def _go(self, run: Run, base: str | None, own: Mapping[str, Any], heard: _Heard) -> ExecutionResult:
+        """Everything that may take time: the image, the files, the worker, the run."""
+        request, mode = run.request, run.mode
+        if request.requirements:
+            making = self._layers.image_for(mode, base, request.requirements, telling(run, heard.on_progress))
+            image = await run.come_by(making, lambda _: None)
+            if image is None:
+                return run.killed()
+            request, run.stage = replace(request, image=image), ""
+        mode = self._sessions.kept_mode(request, await self._equipped(mode, request))
+        limits = run_limits(request.limits or mode.limits, mode.ceiling, mode.id, own)
+        contents = await asyncio.to_thread(files.read, request.files, limits) if request.files else {}
+        run.request = request = replace(request, mode=mode.id, limits=limits, files=contents)
+        run.mode, run.policy = mode, policy_for(mode, request)
+        enter = self._in_worker if request.session is None else self._in_session
+        return await enter(run, limits, heard)
 
     async def _equipped(self, mode: ModeSettings, request: ExecutionRequest | None = None) -> ModeSettings:
         """The mode with what the request wants beside it, and with volumes that were found. Raises ConfigError."""
@@ -238,18 +240,17 @@ class Sandbox:
             return mode
         return replace(mode, volumes=await asyncio.to_thread(self._volumes.find, mode.volumes))
 
-    async def _in_worker(self, run: _Run, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None) -> ExecutionResult:
+    async def _in_worker(self, run: Run, limits: Limits, heard: _Heard) -> ExecutionResult:
         lease = await self._lease(run, limits)
         if lease is None:
-            isolation = NO_ISOLATION if run.mode.kind == "local" else ""
-            return ExecutionResult("killed", run.mode.id, detail="stopped before it started", isolation=isolation)
+            return run.killed()
         worker = lease.worker
         run.connection = worker.connection
         outcome: Outcome | None = "killed"
         try:
             self._modes.verdicts[run.mode.id] = (True, worker.isolation)
             network = run_network(run.policy, self._gateway, self.events, run.mode.id, run.request.id)
-            result = await worker.connection.run(run.request, limits, on_output, run.mode.allowed_modules, on_display, network)
+            result = await worker.connection.run(run.request, limits, heard.on_output, run.mode.allowed_modules, heard.on_display, network)
             outcome = result.status
         except (TransferError, ConfigError):
             outcome = None  # nothing was sent
@@ -266,10 +267,10 @@ class Sandbox:
             cold=lease.cold,
         )
 
-    async def _in_session(self, run: _Run, limits: Limits, on_output: OutputSink | None, on_display: DisplaySink | None) -> ExecutionResult:
-        session = await self._come_by(run, self._sessions.enter(run.request, run.mode, limits), self._sessions.leave)
+    async def _in_session(self, run: Run, limits: Limits, heard: _Heard) -> ExecutionResult:
+        session = await run.come_by(self._sessions.enter(run.request, run.mode, limits), self._sessions.leave)
         if session is None or session.worker is None:
-            return ExecutionResult("killed", run.mode.id, detail="stopped before it started")
+            return run.killed()
         worker = session.worker
         run.connection = worker.connection
         self._modes.verdicts[run.mode.id] = (True, worker.isolation)
@@ -278,39 +279,21 @@ class Sandbox:
             request = replace(request, filename=f"<{session.name}, run {session.runs + 1}>")
         network = run_network(run.policy, self._gateway, self.events, run.mode.id, run.request.id)
         result = await self._sessions.run(
-            session, lambda guest: guest.run(request, limits, on_output, run.mode.allowed_modules, on_display, network)
+            session, lambda guest: guest.run(request, limits, heard.on_output, run.mode.allowed_modules, heard.on_display, network)
         )
         return replace(hinted(result, run.mode), isolation=_isolation(worker.isolation, result.isolation))
 
-    async def _lease(self, run: _Run, limits: Limits) -> Lease | None:
+    async def _lease(self, run: Run, limits: Limits) -> Lease | None:
         """A worker that is alive; None when the run was cancelled while it waited."""
         request = run.request
         wanted: _Wanted = {"image": request.image, "fresh": request.fresh, "caller": request.label}
         while True:
             lease = self._pool.lease_at_once(run.mode, limits, **wanted)
             if lease is None:
-                lease = await self._come_by(run, self._pool.lease(run.mode, limits, tag=request.id, **wanted), Lease.end)
+                lease = await run.come_by(self._pool.lease(run.mode, limits, tag=request.id, **wanted), Lease.end)
             if lease is None or lease.worker.connection.usable:
                 return lease
             lease.end()  # it died between its choice and now; nothing was sent to it
-
-    async def _come_by(self, run: _Run, wanted: Coroutine[Any, Any, T], give_back: Callable[[T], None]) -> T | None:
-        """What a run waits for; None when the run was cancelled meanwhile, and then it is given back."""
-        run.leasing = leasing = asyncio.create_task(wanted)
-        try:
-            found = await leasing
-        except asyncio.CancelledError:
-            if leasing.done() and not leasing.cancelled() and leasing.exception() is None:
-                give_back(leasing.result())  # it came in the same moment
-            if run.cancelled:
-                return None
-            raise
-        finally:
-            run.leasing = None
-        if run.cancelled:
-            give_back(found)
-            return None
-        return found
 
     # -- what there is ----------------------------------------------------------------------------------------------------
 
@@ -332,10 +315,7 @@ class Sandbox:
 
     def describe(self, request_id: str) -> str:
         """Where a run stands, in one line: "queued 3rd", "starting, 1 s", "running, 4 s"; "" when it does not go on."""
-        run = self._runs.get(request_id)
-        if run is None:
-            return ""
-        return self._state(run) or f"running, {time.monotonic() - run.since:.0f} s"
+        return self._runs.describe(request_id)
 
     def mode_views(self) -> tuple[ModeView, ...]:
         most, pool = self.settings.container_pool.max_containers, self._pool
@@ -349,29 +329,11 @@ class Sandbox:
 
     def container_views(self) -> tuple[ContainerView, ...]:
         """Those of sessions too."""
-        return self._pool.views() + self._sessions.container_views()
+        runs = self._runs.by_container()
+        return tuple(replace(each, run=runs.get(each.id, "")) for each in self._pool.views() + self._sessions.container_views())
 
     def run_views(self) -> tuple[RunView, ...]:
-        return tuple(self._run_view(run) for run in self._runs.values())
-
-    def _run_view(self, run: _Run) -> RunView:
-        state = self._state(run)
-        first_line = run.request.code.strip().partition("\n")[0]
-        return RunView(
-            id=run.request.id,
-            kind="sandbox",
-            label=run.request.label or first_line[:LABEL_CHARS],
-            where="" if state.startswith("queued") else named(run.mode),
-            state=state or "running",
-            elapsed_s=time.monotonic() - run.since,
-            tokens=0,
-            container=run.connection.channel.name if run.connection is not None else "",
-        )
-
-    def _state(self, run: _Run) -> str:
-        """Why it does not run yet; "" once it does."""
-        waits = run.leasing is not None and run.request.session is not None
-        return self._pool.state_of(run.request.id) or ("waiting for its session's other run" if waits else "")
+        return self._runs.views()
 
     def _require_open(self) -> None:
         if self._closed or self._loop is None:

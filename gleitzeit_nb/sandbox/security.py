@@ -10,7 +10,7 @@ from gleitzeit_nb.snapshot import SecurityCount, SecurityNote, SecurityView
 
 KEPT = 20
 REASON_CHARS = 200
-ORDINARY = frozenset({"idle", "used up", "size", "closed", "cancelled"})  # why a worker goes that did nothing wrong
+ORDINARY = frozenset({"idle", "used up", "size", "closed", "cancelled", "stopped"})  # why a worker goes that did nothing wrong
 STOPPED = {"timeout": "ran longer than it may", "oom": "used more memory than it may"}
 
 

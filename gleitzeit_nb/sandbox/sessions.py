@@ -126,6 +126,10 @@ class Sessions:
     def container_views(self) -> tuple[ContainerView, ...]:
         return tuple(_container_view(each, each.worker) for each in self._open.values() if each.worker is not None)
 
+    def of_container(self, container: str) -> str | None:
+        """Whose it is."""
+        return next((view.session for view in self.container_views() if view.id == container), None)
+
     async def enter(self, request: ExecutionRequest, mode: ModeSettings, limits: Limits) -> Session:
         """The session that the request names, for one run; another run of it is waited for. Give it back by `run` or `leave`."""
         assert request.session is not None

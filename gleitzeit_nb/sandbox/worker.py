@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gleitzeit_nb.core.execution import Limits, ModeSettings
-from gleitzeit_nb.core.places import Kind, Outcome, Place, Size, Want
+from gleitzeit_nb.core.places import Kind, Outcome, Place, Size, State, Want
 from gleitzeit_nb.sandbox.connection import GuestConnection
+from gleitzeit_nb.snapshot import ContainerView
 
+_STATES = {State.STARTING: "starting", State.IDLE: "idle", State.LENT: "running", State.RESIZING: "idle"}
 RESIZED = ("docker",)  # kinds of modes whose idle workers can be given other memory and CPUs
 _OF_THE_RUN = frozenset({"timeout_s", "output_bytes", "value_bytes", "display_bytes"})
 _OF_THE_SIZE = frozenset({"memory_bytes", "cpus"})
@@ -61,6 +64,20 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<Worker {self.mode.id} {self.connection!r}>"
+
+
+def container_view(place: Place) -> ContainerView:
+    """One that is being made has no name yet, and is made now."""
+    worker: Worker | None = place.worker
+    return ContainerView(
+        id=worker.connection.channel.name if worker is not None else "",
+        mode=place.want.mode,
+        image=place.want.recipe.image or "",
+        state=_STATES[place.state],
+        memory_bytes=worker.memory_bytes if worker is not None else None,
+        made_at=worker.made_at if worker is not None else time.time(),
+        runs=place.uses,
+    )
 
 
 class Lender(Protocol):

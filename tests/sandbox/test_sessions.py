@@ -268,10 +268,13 @@ async def test_the_end_is_told_by_the_first_run_that_begins(sandbox: Sandbox, la
 
 async def test_a_reset_ends_it_also_in_the_middle_of_a_run(sandbox: Sandbox) -> None:
     await cell(sandbox, "x = 1")
-    running = asyncio.create_task(cell(sandbox, LONG))
-    await until(lambda: sandbox.session_views()[0].state == "running")
+    heard: list[str] = []
+    running = asyncio.create_task(cell(sandbox, LONG, on_output=lambda _, text: heard.append(text)))
+    await until(lambda: bool(heard))
     assert await sandbox.reset_session("work")
-    assert (await running).status == "lost"
+    ended = await running
+    assert (ended.status, ended.stdout) == ("killed", "begun\n")
+    assert ended.detail == "its session was reset before its end; the session 'work' is over and its variables are gone"
     assert not await sandbox.reset_session("work")
     result = await cell(sandbox, "print('x' in globals())")
     assert (result.stdout, result.session) == ("False\n", "work (new)")

@@ -26,6 +26,8 @@ STATUS_INTERVAL_S = 0.25
 LAST_PAINT_WAIT_S = 1.5
 PLAIN_CHARS = 50_000
 
+ARRIVING: dict[str, Any] = {"gleitzeit_nb": {"state": "arriving"}}  # what a front end knows an answer by before it is whole
+
 Publish = Callable[[dict[str, Any], dict[str, Any], bool], None]
 Written = Callable[[str], str]  # an answer's text as Markdown that does no harm
 
@@ -119,7 +121,7 @@ class WholeView:
 
     def give_up(self, note: str) -> None:
         if self._pieces:
-            self._publish(_whole("".join(self._pieces), self._written, note), {}, False)
+            self._publish(_whole("".join(self._pieces), self._written, note), _cut(note), False)
 
 
 class StreamView:
@@ -164,7 +166,7 @@ class StreamView:
         if self._pace.wait_s(began):
             return
         markdown = self._written("".join(self._pieces))
-        self._send({"text/markdown": markdown}, {})
+        self._send({"text/markdown": markdown}, ARRIVING)
         ended = self._clock()
         self._pace.sent(message_bytes(markdown), ended, ended - began)
         self._dirty = False
@@ -177,7 +179,7 @@ class StreamView:
 
     def give_up(self, note: str) -> None:
         if self._shown or self._pieces:
-            self._send(_whole("".join(self._pieces), self._written, note), {})
+            self._send(_whole("".join(self._pieces), self._written, note), _cut(note) if self._pieces else {})
 
     def _send(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         self._publish(data, metadata, self._shown)
@@ -222,6 +224,11 @@ class TerminalView:
             self._out.write(text)
             self._out.flush()
             self._began, self._last = True, text[-1]
+
+
+def _cut(note: str) -> dict[str, Any]:
+    """What a front end knows a part of an answer by, and what in it is not the model's."""
+    return {"gleitzeit_nb": {"state": "cut", "note": one_line(note)}}
 
 
 def _whole(text: str, written: Written, note: str = "", instead: str = "") -> dict[str, Any]:

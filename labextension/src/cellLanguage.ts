@@ -31,7 +31,7 @@ const NOT_IN_PROMPTS = ['InlineMathDollar', 'BlockMathDollar'];
 // Tags without a parent, so that an editor's theme does not colour them too.
 const TAGS = { magic: Tag.define(), option: Tag.define(), comment: Tag.define() };
 const STYLE = HighlightStyle.define([
-  { tag: TAGS.magic, color: 'var(--jp-mirror-editor-meta-color)', fontWeight: 'bold' },
+  { tag: TAGS.magic, color: 'var(--jp-mirror-editor-keyword-color)', fontWeight: 'bold' },
   { tag: TAGS.option, color: 'var(--jp-ui-font-color2)' },
   { tag: TAGS.comment, color: 'var(--jp-mirror-editor-comment-color)', fontStyle: 'italic' }
 ]);

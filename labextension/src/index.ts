@@ -7,12 +7,14 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
+import { answerToolbars } from './answerToolbars';
 import { KernelLink } from './connection';
 import { Following, speaksOfUs } from './following';
 import { highlighting } from './highlighting';
 import { gleitzeitIcon, GleitzeitPanel } from './PanelView';
 import { holdWhileSelected } from './selection';
 import { StatusItem } from './StatusItem';
+import { IKernelLink } from './tokens';
 
 const SHOW_PANEL = 'gleitzeit:show-panel';
 
@@ -25,7 +27,7 @@ function activate(
   palette: ICommandPalette | null,
   statusBar: IStatusBar | null,
   consoles: IConsoleTracker | null
-): void {
+): KernelLink {
   const trans = (translator ?? nullTranslator).load('gleitzeit_nb');
   const following = new Following(app.shell, notebooks, consoles);
   const link = new KernelLink(() => following.connections());
@@ -69,15 +71,17 @@ function activate(
       activeStateChanged: item.shownChanged
     });
   }
+  return link;
 }
 
-const plugin: JupyterFrontEndPlugin<void> = {
+const plugin: JupyterFrontEndPlugin<KernelLink> = {
   id: 'gleitzeit-nb:plugin',
   description: 'Shows the Ollama instances and sandboxes of the active notebook’s kernel.',
   autoStart: true,
   requires: [INotebookTracker],
+  provides: IKernelLink,
   optional: [ITranslator, ILabShell, ILayoutRestorer, ICommandPalette, IStatusBar, IConsoleTracker],
   activate
 };
 
-export default [plugin, highlighting];
+export default [plugin, highlighting, answerToolbars];

@@ -21,9 +21,11 @@ class Screen:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.sent: list[tuple[float, dict[str, Any], bool]] = []
+        self.metadata: list[dict[str, Any]] = []
 
-    def publish(self, data: dict[str, Any], _metadata: dict[str, Any], update: bool) -> None:
+    def publish(self, data: dict[str, Any], metadata: dict[str, Any], update: bool) -> None:
         self.sent.append((self.clock(), data, update))
+        self.metadata.append(metadata)
 
     @property
     def shown(self) -> str:
@@ -94,6 +96,24 @@ def test_giving_up_keeps_the_part_and_shows_nothing_where_nothing_was(screen: Sc
     view.add("part")
     view.give_up("interrupted")
     assert screen.shown == "part\n\n*(interrupted)*"
+
+
+def test_a_front_end_is_told_what_is_an_answer_and_how_far_it_is(screen: Screen, clock: FakeClock) -> None:
+    view = StreamView(screen.publish, clock, lambda seconds: clock.advance(seconds) and None)
+    view.status("queued 2nd")
+    clock.advance(1)
+    view.status("queued 1st")
+    clock.advance(1)
+    view.add("part")
+    view.give_up("interrupted")
+    view.finish({"gleitzeit_nb": {"model": "llama3.2", "instance": "north"}})
+    states = [metadata.get("gleitzeit_nb") for metadata in screen.metadata]
+    assert states == [
+        None,
+        {"state": "arriving"},
+        {"state": "cut", "note": "interrupted"},
+        {"model": "llama3.2", "instance": "north"},
+    ]
 
 
 def test_an_interrupt_of_the_last_pause_still_shows_the_whole(screen: Screen, clock: FakeClock) -> None:

@@ -1,0 +1,108 @@
+/** What a person can do with an answer: each is one change of the notebook that undo takes back. Nothing runs outside the sandbox. */
+
+import { Clipboard, type ISessionContextDialogs } from '@jupyterlab/apputils';
+import { type Cell, CodeCell } from '@jupyterlab/cells';
+import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
+import type { ITranslator } from '@jupyterlab/translation';
+
+import { type CodeBlock, cellSource, sandboxSource } from './answers';
+import type { KernelLink } from './connection';
+import { readMagic, settingOption } from './magicLine';
+import type { Snapshot } from './model';
+
+export class AnswerActions {
+  constructor(
+    private readonly panel: NotebookPanel,
+    private readonly link: KernelLink | null,
+    private readonly dialogs: ISessionContextDialogs | null,
+    private readonly translator: ITranslator
+  ) {}
+
+  get isReadOnly(): boolean {
+    return this.panel.content.model?.readOnly ?? true;
+  }
+
+  /** What the kernel's instances are; null while nobody says. */
+  get snapshot(): Snapshot | null {
+    return this.link?.state.kind === 'live' ? this.link.state.snapshot : null;
+  }
+
+  async copy(text: string): Promise<void> {
+    // The modern way exists on secure pages only, and asks for a right that may be denied.
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      Clipboard.copyToSystem(text);
+    }
+  }
+
+  /** Puts each block in a code cell of its own below the answer's. */
+  insert(cell: Cell, blocks: readonly CodeBlock[]): void {
+    this.insertBelow(cell, blocks.map(cellSource));
+  }
+
+  /** Runs the blocks as one program in a `%%sandbox` cell below; in the one that is there, if it holds just that. */
+  async runInSandbox(cell: Cell, blocks: readonly CodeBlock[]): Promise<void> {
+    const { content } = this.panel;
+    const source = sandboxSource(blocks);
+    const below = content.widgets[content.widgets.indexOf(cell) + 1];
+    if (below?.model.type === 'code' && below.model.sharedModel.getSource() === source) {
+      content.activeCellIndex = content.widgets.indexOf(below);
+    } else {
+      this.insertBelow(cell, [source]);
+    }
+    if (this.link?.state.kind === 'not-loaded') {
+      await this.link.load();
+    }
+    await this.run(content.activeCell);
+  }
+
+  /** Whether the cell can be asked again: it may have been edited since. */
+  canAsk(cell: Cell): boolean {
+    return !this.isReadOnly && readMagic(cell.model.sharedModel.getSource())?.kind === 'llm' && cell.model.getMetadata('editable') !== false;
+  }
+
+  /** Names the instance in the cell's magic line, so that the notebook says what was done, and runs the cell. */
+  async ask(cell: Cell, instance: string): Promise<void> {
+    const { sharedModel } = cell.model;
+    const source = sharedModel.getSource();
+    const magic = readMagic(source);
+    if (magic) {
+      const { from, to, text } = settingOption(source, magic, '--instance', instance);
+      sharedModel.updateSource(from, to, text);
+      await this.askAgain(cell);
+    }
+  }
+
+  async askAgain(cell: Cell): Promise<void> {
+    const { content } = this.panel;
+    content.activeCellIndex = content.widgets.indexOf(cell);
+    await this.run(cell);
+  }
+
+  private insertBelow(cell: Cell, sources: readonly string[]): void {
+    const { content } = this.panel;
+    const at = content.widgets.indexOf(cell) + 1;
+    const model = content.model;
+    if (!model || !at || this.isReadOnly) {
+      return;
+    }
+    const metadata = { trusted: true }; // as any new cell of one's own: it has no output yet
+    model.sharedModel.insertCells(
+      at,
+      sources.map(source => ({ cell_type: 'code', source, metadata }))
+    );
+    content.deselectAll();
+    content.mode = 'command';
+    content.activeCellIndex = at;
+    void content.scrollToItem(at);
+    content.activate();
+  }
+
+  private async run(cell: Cell | null): Promise<void> {
+    if (cell instanceof CodeCell) {
+      const { content, sessionContext } = this.panel;
+      await NotebookActions.runCells(content, [cell], sessionContext, this.dialogs ?? undefined, this.translator);
+    }
+  }
+}

@@ -3,15 +3,20 @@
 import { Notification } from '@jupyterlab/apputils';
 import { LabIcon, ReactWidget } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { CommandRegistry } from '@lumino/commands';
-import { Menu } from '@lumino/widgets';
+import type { Widget } from '@lumino/widgets';
 import React from 'react';
 
+import type { Action } from './actions';
 import type { KernelLink, LinkState } from './connection';
+import { EmptyView } from './EmptyView';
 import { wholeSeconds } from './format';
-import type { InstanceView } from './model';
+import { LiveView } from './LiveView';
+import { openMenu } from './menus';
+import type { Snapshot } from './model';
+import { type PanelTools, Tools, Wide } from './PanelContext';
 import { whyNot } from './requests';
-import { LiveView } from './TablesView';
+import { kept } from './sharing';
+import type { NextSteps } from './steps';
 
 const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width="16">
   <g class="jp-icon3" fill="#616161"><path d="M3 5h11v3H3zM3 10.5h18v3H3zM3 16h7v3H3z"/><circle cx="18" cy="6.5" r="2.2"/><circle cx="14" cy="17.5" r="2.2"/></g>
@@ -19,15 +24,19 @@ const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width=
 
 export const gleitzeitIcon = new LabIcon({ name: 'gleitzeit-nb:panel', svgstr: ICON });
 
-type Live = Extract<LinkState, { kind: 'live' }>;
+const WIDE_PX = 420; // from here on, a row has place for a line of the last minute
 
 export class GleitzeitPanel extends ReactWidget {
   private timer = 0;
   private where = '';
+  private wide = false;
+  private shown: Snapshot | null = null;
+  private readonly tools: PanelTools;
 
   constructor(
     private readonly link: KernelLink,
-    private readonly trans: TranslationBundle
+    private readonly trans: TranslationBundle,
+    steps: NextSteps
   ) {
     super();
     this.id = 'gleitzeit-nb-panel';
@@ -36,6 +45,7 @@ export class GleitzeitPanel extends ReactWidget {
     this.addClass('gz-Panel');
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', 'Gleitzeit');
+    this.tools = { trans, steps, openMenu, act: action => this.act(action) };
     link.changed.connect(this.refresh, this);
   }
 
@@ -62,24 +72,39 @@ export class GleitzeitPanel extends ReactWidget {
     window.clearInterval(this.timer);
   }
 
+  protected override onResize(message: Widget.ResizeMessage): void {
+    const width = message.width < 0 ? this.node.clientWidth : message.width;
+    const wide = width >= WIDE_PX;
+    if (wide !== this.wide) {
+      this.wide = wide;
+      this.refresh();
+    }
+    super.onResize(message);
+  }
+
   protected override render(): React.JSX.Element {
     const { link, trans } = this;
     const { state } = link;
+    this.shown = state.kind === 'live' ? kept(this.shown, state.snapshot) : null;
     return (
-      <>
-        <header className="gz-Header">
+      <Tools.Provider value={this.tools}>
+        <div className="gz-Header">
           <h2>Gleitzeit</h2>
           <span className="gz-where" title={this.where}>
             {this.where}
           </span>
           <KernelPill state={state} busySince={link.busySince} trans={trans} />
-        </header>
-        {state.kind === 'live' ? (
-          <LiveView snapshot={state.snapshot} age={(Date.now() - state.receivedAt) / 1000} trans={trans} onMenu={this.openMenu} />
-        ) : (
-          <EmptyView state={state} trans={trans} onLoad={() => void link.load()} />
-        )}
-      </>
+        </div>
+        <div className="gz-Body">
+          {state.kind === 'live' && this.shown ? (
+            <Wide.Provider value={this.wide}>
+              <LiveView snapshot={this.shown} age={(Date.now() - state.receivedAt) / 1000} />
+            </Wide.Provider>
+          ) : (
+            state.kind !== 'live' && <EmptyView state={state} />
+          )}
+        </div>
+      </Tools.Provider>
     );
   }
 
@@ -89,42 +114,18 @@ export class GleitzeitPanel extends ReactWidget {
     }
   }
 
-  private readonly openMenu = (instance: InstanceView, anchor: HTMLElement): void => {
-    const { link, trans } = this;
-    const commands = new CommandRegistry();
-    const verb = instance.draining ? 'resume' : 'drain';
-    commands.addCommand(verb, {
-      label: instance.draining ? trans.__('Resume %1', instance.id) : trans.__('Drain %1', instance.id),
-      caption: instance.draining ? trans.__('Give it requests again') : trans.__('Finish what it has, give it nothing new'),
-      describedBy: { args: null },
-      execute: () =>
-        link.request({ type: verb, instance: instance.id }).catch(error => {
-          Notification.error(whyNot(error, trans), { autoClose: 8000 });
-        })
-    });
-    commands.addCommand('copy-url', {
-      label: trans.__('Copy its address'),
-      describedBy: { args: null },
-      execute: () => navigator.clipboard.writeText(instance.url)
-    });
-    const menu = new Menu({ commands });
-    menu.addItem({ command: verb });
-    menu.addItem({ command: 'copy-url' });
-    menu.aboutToClose.connect(() => {
-      anchor.focus();
-      window.setTimeout(() => menu.dispose(), 0); // the chosen command still has to run
-    });
-    const box = anchor.getBoundingClientRect();
-    menu.open(box.left, box.bottom);
-  };
+  private act({ command }: Action): void {
+    this.link.request(command).catch(error => Notification.error(whyNot(error, this.trans), { autoClose: 8000 }));
+  }
 }
 
-interface Translated {
+interface PillProps {
+  readonly state: LinkState;
+  readonly busySince: number | null;
   readonly trans: TranslationBundle;
 }
 
-function KernelPill(props: Translated & { state: LinkState; busySince: number | null }): React.JSX.Element | null {
-  const { state, busySince, trans } = props;
+function KernelPill({ state, busySince, trans }: PillProps): React.JSX.Element | null {
   if (state.kind === 'no-notebook' || state.kind === 'no-kernel') {
     return null;
   }
@@ -135,50 +136,4 @@ function KernelPill(props: Translated & { state: LinkState; busySince: number | 
     return <span className="gz-pill">{trans.__('idle')}</span>;
   }
   return <span className="gz-pill gz-mod-busy">{trans.__('kernel busy %1', wholeSeconds((Date.now() - busySince) / 1000))}</span>;
-}
-
-function EmptyView(props: Translated & { state: Exclude<LinkState, Live>; onLoad: () => void }): React.JSX.Element {
-  const { state, trans, onLoad } = props;
-  const [title, explanation] = emptyText(state, trans);
-  return (
-    <>
-      <div className="gz-Empty" role="status">
-        <b>{title}</b>
-        <p>{explanation}</p>
-        {state.kind === 'not-loaded' && (
-          <button className="gz-button gz-mod-primary" onClick={onLoad}>
-            {trans.__('Load gleitzeit_nb')}
-          </button>
-        )}
-      </div>
-      {state.kind === 'not-loaded' && (
-        <div className="gz-Hint">
-          {trans.__('Runs this line in the notebook’s kernel:')} <code>%load_ext gleitzeit_nb</code>
-        </div>
-      )}
-    </>
-  );
-}
-
-function emptyText(state: Exclude<LinkState, Live>, trans: TranslationBundle): [string, string] {
-  switch (state.kind) {
-    case 'no-notebook':
-      return [trans.__('No notebook'), trans.__('Open a notebook to see its instances and sandboxes here.')];
-    case 'no-kernel':
-      return [trans.__('No kernel'), trans.__('Start a kernel for this notebook to see its instances and sandboxes here.')];
-    case 'not-loaded':
-      return [
-        trans.__('Not loaded in this kernel'),
-        state.failure || trans.__('Load the extension to see its instances and sandboxes here.')
-      ];
-    case 'unasked':
-    case 'connecting':
-      return [trans.__('Asking the kernel'), trans.__('Waiting for its first answer.')];
-    case 'restarting':
-      return [trans.__('Kernel restarting'), trans.__('What was shown belonged to the old one.')];
-    case 'dead':
-      return [trans.__('Kernel dead'), trans.__('Restart it, then load the extension again.')];
-    case 'incompatible':
-      return [trans.__('The kernel speaks another version'), state.reason];
-  }
 }

@@ -1,6 +1,6 @@
 /** Numbers and states as a person reads them. Pure: no clock, no DOM. Unknown is shown as unknown, never as zero. */
 
-import type { InstanceView, ModeView, Snapshot } from './model';
+import type { InstanceView, ModeView, SecurityView, Snapshot } from './model';
 
 export const UNKNOWN = '–';
 const THIN = '\u00a0'; // between a number and its unit: they never part at a line's end
@@ -44,10 +44,34 @@ export function bytes(size: number | null): string {
   return `${value < 9.95 && unit > 0 ? value.toFixed(1) : Math.round(value)}${THIN}${units[unit]}`;
 }
 
+/** A name in a sentence or on a button: its beginning, when it is long. */
+export function cut(text: string, most = 60): string {
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
+/** A number with its thousands apart. */
+export function count(value: number): string {
+  return String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, THIN);
+}
+
+/** Tokens per second, and other rates. */
+export function rate(value: number | null): string {
+  return value === null ? UNKNOWN : value >= 9.95 || value === 0 ? count(value) : value.toFixed(1);
+}
+
 /** Time of day of a moment given in seconds since the epoch, in the reader's time zone. */
 export function timeOfDay(at: number): string {
   const date = new Date(at * 1000);
   return [date.getHours(), date.getMinutes(), date.getSeconds()].map(part => String(part).padStart(2, '0')).join(':');
+}
+
+/** Events that were counted for each mode, counted over all of them; the most frequent first. */
+export function countsByKind(counts: SecurityView['counts']): readonly (readonly [kind: string, count: number])[] {
+  const sums = new Map<string, number>();
+  for (const { kind, count: times } of counts) {
+    sums.set(kind, (sums.get(kind) ?? 0) + times);
+  }
+  return [...sums].sort(([, one], [, other]) => other - one);
 }
 
 export type Status = 'ok' | 'degraded' | 'probing' | 'draining' | 'failed' | 'unknown';

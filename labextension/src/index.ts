@@ -1,7 +1,7 @@
 /** Plugins: the side panel, its command, and the item in the status bar. Only the notebook tracker is required. */
 
 import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ICommandPalette, Notification } from '@jupyterlab/apputils';
+import { ICommandPalette, ISessionContextDialogs, Notification, SessionContextDialogs } from '@jupyterlab/apputils';
 import { IConsoleTracker } from '@jupyterlab/console';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStatusBar } from '@jupyterlab/statusbar';
@@ -13,6 +13,7 @@ import { Following, speaksOfUs } from './following';
 import { highlighting } from './highlighting';
 import { gleitzeitIcon, GleitzeitPanel } from './PanelView';
 import { holdWhileSelected } from './selection';
+import { nextSteps } from './steps';
 import { StatusItem } from './StatusItem';
 import { IKernelLink } from './tokens';
 
@@ -26,12 +27,13 @@ function activate(
   restorer: ILayoutRestorer | null,
   palette: ICommandPalette | null,
   statusBar: IStatusBar | null,
-  consoles: IConsoleTracker | null
+  consoles: IConsoleTracker | null,
+  dialogs: ISessionContextDialogs | null
 ): KernelLink {
   const trans = (translator ?? nullTranslator).load('gleitzeit_nb');
   const following = new Following(app.shell, notebooks, consoles);
   const link = new KernelLink(() => following.connections());
-  const panel = new GleitzeitPanel(link, trans);
+  const panel = new GleitzeitPanel(link, trans, nextSteps(app, following, link, dialogs ?? new SessionContextDialogs()));
 
   holdWhileSelected();
   link.refused.connect((_, text) => Notification.error(text, { autoClose: 8000 }));
@@ -80,7 +82,7 @@ const plugin: JupyterFrontEndPlugin<KernelLink> = {
   autoStart: true,
   requires: [INotebookTracker],
   provides: IKernelLink,
-  optional: [ITranslator, ILabShell, ILayoutRestorer, ICommandPalette, IStatusBar, IConsoleTracker],
+  optional: [ITranslator, ILabShell, ILayoutRestorer, ICommandPalette, IStatusBar, IConsoleTracker, ISessionContextDialogs],
   activate
 };
 

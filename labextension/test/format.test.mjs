@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { bytes, duration, fraction, instanceStatus, modeNote, percent, placement, timeOfDay, upCount, wholeSeconds } from '../lib/format.js';
+import { bytes, count, countsByKind, cut, duration, fraction, instanceStatus, modeNote, percent, placement, rate, timeOfDay, upCount, wholeSeconds } from '../lib/format.js';
 
 const plain = text => text.replaceAll('\u00a0', ' ');
 const instance = (changes = {}) => ({ state: 'healthy', breaker: 'closed', draining: false, ...changes });
@@ -67,4 +67,25 @@ test('a mode that cannot run says why', () => {
   assert.equal(modeNote({ enabled: true, available: null, note: '' }), '');
   assert.equal(modeNote({ enabled: false, available: null, note: '' }), 'disabled');
   assert.equal(modeNote({ enabled: true, available: false, note: 'no Docker daemon' }), 'no Docker daemon');
+});
+
+test('thousands stand apart', () => {
+  assert.deepEqual([0, 999, 1000, 1234567.4].map(count).map(plain), ['0', '999', '1 000', '1 234 567']);
+});
+
+test('slow rates keep a digit', () => {
+  assert.deepEqual([null, 0, 0.44, 9.96, 41.3].map(rate), ['–', '0', '0.4', '10', '41']);
+});
+
+test('a long name is cut, a short one left', () => {
+  assert.deepEqual([cut('gpu-1'), cut('abcdef', 4)], ['gpu-1', 'abc…']);
+});
+
+test('security events are counted over all modes, the most frequent first', () => {
+  const counts = [
+    { kind: 'oom', mode: 'a', count: 1 },
+    { kind: 'network', mode: 'a', count: 2 },
+    { kind: 'oom', mode: 'b', count: 4 }
+  ];
+  assert.deepEqual(countsByKind(counts), [['oom', 5], ['network', 2]]);
 });

@@ -197,6 +197,9 @@ class NotebookPage:
     def output(self, cell: int) -> Locator:
         return self.page.locator(".jp-Notebook-cell").nth(cell).locator(".jp-Cell-outputArea")
 
+    def source(self, cell: int) -> str:
+        return str(self._shell(f"widget.content.widgets[{cell}].model.sharedModel.getSource()"))
+
     def add(self, source: str) -> int:
         """A further code cell at the end; its index."""
         self.page.evaluate(
@@ -232,3 +235,13 @@ class NotebookPage:
         panel = self.page.locator("#gleitzeit-nb-panel")
         panel.wait_for(state="visible", timeout=READY_MS)
         return panel
+
+    def set_panel_width(self, width: int) -> None:
+        """The width of JupyterLab's left side, as a person drags it."""
+        self.page.evaluate(
+            """width => {
+                const split = window.jupyterapp.shell._hsplitPanel;  // a part of JupyterLab's shell that it does not show
+                split.setRelativeSizes([width / split.node.clientWidth, 1 - width / split.node.clientWidth, 0]);
+            }""",
+            width,
+        )

@@ -1,0 +1,98 @@
+/** What is shown while no kernel tells anything: why, and the next step. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import React from 'react';
+
+import type { LinkState } from './connection';
+import { useTools } from './PanelContext';
+import type { NextSteps } from './steps';
+
+type Silent = Exclude<LinkState, { kind: 'live' }>;
+
+interface Explanation {
+  readonly title: string;
+  readonly text: string;
+  /** What to do about it: the words on the button, and what it does. */
+  readonly next?: readonly [label: string, step: () => void];
+  /** What the button does, in small. */
+  readonly hint?: React.ReactNode;
+}
+
+export function EmptyView({ state }: { readonly state: Silent }): React.JSX.Element {
+  const { trans, steps } = useTools();
+  const { title, text, next, hint } = explanation(state, trans, steps);
+  return (
+    <>
+      <div className="gz-Empty">
+        <div role="status">
+          <b>{title}</b>
+          <p>{text}</p>
+        </div>
+        {next && (
+          <button className="gz-button gz-mod-primary" onClick={next[1]}>
+            {next[0]}
+          </button>
+        )}
+      </div>
+      {hint && <div className="gz-Hint">{hint}</div>}
+    </>
+  );
+}
+
+function explanation(state: Silent, trans: TranslationBundle, steps: NextSteps): Explanation {
+  switch (state.kind) {
+    case 'no-notebook':
+      return {
+        title: trans.__('No notebook'),
+        text: trans.__('Open a notebook to see its instances and sandboxes here.'),
+        next: [trans.__('New notebook'), steps.openNotebook]
+      };
+    case 'no-kernel':
+      return {
+        title: trans.__('No kernel'),
+        text: trans.__('Start a kernel for this notebook to see its instances and sandboxes here.'),
+        next: [trans.__('Choose a kernel'), steps.chooseKernel]
+      };
+    case 'not-loaded':
+      return notLoaded(state.failure, trans, steps);
+    case 'unasked':
+    case 'connecting':
+      return { title: trans.__('Asking the kernel'), text: trans.__('Waiting for its first answer.') };
+    case 'restarting':
+      return { title: trans.__('Kernel restarting'), text: trans.__('What was shown belonged to the old one.') };
+    case 'dead':
+      return {
+        title: trans.__('Kernel dead'),
+        text: trans.__('What was shown ended with it. Restart it, then load the extension again.'),
+        next: [trans.__('Restart the kernel'), steps.restartKernel]
+      };
+    case 'incompatible':
+      return { title: trans.__('The kernel speaks another version'), text: state.reason };
+  }
+}
+
+function notLoaded(failure: string, trans: TranslationBundle, steps: NextSteps): Explanation {
+  const line = <code>%load_ext gleitzeit_nb</code>;
+  if (/^ModuleNotFoundError\b/.test(failure)) {
+    return {
+      title: trans.__('Not installed for this kernel'),
+      text: failure,
+      next: [trans.__('Try again'), steps.load],
+      hint: (
+        <>
+          {trans.__('Install it where this kernel runs:')} <code>%pip install gleitzeit-nb</code>
+        </>
+      )
+    };
+  }
+  return {
+    title: trans.__('Not loaded in this kernel'),
+    text: failure || trans.__('Load the extension to see its instances and sandboxes here.'),
+    next: [trans.__('Load gleitzeit_nb'), steps.load],
+    hint: (
+      <>
+        {trans.__('Inserts this cell at the top and runs it:')} {line}
+      </>
+    )
+  };
+}

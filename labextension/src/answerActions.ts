@@ -87,7 +87,7 @@ export class AnswerActions {
     if (!model || !at || this.isReadOnly) {
       return;
     }
-    const metadata = { trusted: true }; // as any new cell of one's own: it has no output yet
+    const metadata = { trusted: true }; // like every new cell of one’s own: it has no output yet
     model.sharedModel.insertCells(
       at,
       sources.map(source => ({ cell_type: 'code', source, metadata }))

@@ -1,4 +1,4 @@
-"""The toolbar over an answer, in a real JupyterLab and Notebook 7: what it offers, what it does to the notebook, and what it leaves alone."""
+"""The toolbar over an answer, in a real JupyterLab and Notebook 7: what it offers, does to the notebook, and leaves alone."""
 
 from __future__ import annotations
 

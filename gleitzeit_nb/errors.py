@@ -19,6 +19,7 @@
     │   ├── RequestRejectedError     an instance refused the request itself (4xx): asking another is pointless
     │   ├── ReplayMissError          the recording that answers in place of all instances has no answer to this
     │   ├── SchemaMismatchError      the answer does not fit the schema it was asked for, also after one repair; carries the text
+    │   ├── AnswersFailedError       of several answers that were asked for at once, some failed: a table of those
     │   ├── StreamInterruptedError   the answer was cut after its first token; carries the partial text
     │   │   (public name: StreamInterrupted)
     │   ├── RequestCancelledError    somebody ended the request from outside its cell; carries the partial text
@@ -151,6 +152,14 @@ class SchemaMismatchError(PoolError):
     def __init__(self, message: str, *, text: str) -> None:
         super().__init__(message)
         self.text = text
+
+
+class AnswersFailedError(PoolError):
+    """Some of the answers that a cell asked for at once did not come. `failures` holds (number of the answer, why not)."""
+
+    def __init__(self, message: str, failures: Sequence[tuple[str, str]]) -> None:
+        super().__init__(message + table(failures))
+        self.failures = tuple(failures)
 
 
 class StreamInterruptedError(PoolError):

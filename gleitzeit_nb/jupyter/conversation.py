@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gleitzeit_nb.core.requests import LLMRequest, Message
 from gleitzeit_nb.core.runner_options import context_of
 from gleitzeit_nb.core.threads import Outgoing, Thread, Turn, density, outgoing, room_for_question, weight
+from gleitzeit_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
@@ -37,6 +38,7 @@ class Conversation:
         self._outgoing = Outgoing((), 0)
         self._system = ""
         self._again = False
+        self._kept: Turn | None = None
 
     def __repr__(self) -> str:
         return f"<Conversation {self._thread!r}>"
@@ -75,9 +77,18 @@ class Conversation:
         )
         self._thread = self._front.threads.setdefault(self._thread.name, self._thread)
         self._thread.turns[:] = [*self._before, turn]
+        self._kept = turn
         self._thread.left_out = self._outgoing.left_out
         reply.place = Place(self._thread.name, len(self._thread.turns), self._note(turn))
         return reply
+
+    def instead(self, reply: LLMReply) -> LLMReply:
+        """Another answer to the same question takes the place of the one that was kept. Raises UsageError."""
+        turns = self._front.threads.get(self._thread.name, self._thread).turns
+        if not turns or turns[-1] is not self._kept:
+            raise UsageError(f"thread {self._thread.name} has gone on since, and its last turn is another.\nAsk again to choose.")
+        self._again = True
+        return self.keep(reply)
 
     @property
     def _before(self) -> list[Turn]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ class Front:
         self.settings = GleitzeitNB(parent=shell)
         self.control: ControlTarget | None = None
         self.threads: dict[str, Thread] = {}  # the conversations of this notebook; they end with its kernel
+        self.asked: Counter[str] = Counter()  # how many answers each question was asked for that wanted several at once
         self._runtime_of = runtime_of or _process_runtime
         self._dashboard: Dashboard | None = None
         self._artifacts: ArtifactFolder | None = None

@@ -28,6 +28,7 @@ from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
 from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts, receipts_parser
 from gleitzeit_nb.jupyter.run_option import CodeRunner, add_run_options, runner_of
+from gleitzeit_nb.jupyter.several_option import refuse_several, several
 from gleitzeit_nb.jupyter.strategy_option import strategies_text, strategy
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
@@ -42,6 +43,7 @@ from gleitzeit_nb.llm.params import MODEL_OPTIONS
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
+    from gleitzeit_nb.jupyter.several import Answers
     from gleitzeit_nb.jupyter.transcripts import ThreadTable, Transcript
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
@@ -77,6 +79,7 @@ def llm_parser() -> MagicParser:
         help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model",
     )
     add_run_options(parser)
+    add("-n", dest="answers", type=several, metavar="N", help="so many answers at once, side by side, each with a seed of its own")
     parser.section("what is shown")
     add("--raw", action="store_true", help="expand nothing: braces are sent as they are")
     add("--no-stream", action="store_true", help="show the answer once, when it is whole")
@@ -118,7 +121,7 @@ class LLMMagics(Magics):
     @cell_magic("llm")  # type: ignore[arg-type]
     @fails_briefly
     @documented(llm_parser)
-    def ask(self, line: str, cell: str) -> LLMReply | None:
+    def ask(self, line: str, cell: str) -> LLMReply | Answers | None:
         """Ask the pool of models; the cell's text is the prompt.
 
         `{expression}` in the cell and in the options is replaced by its value from the notebook, once; `{{` and `}}` are literal
@@ -137,17 +140,23 @@ class LLMMagics(Magics):
         if kind == "embed":
             runner_of(args, self.front, str)  # which refuses
             return self._given(embedded(self.front, self._request(args, "embed", inputs=texts_of(cell, self.front, expanded))), args)
+        refuse_several(args)
         box = toolbox_of(args, self.front)
         runner = runner_of(args, self.front, str if raw else self._expand_word)
         request = self._request(args, kind, expanded(cell.strip()))
         talk = self._talk(args, kind)
         if talk is not None:
             request = talk.of(request, args.system)
+        stream = self.front.streams and not args.no_stream
+        if args.answers is not None:
+            from gleitzeit_nb.jupyter.several import ask_several
+
+            answers = ask_several(self.front, request, args, talk, stream=stream)
+            return None if args.quiet else answers
         if box is not None:
             request = replace(request, tools=box.schemas, cache=False if box.allowed else request.cache)
         from gleitzeit_nb.jupyter.display import answer_view
 
-        stream = self.front.streams and not args.no_stream
         view = answer_view(self.front, stream=stream, quiet=args.quiet, as_json=(args.format or args.schema) is not None)
         with given_up(view, talk.unkept if talk is not None else ""):
             if box is None:

@@ -19,7 +19,7 @@ THINK_WORDS = ("low", "medium", "high", "max", "off")
 _NOT_FOR = {
     "embed": (
         *("tools", "allow_tools", "system", "thread", "image", "think", "logprobs"),
-        *("format", "schema", "generate", "suffix", "no_template"),
+        *("format", "schema", "generate", "suffix", "no_template", "answers"),
     ),
     "chat": ("suffix", "no_template"),
     "generate": ("tools", "allow_tools", "thread"),

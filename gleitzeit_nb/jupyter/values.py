@@ -35,7 +35,7 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-class _OneLine:
+class OneLine:
     """Shows `footer()` wherever Jupyter shows a value."""
 
     def footer(self) -> str:
@@ -54,7 +54,7 @@ class _OneLine:
         return {"text/plain": "\n".join(lines), "text/html": shown}
 
 
-class LLMReply(_OneLine):
+class LLMReply(OneLine):
     """An answer of the pool. `str()` is its text, so that `{answer}` in the next prompt inserts it; the text is untrusted."""
 
     def __init__(self, reply: Reply, tool_runs: tuple[ToolRun, ...] = (), asked_tools: tuple[Message, ...] = ()) -> None:
@@ -172,7 +172,7 @@ class LLMReply(_OneLine):
         }
 
 
-class SandboxRun(_OneLine):
+class SandboxRun(OneLine):
     """A run in the sandbox. Everything that the code made, its texts included, is untrusted."""
 
     def __init__(self, result: ExecutionResult) -> None:

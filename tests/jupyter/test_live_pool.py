@@ -134,3 +134,22 @@ def test_an_answer_that_breaks_off_is_asked_again_on_request_and_says_so(noteboo
     assert "--restart-on-cut" in printed
     assert isinstance(error, StreamInterrupted)
     assert error.partial == "one two "
+
+
+def test_several_answers_are_spread_over_the_instances(notebook: Notebook, servers: dict[str, FakeOllama]) -> None:
+    for server in servers.values():
+        server.token_s = 0.05
+        server.loaded["llama3.2:latest"] = 1  # else the first that has loaded it would be waited for
+    notebook.write(*servers.values())
+    answers, _, error = notebook.run("%%llm -n 3\none two three four")
+    assert error is None
+    assert {answer.instance for answer in answers} == set(servers)
+    assert sorted(server.requests[-1].body["options"]["seed"] for server in servers.values()) == [1, 2, 3]
+
+
+def test_a_conversation_goes_on_where_it_has_been_read(notebook: Notebook, servers: dict[str, FakeOllama]) -> None:
+    notebook.write(*servers.values())
+    first = notebook.run(f"%%llm --thread t\n{'word ' * 2000}")[0].instance
+    assert [notebook.run("%%llm --thread t\nand now?")[0].instance for _ in range(4)] == [first] * 4
+    receipts = notebook.runtime.engine.pool.receipts()
+    assert {receipt.session for receipt in receipts} == {"t"}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.sandbox import Sandbox
 
 RENEWAL_DAYS = 14
+STANDS_ON = ("ipython", "ipykernel", "ipywidgets", "jupyterlab", "notebook", "httpx", "aiohttp", "pydantic", "docker", "xllamacpp")
 
 Level = Literal["ok", "warn", "missing"]
 
@@ -45,6 +46,19 @@ async def examine(config: Config, instances: Sequence[InstanceView], sandbox: Sa
     differing = [Finding("warn", "digests", each.text) for each in digests]
     pool = [*_instances(config, instances), *differing, _shared_slots(config)]
     return [_python(), *_configuration(config), *pool, embedded, *checked, *daemon, *kernel]
+
+
+def installed() -> dict[str, str]:
+    """The versions of this package, of Python, and of what they stand on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"gleitzeit-nb": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in STANDS_ON:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def _python() -> Finding:

@@ -15,7 +15,7 @@ from gleitzeit_nb.config import Config
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.errors import EngineClosedError, GleitzeitError
 from gleitzeit_nb.events import EventBus
-from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot
+from gleitzeit_nb.snapshot import SCHEMA_VERSION, RunView, Snapshot
 
 if TYPE_CHECKING:
     from gleitzeit_nb.doctor import Finding
@@ -47,6 +47,7 @@ class Engine:
         self._watchers: list[Watcher] = []
         self._ticker: asyncio.Task[None] | None = None
         self._latest: Snapshot | None = None
+        self._changing = asyncio.Lock()  # invariant: one change of pool, sandbox and configuration at a time
 
     def __repr__(self) -> str:
         if self._loop is None:
@@ -108,6 +109,10 @@ class Engine:
         Instances that were added by hand stay. `again` also looks anew for servers that were discovered and for the sandbox's
         default mode, which are otherwise settled once. When it raises, the configuration is the one before.
         """
+        async with self._changing:
+            await self._apply(config, again=again)
+
+    async def _apply(self, config: Config, *, again: bool) -> None:
         before, self.config = self.config, config
         if self._loop is None:
             return
@@ -119,6 +124,30 @@ class Engine:
         except BaseException:
             self.config = before
             raise
+
+    async def restart_pool(self) -> None:
+        """A new pool in place of the present one, as the configuration says now; the embedded instance is started anew with it.
+
+        Whoever waits for the old one gets a RequestCancelledError. Instances that were added by hand, and what was drained, are
+        forgotten. The sandbox, its runs and its sessions go on. When it raises, the pool is the one before.
+        """
+        async with self._changing:
+            before, embedded, self._embedded = self.pool, self._embedded, None
+            try:
+                await self._start_pool()
+            except BaseException:
+                self._embedded = embedded
+                raise
+            for run in before.run_views():
+                before.cancel(run.id, "because the pool was restarted")
+            await asyncio.sleep(0)  # they hear it before the pool is gone
+            await before.close()
+            if embedded is not None:
+                await asyncio.to_thread(embedded.stop)
+
+    def cancel(self, run: str, by: str) -> bool:
+        """End a request or run by the id that snapshots show. `by`: from where, such as "from the side panel". False: it does not go on."""
+        return self.pool.cancel(run, by) or self.sandbox.cancel(run, f"cancelled {by}")
 
     async def _start_pool(self) -> None:
         from gleitzeit_nb.llm.pool import OllamaPoolManager
@@ -196,6 +225,10 @@ class Engine:
                 raise
             return self._latest
 
+    def run_views(self) -> tuple[RunView, ...]:
+        """All requests and runs that are going on. On the loop."""
+        return self.pool.run_views() + self.sandbox.run_views()
+
     async def doctor(self) -> list[Finding]:
         """What is there and what is missing, each with what to do. Takes a second or two: it starts a guest to see whether it holds."""
         from gleitzeit_nb.doctor import examine
@@ -222,7 +255,7 @@ class Engine:
     def _take(self) -> Snapshot:
         """The latest snapshot again when nothing changed, else a new one with the next number."""
         pool, sandbox, last = self.pool, self.sandbox, self._latest
-        modes, runs = sandbox.mode_views(), pool.run_views() + sandbox.run_views()
+        modes, runs = sandbox.mode_views(), self.run_views()
         fresh = Snapshot(
             schema_version=SCHEMA_VERSION,
             seq=last.seq + 1 if last else 1,

@@ -20,8 +20,10 @@ from urllib.parse import quote, unquote
 import pytest
 
 from gleitzeit_nb.config import Config, load
+from gleitzeit_nb.doctor import installed
 from gleitzeit_nb.engine import Engine
 from gleitzeit_nb.errors import GleitzeitError
+from gleitzeit_nb.rendering.diagnostics import diagnostics_text
 from gleitzeit_nb.rendering.text import findings_text, status_text
 from tests.support.certificates import Authority, encrypted, server_context
 from tests.support.fake_ollama import FakeOllama, Fault, Kind, status
@@ -198,7 +200,9 @@ async def listen_to_all(said: Said, engine: Engine) -> None:
     said.add("events", list(engine.events.log))
     said.add("models", await pool.models())
     said.add("loaded", await pool.ps())
-    said.add("doctor", findings_text(await engine.doctor()))
+    findings = await engine.doctor()
+    said.add("doctor", findings_text(findings))
+    said.add("diagnostics", diagnostics_text(installed(), engine.config, findings, engine.snapshot()))
 
 
 async def test_what_goes_right_shows_no_secret(planted: Planted) -> None:

@@ -11,27 +11,33 @@ front end's subshell while a cell runs, so they never wait: they answer, or hand
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import GleitzeitError, UsageError
-from gleitzeit_nb.jupyter.actions import perform
+from gleitzeit_nb.jupyter.actions import doing, perform
 from gleitzeit_nb.jupyter.commands import COMMANDS, Command, kind_of, read_command, request_of
 from gleitzeit_nb.jupyter.redraw import Redraw
 
 if TYPE_CHECKING:
     from gleitzeit_nb.engine import Engine
     from gleitzeit_nb.jupyter.front import Front
+    from gleitzeit_nb.runtime import Runtime
     from gleitzeit_nb.snapshot import Snapshot
+
+logger = logging.getLogger("gleitzeit_nb.jupyter")
 
 TARGET = "gleitzeit_nb.control"
 BYTES_PER_S = 60_000  # its share of the 250 kB/s that a kernel may show, beside a streamed answer and the dashboard
 MOST_LINES = 32  # one per open page; more is not a person
 TEXT_CHARS = 300
+PATIENCE_S = 0.1  # a command that takes longer is answered twice
 NAMES_SHOWN = 50  # models of one instance: a hostile server may list any number
 
 
@@ -84,15 +90,11 @@ class ControlTarget:
             command = read_command(data)
             if command.type == "hello":
                 self._greet(line)
-                return
-        except UsageError as error:
+            else:
+                runtime = self._front.runtime
+                runtime.submit(_obey(line, command, runtime.current_engine, runtime))
+        except GleitzeitError as error:
             line.answer("error", Command(kind_of(data), request=request_of(data)), str(error))
-            return
-        engine = self._front.runtime.current_engine
-        if engine is None:
-            line.answer("error", command, "Nothing runs in this kernel yet: the first %%llm or %%sandbox cell starts it.")
-        else:
-            self._front.runtime.submit(_obey(line, command, engine))
 
     def _greet(self, line: Line) -> None:
         with self._lock:
@@ -142,7 +144,11 @@ class ControlTarget:
         if latest is None:
             return 0
         message = snapshot_message(latest)
-        sent = sum(line.show(latest, message) for line in tuple(self._lines))
+        lines = tuple(self._lines)
+        sent = sum(line.show(latest, message) for line in lines)
+        for line in lines:
+            if line.ended:
+                self._ended(line)
         return sent * len(json.dumps(message)) if sent else 0
 
     async def _show_now(self, line: Line, engine: Engine) -> None:
@@ -195,20 +201,31 @@ class Line:
     def _send(self, data: dict[str, Any]) -> None:
         if self.ended:
             return
-        if self._context is None:
-            self._comm.send(data)
-        else:
-            self._context.copy().run(self._comm.send, data)
+        try:
+            if self._context is None:
+                self._comm.send(data)
+            else:
+                self._context.copy().run(self._comm.send, data)
+        except Exception:
+            self.ended = True
+            logger.exception("a front end cannot be reached any more; nothing is sent to it from now on")
 
 
-async def _obey(line: Line, command: Command, engine: Engine) -> None:
-    """Do it, on the engine's loop, and say what came of it."""
+async def _obey(line: Line, command: Command, engine: Engine | None, runtime: Runtime) -> None:
+    """Do it, on the engine's loop, and say what came of it; when it takes a while, also that it has begun."""
+    work = asyncio.ensure_future(perform(command, engine, runtime))
+    done, _ = await asyncio.wait({work}, timeout=PATIENCE_S)
+    if not done:
+        line.answer("started", command, doing(command))
     try:
-        text = await perform(command, engine)
+        told = await work
     except GleitzeitError as error:
         line.answer("error", command, str(error))
+    except Exception as error:
+        logger.exception("the command %s failed", command.type)
+        line.answer("error", command, f"It failed in a way that was not foreseen: {type(error).__name__}: {error}")
     else:
-        line.answer("done", command, text)
+        line.answer("done", command, told.text, told.report)
 
 
 def snapshot_message(snapshot: Snapshot) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from gleitzeit_nb.jupyter.comms import MOST_LINES, TARGET, ControlTarget, empty_
 from gleitzeit_nb.snapshot import SCHEMA_VERSION
 from tests.support.fake_ollama import FakeOllama
 from tests.support.front_end import FrontEnd
-from tests.support.kernel import instances, running_kernel, serving
+from tests.support.kernel import instances, running_kernel, serving, wait_until
 from tests.support.shell import Shell
 from tests.support.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance, large
 
@@ -75,6 +75,12 @@ class Listening:
         """Until the loop has done what was handed to it."""
         self.shell.runtime.call(_nothing())
 
+    def answer(self, comm: FakeComm) -> dict[str, Any]:
+        """The one answer to a command, once it is there."""
+        assert wait_until(lambda: any(each["type"] in ("done", "error") for each in comm.sent)), comm.sent
+        [answer] = [each for each in comm.sent if each["type"] in ("started", "done", "error")]
+        return answer
+
 
 async def _nothing() -> None:
     return
@@ -112,7 +118,7 @@ def test_before_there_is_an_engine_looking_starts_none(listening: Listening) -> 
     comm.hear({"type": "hello"})
     assert comm.said("snapshot") == [snapshot_message(empty_snapshot())]
     comm.hear({"type": "drain", "instance": "local", "request": "click-1"})
-    [error] = comm.said("error")
+    error = listening.answer(comm)
     assert (error["of"], error["request"], error["report"]) == ("drain", "click-1", "")
     assert "%%llm" in error["text"]
     assert not listening.shell.runtime.started
@@ -124,9 +130,8 @@ def test_a_command_is_done_and_told(listening: Listening, verb: str, monkeypatch
     monkeypatch.setattr(type(pool), "instance_views", lambda _self: MOCK_UP.instances, raising=False)
     comm = listening.open()
     comm.hear({"type": verb, "instance": "gpu-1"})
-    listening.settle()
+    answer = listening.answer(comm)
     assert pool.draining == [(verb, "gpu-1")]
-    [answer] = comm.sent
     assert (answer["type"], answer["of"]) == ("done", verb)
     assert answer["text"].startswith("gpu-1 gets ")
 
@@ -136,10 +141,10 @@ def test_an_instance_of_another_kernel_is_refused(listening: Listening, monkeypa
     monkeypatch.setattr(type(pool), "instance_views", lambda _self: MOCK_UP.instances, raising=False)
     comm = listening.open()
     comm.hear({"type": "drain", "instance": HOSTILE})
-    listening.settle()
+    answer = listening.answer(comm)
     assert pool.draining == []
-    assert comm.sent[0]["type"] == "error"
-    assert len(comm.sent[0]["text"]) < 200
+    assert answer["type"] == "error"
+    assert len(answer["text"]) < 200
 
 
 def test_an_id_that_was_shown_cleaned_is_still_that_instance(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +154,7 @@ def test_an_id_that_was_shown_cleaned_is_still_that_instance(listening: Listenin
     [shown] = snapshot_message(replace(EMPTY, instances=(odd,)))["snapshot"]["instances"]
     comm = listening.open()
     comm.hear({"type": "drain", "instance": shown["id"]})
-    listening.settle()
+    listening.answer(comm)
     assert pool.draining == [("drain", odd.id)]
 
 
@@ -275,6 +280,25 @@ def test_too_many_pages_are_refused(listening: Listening) -> None:
     comm = listening.open()
     comm.hear({"type": "hello"})
     assert comm.sent[0]["type"] == "error"
+
+
+def test_a_comm_that_dies_in_mid_message_is_dropped_and_the_others_go_on(listening: Listening, caplog: pytest.LogCaptureFixture) -> None:
+    dead, alive = listening.open(), listening.open()
+    for comm in (dead, alive):
+        comm.hear({"type": "hello"})
+    listening.settle()
+
+    def fail(data: object) -> None:
+        raise OSError("the socket has gone")
+
+    dead.send = fail  # type: ignore[method-assign]
+    listening.shell.engine.show(replace(MOCK_UP, seq=2))
+    listening.shell.engine.show(replace(MOCK_UP, seq=3))
+    assert wait_until(lambda: [each["snapshot"]["seq"] for each in alive.said("snapshot")][-1] == 3)
+    assert "cannot be reached" in caplog.text
+    assert listening.shell.engine.watched == 1
+    alive.end()
+    assert listening.shell.engine.watched == 0
 
 
 def test_closing_hangs_up_on_everybody(shell: Shell) -> None:

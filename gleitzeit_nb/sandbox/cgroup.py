@@ -99,7 +99,7 @@ def _place(root: str, point: str, path: str) -> Path:
 
 
 class Cgroup:
-    """One guest's group. Made with its limits, entered by the guest itself through `procs`, removed once it is empty."""
+    """One guest's group. Made with its limits, entered by the guest itself through `entrances`, removed once it is empty."""
 
     def __init__(self, hierarchy: Hierarchy, name: str) -> None:
         self._hierarchy = hierarchy
@@ -146,14 +146,20 @@ class Cgroup:
                 yield cpu / "cpu.max", f"{quota} {CPU_PERIOD_US}"
 
     @property
-    def procs(self) -> list[str]:
-        """The files into which a process writes its pid to enter."""
-        return [str(folder / "cgroup.procs") for folder in self._folders]
+    def entrances(self) -> list[str]:
+        """The files into which a process with one thread writes 0 to enter.
+
+        In version 1 that is `tasks`: a thread that moves itself need not wait for a moment in which no process forks or ends, and that
+        wait takes the kernel 10 ms and more (`cgroup_procs_write_start` in Linux's kernel/cgroup/cgroup.c).
+        """
+        return [str(folder / ("tasks" if self._hierarchy.version == 1 else "cgroup.procs")) for folder in self._folders]
 
     def take_in(self, pid: int) -> None:
-        """Move a process in that would move itself in a moment, and does where this is refused or comes too late."""
+        """Where that takes its time, move a process in that would move itself in a moment, and does where this fails or comes too late."""
+        if self._hierarchy.version == 1:
+            return
         with contextlib.suppress(OSError):
-            for path in self.procs:
+            for path in self.entrances:
                 Path(path).write_text(str(pid), "ascii")
 
     def oom_kills(self) -> int:

@@ -15,9 +15,9 @@ import sys
 from gleitzeit_nb.core.execution import Limits, ModeSettings
 from gleitzeit_nb.errors import ConfigError, SandboxUnavailableError
 from gleitzeit_nb.sandbox.channel import Expectations, GuestChannel
-from gleitzeit_nb.sandbox.jail.commands import Doors, Jail, guest_environment, guest_program, jail_command, resource_limits
+from gleitzeit_nb.sandbox.jail.commands import Doors, Jail, guest_environment, guest_program, jail_command, jail_message, resource_limits
 from gleitzeit_nb.sandbox.jail.enclosure import make_work_directory
-from gleitzeit_nb.sandbox.jail.process import GuestProcess, signal_process, start_process
+from gleitzeit_nb.sandbox.jail.process import GuestProcess, at_once, signal_process, start_process
 
 KIND = "local"
 NO_ISOLATION = "no isolation"
@@ -46,7 +46,8 @@ class LocalLauncher:
         program = guest_program(sys.executable, directory, (directory,), doors)
         environment = guest_environment(mode, limits, sys.executable, directory, directory)
         try:
-            pipes = await start_process(jail_command(Jail(program, supervise=True, directory=directory)), environment)
+            message = jail_message(Jail(program, supervise=True, directory=directory))
+            pipes = await start_process(jail_command(), environment, tell=at_once(message))
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
             raise

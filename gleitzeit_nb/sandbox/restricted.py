@@ -13,7 +13,7 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,17 @@ from gleitzeit_nb.sandbox.cgroup import Cgroup, find_hierarchy, group_name, swee
 from gleitzeit_nb.sandbox.channel import Expectations, GuestChannel
 from gleitzeit_nb.sandbox.jail import bpf, landlock
 from gleitzeit_nb.sandbox.jail.bubblewrap import describe_jail, find_bubblewrap
-from gleitzeit_nb.sandbox.jail.commands import Doors, Jail, guest_environment, guest_program, jail_command, resource_limits, whole_cpus
+from gleitzeit_nb.sandbox.jail.commands import (
+    Doors,
+    Jail,
+    Mounts,
+    guest_environment,
+    guest_program,
+    jail_command,
+    jail_message,
+    resource_limits,
+    whole_cpus,
+)
 from gleitzeit_nb.sandbox.jail.confinement import Confinement, Facts, choose, namespace_hint
 from gleitzeit_nb.sandbox.jail.enclosure import (
     folders_in_jail,
@@ -33,12 +43,13 @@ from gleitzeit_nb.sandbox.jail.enclosure import (
     refuse_unreachable,
     ruleset_in_jail,
     ruleset_without_namespaces,
+    stage_mounts,
     staged_folders,
     tmpfs_options,
 )
 from gleitzeit_nb.sandbox.jail.identity import count_tasks, pick_unallocated_id
 from gleitzeit_nb.sandbox.jail.interpreter import running_interpreter
-from gleitzeit_nb.sandbox.jail.process import BEFORE, GuestProcess, Namespace, signal_process, start_process
+from gleitzeit_nb.sandbox.jail.process import BEFORE, GuestProcess, Namespace, Telling, at_once, signal_process, start_process
 
 KIND = "restricted"
 SWITCHES = ("kernel/apparmor_restrict_unprivileged_userns", "kernel/unprivileged_userns_clone", "user/max_user_namespaces")
@@ -46,6 +57,7 @@ SPARE_TASKS = 128  # without a user namespace RLIMIT_NPROC counts this user's ot
 CLAIMS = 8
 
 Survey = Callable[[], Awaitable[Facts]]
+Claim = tuple[int, "Cgroup | None"]  # the user to run as, and its group
 
 
 class RestrictedLauncher:
@@ -120,24 +132,17 @@ class RestrictedLauncher:
 
     async def _start(self, confinement: Confinement, mode: ModeSettings, limits: Limits) -> GuestProcess:
         claiming = asyncio.ensure_future(asyncio.to_thread(self._claim, confinement, limits))
+        start = self._start_weaker if confinement.bubblewrap is None else self._start_jailed
         try:
-            uid, cgroup = await asyncio.shield(claiming)
-        except asyncio.CancelledError:  # the thread goes on, and what it makes has to be taken away
-            await _release((await claiming)[1])
-            raise
-        try:
-            if confinement.bubblewrap is not None:
-                guest = await self._start_jailed(confinement, mode, limits, uid, cgroup)
-            else:
-                guest = await self._start_weaker(confinement, mode, limits, uid, cgroup)
+            guest = await start(confinement, mode, limits, claiming)
         except BaseException:
-            await _release(cgroup)
+            await _release(claiming)
             raise
         self._guests = {each for each in self._guests if not each.ended} | {guest}
         return guest
 
-    def _claim(self, confinement: Confinement, limits: Limits) -> tuple[int, Cgroup | None]:
-        """The user to run as, and its group. The group's name holds the user, so that no two guests get the same."""
+    def _claim(self, confinement: Confinement, limits: Limits) -> Claim:
+        """The group's name holds the user, so that no two guests get the same."""
         try:
             for _ in range(CLAIMS):
                 uid = pick_unallocated_id(self._rng) if confinement.root else confinement.uid
@@ -153,14 +158,14 @@ class RestrictedLauncher:
         raise SandboxUnavailableError(f"no free cgroup name was found for a restricted guest in {CLAIMS} tries")
 
     async def _start_jailed(
-        self, confinement: Confinement, mode: ModeSettings, limits: Limits, uid: int, cgroup: Cgroup | None
+        self, confinement: Confinement, mode: ModeSettings, limits: Limits, claiming: asyncio.Future[Claim]
     ) -> GuestProcess:
         assert confinement.bubblewrap is not None
         interpreter = running_interpreter()
-        folders, staged = staged_folders(limits, uid, interpreter) if confinement.root else (folders_in_jail(limits), [])
+        folders = staged_folders(limits, interpreter) if confinement.root else folders_in_jail(limits)
         doors = Doors(
             limits=resource_limits(limits, await _process_limit(confinement, limits, counted_apart=bool(confinement.landlock_abi))),
-            address_space=None if cgroup else limits.memory_bytes,
+            address_space=None if confinement.cgroup else limits.memory_bytes,
             affinity=self._pin(confinement, limits),
             landlock=ruleset_in_jail(confinement.landlock_abi, interpreter),
         )
@@ -171,16 +176,14 @@ class RestrictedLauncher:
         seccomp = _in_memory(bpf.compile_profile(allowed, os.uname().machine))
         arguments = _in_memory(b"".join(os.fsencode(word) + b"\0" for word in describe_jail(interpreter, folders, environment, seccomp)))
         try:
-            command = [confinement.bubblewrap.path, "--args", str(arguments), "--", *program]
-            if confinement.root or cgroup:
-                jail = Jail(
-                    program=command,
-                    cgroup=cgroup.procs if cgroup else (),
-                    mounts=(must_be_reachable(interpreter, confinement.bubblewrap), staged) if confinement.root else None,
-                    user=(uid, uid) if confinement.root else None,
-                )
-                command = jail_command(jail)
-            pipes = await start_process(command, {}, (arguments, seccomp), cgroup)
+            command = (confinement.bubblewrap.path, "--args", str(arguments), "--", *program)
+            if confinement.root or confinement.cgroup:
+                reachable = must_be_reachable(interpreter, confinement.bubblewrap)
+                mounts = (lambda uid: (reachable, stage_mounts(folders, limits, uid))) if confinement.root else None
+                pipes = await start_process(jail_command(), {}, (arguments, seccomp), _telling(command, claiming, mounts))
+            else:
+                pipes = await start_process(command, {}, (arguments, seccomp))
+            uid, cgroup = await claiming
         finally:
             os.close(arguments)
             os.close(seccomp)
@@ -199,8 +202,9 @@ class RestrictedLauncher:
         return GuestProcess(pipes, KIND, expectations, Namespace(pipes).strike, cgroup)
 
     async def _start_weaker(
-        self, confinement: Confinement, mode: ModeSettings, limits: Limits, uid: int, cgroup: Cgroup | None
+        self, confinement: Confinement, mode: ModeSettings, limits: Limits, claiming: asyncio.Future[Claim]
     ) -> GuestProcess:
+        uid, cgroup = await asyncio.shield(claiming)
         interpreter = running_interpreter()
         python = sys.executable
         if confinement.root and not confinement.private_mounts:
@@ -222,7 +226,7 @@ class RestrictedLauncher:
             mounts = (must_be_reachable(interpreter, None), [(directory, options)])
         jail = Jail(
             program=guest_program(python, directory, (directory,), doors),
-            cgroup=cgroup.procs if cgroup else (),
+            cgroup=cgroup.entrances if cgroup else (),
             mounts=mounts,
             user=(uid, uid) if confinement.root else None,
             supervise=True,
@@ -230,7 +234,8 @@ class RestrictedLauncher:
             file=interpreter.file,  # a virtual environment is found by its link's path, which is the first word
         )
         try:
-            pipes = await start_process(jail_command(jail), guest_environment(mode, limits, python, directory, directory))
+            environment = guest_environment(mode, limits, python, directory, directory)
+            pipes = await start_process(jail_command(), environment, tell=at_once(jail_message(jail)))
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)  # the supervisor has, unless it never came so far
             raise
@@ -246,9 +251,26 @@ class RestrictedLauncher:
         return tuple(sorted(self._rng.sample(cores, wanted)))
 
 
-async def _release(cgroup: Cgroup | None) -> None:
-    if cgroup is not None:
-        await cgroup.remove()
+def _telling(program: Sequence[str], claiming: asyncio.Future[Claim], mounts: Callable[[int], Mounts] | None) -> Telling:
+    """What `entry` is told: who to become and where to go, as soon as both are found. `mounts` for that user, as root."""
+
+    async def tell(pid: int) -> bytes:
+        uid, cgroup = await asyncio.shield(claiming)
+        if cgroup is not None:
+            asyncio.get_running_loop().run_in_executor(None, cgroup.take_in, pid)
+        entrances = cgroup.entrances if cgroup else ()
+        return jail_message(Jail(program, entrances, mounts and mounts(uid), (uid, uid) if mounts else None))
+
+    return tell
+
+
+async def _release(claiming: asyncio.Future[Claim]) -> None:
+    """Take away what was claimed, or is about to be: the thread goes on, whatever became of who waits for it."""
+    await asyncio.wait((claiming,))
+    if claiming.exception() is None:
+        cgroup = claiming.result()[1]
+        if cgroup is not None:
+            await cgroup.remove()
 
 
 def _after_the_preamble(doors: Doors) -> tuple[str, ...]:
@@ -278,7 +300,7 @@ async def _may_mount(root: bool) -> bool:
         return False
     probe = Jail(program=[sys.executable, "-I", "-S", "-c", "import os; os.write(2, b'ready\\n')"], mounts=((), ()))
     try:
-        pipes = await start_process(jail_command(probe), {})
+        pipes = await start_process(jail_command(), {}, tell=at_once(jail_message(probe)))
     except SandboxUnavailableError:
         return False
     pipes.transport.close()

@@ -131,9 +131,7 @@ def fresh_main() -> dict[str, Any]:
 
 def _execute(source: str, filename: str, namespace: dict[str, Any], allowed_modules: list[str] | None) -> None:
     """As a notebook would: await at the top level, and the last expression's value shown."""
-    import linecache
-
-    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    _remember(filename, source)
     tree: Any = compile(source, filename, "exec", _ast.PyCF_ONLY_AST, dont_inherit=True)
     if allowed_modules is not None:
         _refuse_imports(tree, set(allowed_modules))
@@ -159,6 +157,21 @@ def _execute(source: str, filename: str, namespace: dict[str, Any], allowed_modu
         value = (awaiting or _run_once)(in_one_loop())
     if shown is not None:
         sys.displayhook(value)
+
+
+_sources: dict[str, tuple[int, None, list[str], str]] = {}
+
+
+def _remember(filename: str, source: str) -> None:
+    """For tracebacks and `inspect`, once something imports what they read it from: few runs do."""
+    entry = (len(source), None, source.splitlines(True), filename)
+    linecache = sys.modules.get("linecache")
+    if linecache is not None:
+        linecache.cache[filename] = entry
+        return
+    if not _sources:
+        sys.meta_path.insert(0, showing.AfterImport("linecache", lambda module: module.cache.update(_sources)))
+    _sources[filename] = entry
 
 
 def _run_once(work: Any) -> Any:

@@ -45,7 +45,7 @@ class Screen:
         self._html = html
         self._pid = os.getpid()
         self._lock = RLock()
-        self._finders: list[_AfterImport] = []
+        self._finders: list[AfterImport] = []
         self._drawn: set[int] = set()  # figures that were shown by name: not once more at the end
 
     def install(self) -> None:
@@ -56,7 +56,7 @@ class Screen:
             if name in sys.modules:
                 change(sys.modules[name])
             else:
-                self._finders.append(_AfterImport(name, change))
+                self._finders.append(AfterImport(name, change))
                 sys.meta_path.insert(0, self._finders[-1])
 
     def hook(self, value: Any) -> None:
@@ -239,7 +239,7 @@ def _wait_until_read(fd: int, give_up: float) -> None:
         return  # the code put something else there: nobody else reads it either
 
 
-class _AfterImport:
+class AfterImport:
     """Calls `then` with a module once it was imported."""
 
     def __init__(self, name: str, then: Callable[[types.ModuleType], None]) -> None:

@@ -324,7 +324,7 @@ def test_a_group_closes_memory_processes_and_cpu(tmp_path: Path) -> None:
     group = Cgroup.make(Hierarchy(2, tmp_path, tmp_path, tmp_path), "one", Limits(memory_bytes=64 * MIB, cpus=0.5, pids=10))
     written = {path.name: path.read_text() for path in (tmp_path / "one").iterdir()}
     assert written == {"memory.max": str(64 * MIB), "pids.max": "11", "cpu.max": "50000 100000"}
-    assert group.procs == [str(tmp_path / "one" / "cgroup.procs")]
+    assert group.entrances == [str(tmp_path / "one" / "cgroup.procs")]
     with pytest.raises(FileExistsError):
         Cgroup.make(Hierarchy(2, tmp_path, tmp_path, tmp_path), "one", Limits())
 

@@ -24,6 +24,9 @@ for name, code in marshal.loads({!a}):
 """
 
 
+Mounts = tuple[Sequence[str], Sequence[tuple[str, str]]]
+
+
 @dataclass(frozen=True)
 class Doors:
     """What the preamble closes. `address_space` None: memory is bounded otherwise. `supervised`: it is not PID 1."""
@@ -47,7 +50,7 @@ class Jail:
 
     program: Sequence[str]
     cgroup: Sequence[str] = ()
-    mounts: tuple[Sequence[str], Sequence[tuple[str, str]]] | None = None
+    mounts: Mounts | None = None
     user: tuple[int, int] | None = None
     supervise: bool = False
     directory: str | None = None
@@ -73,19 +76,25 @@ def guest_program(python: str, work: str, wiped: Sequence[str], doors: Doors) ->
     return command
 
 
-def jail_command(jail: Jail) -> list[str]:
-    """To be started with the program's environment, or with none. Other users can read it in the process list: nothing in it is secret."""
+@cache
+def jail_command() -> tuple[str, ...]:
+    """To be started with the program's environment, or with none. It waits for a message (`jail_message`) before it does anything."""
+    return (sys.executable, "-I", "-S", "-c", f"{program('entry')}module.main()\n")
+
+
+def jail_message(jail: Jail) -> bytes:
     config = {
         "program": list(jail.program),
         "cgroup": list(jail.cgroup),
-        "mounts": jail.mounts,
+        "mounts": None if jail.mounts is None else tuple(map(list, jail.mounts)),
         "user": jail.user,
         "supervise": jail.supervise,
         "directory": jail.directory,
         "file": jail.file,
         "parent": os.getpid(),
     }
-    return [sys.executable, "-I", "-S", "-c", f"{program('entry')}module.main({config!a})\n"]
+    data = marshal.dumps(config)
+    return len(data).to_bytes(4, "big") + data
 
 
 def guest_environment(mode: ModeSettings, limits: Limits, python: str, home: str, temporary: str) -> dict[str, str]:

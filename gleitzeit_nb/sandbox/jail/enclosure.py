@@ -40,16 +40,16 @@ def folders_in_jail(limits: Limits) -> tuple[Folder, ...]:
     return tuple(Folder(path, _folder_bytes(path, limits)) for path in WRITABLE_DIRS)
 
 
-def staged_folders(limits: Limits, uid: int, interpreter: Interpreter) -> tuple[tuple[Folder, ...], list[Tmpfs]]:
-    """The same as root, bounded in inodes as well, which bwrap's own tmpfs is not; and what to mount for it."""
+def staged_folders(limits: Limits, interpreter: Interpreter) -> tuple[Folder, ...]:
+    """The same as root, bounded in inodes as well, which bwrap's own tmpfs is not: `stage_mounts` are to be made for them."""
     stage = _stage(interpreter)
-    mounts = [(stage, "size=64k,mode=0755")]
-    folders = []
-    for number, path in enumerate(WRITABLE_DIRS):
-        source = f"{stage}/{number}"
-        mounts.append((source, tmpfs_options(_folder_bytes(path, limits), limits.workspace_inodes, uid)))
-        folders.append(Folder(path, _folder_bytes(path, limits), source))
-    return tuple(folders), mounts
+    return tuple(Folder(path, _folder_bytes(path, limits), f"{stage}/{number}") for number, path in enumerate(WRITABLE_DIRS))
+
+
+def stage_mounts(folders: Sequence[Folder], limits: Limits, uid: int) -> list[Tmpfs]:
+    sources = [(folder.source, folder.size_bytes) for folder in folders if folder.source]
+    stage = (os.path.dirname(sources[0][0]), "size=64k,mode=0755")
+    return [stage, *((source, tmpfs_options(size_bytes, limits.workspace_inodes, uid)) for source, size_bytes in sources)]
 
 
 def tmpfs_options(size_bytes: int, inodes: int, uid: int) -> str:

@@ -202,19 +202,27 @@ class GuestProcess:
 BEFORE = "before it was closed off: "
 
 
-async def start_process(
-    command: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int] = (), cgroup: Cgroup | None = None
-) -> Pipes:
-    """Started, with every layer on. SandboxUnavailableError with the program's own words when it ended before.
+Telling = Callable[[int], Awaitable[bytes]]
+"""Given the process's id, what it shall read first. Called as soon as it is started, so that much can be done while the program loads."""
 
-    `cgroup`: where it will go by itself. The kernel takes milliseconds for that, so it is begun from here while the program still loads.
-    """
+
+def at_once(message: bytes) -> Telling:
+    async def tell(_: int) -> bytes:
+        return message
+
+    return tell
+
+
+async def start_process(
+    command: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int] = (), tell: Telling | None = None
+) -> Pipes:
+    """Started, with every layer on. SandboxUnavailableError with the program's own words when it ended before."""
     loop = asyncio.get_running_loop()
     _, pipes = await loop.subprocess_exec(Pipes, *command, env=dict(environment), pass_fds=tuple(pass_fds), start_new_session=True)
-    if cgroup is not None:
-        loop.run_in_executor(None, cgroup.take_in, pipes.transport.get_pid())
     ready = False
     try:
+        if tell is not None:
+            await pipes.write(await tell(pipes.transport.get_pid()))
         ready = bool(await within(STARTS_WITHIN_S, pipes.ready()))
     finally:
         if not ready:

@@ -211,8 +211,8 @@ def test_the_least_memory_that_a_configuration_may_name_is_enough_to_start(make_
     assert make_guest(form, limits={"memory_bytes": 16 * MIB}).run("print(1)")["stdout"] == "1\n"
 
 
-def populated(procs: str) -> bool:
-    return len(Path(procs).read_text("ascii").split()) >= 2  # bwrap, and the guest
+def populated(entrance: str) -> bool:
+    return len(Path(entrance).read_text("ascii").split()) >= 2  # bwrap, and the guest
 
 
 @pytest.mark.parametrize("helped", [True, False])
@@ -230,7 +230,7 @@ def test_a_guest_is_in_every_group_of_its_own_whether_the_host_was_quick_or_not(
         assert isinstance(guest, GuestProcess)
         try:
             assert guest._cgroup is not None
-            return [populated(path) for path in guest._cgroup.procs]
+            return [populated(path) for path in guest._cgroup.entrances]
         finally:
             await launcher.aclose()
 

@@ -6,12 +6,15 @@ import argparse
 import difflib
 import inspect
 import shlex
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
 from gleitzeit_nb.core.typed_options import typed_option
 from gleitzeit_nb.errors import UsageError
+
+WIDTH = 100  # of a line of help
 
 Magic = TypeVar("Magic", bound=Callable[..., Any])
 
@@ -55,7 +58,8 @@ class MagicParser(argparse.ArgumentParser):
 
     def __init__(self, magic: str, description: str) -> None:
         super().__init__(prog=magic, description=description, add_help=False, allow_abbrev=False)
-        self.formatter_class = _formatter
+        self.formatter_class = _Help
+        self.examples: tuple[str, ...] = ()  # each of some lines
         self.verbatim: set[str] = set()  # options whose value is a line of options, to be read and expanded by itself
         self.commands: dict[str, Callable[[], MagicParser]] = {}
         self._offers: dict[str, Offer] = {}
@@ -74,6 +78,23 @@ class MagicParser(argparse.ArgumentParser):
         action = add(*names, **keywords)
         self._offers[action.dest] = Offer((offers,) if isinstance(offers, str) else offers, tuple(words))
         return action
+
+    def format_help(self) -> str:
+        return self.described(self.description or "")
+
+    def described(self, description: str) -> str:
+        """The help with another description: how it is written, examples, then the options by what they are for."""
+        head = self._get_formatter()
+        head.add_usage("%(prog)s [OPTIONS]" if self._section is not None else None, self._actions, self._mutually_exclusive_groups)
+        groups = [each for each in self._action_groups if each is not self._optionals] + [self._optionals]
+        body = self._get_formatter()
+        for group in groups:
+            body.start_section("help" if group is self._optionals and self._section is not None else group.title)
+            body.add_arguments(group._group_actions)
+            body.end_section()
+        told = body.format_help() if self._section is None else body.format_help().replace("\n\n", "\n")  # one screen, if it can be
+        examples = "\n\n".join(textwrap.indent(each, "    ") for each in self.examples)
+        return "\n\n".join(part.strip("\n") for part in (head.format_help(), description, examples, told) if part) + "\n"
 
     def offer_of(self, action: argparse.Action) -> Offer:
         return self._offers.get(action.dest, Offer())
@@ -102,14 +123,42 @@ def documented(parser_of: Callable[[], MagicParser]) -> Callable[[Magic], Magic]
     """Put the options below a magic's docstring, where `%%magic?` shows them."""
 
     def decorate(magic: Magic) -> Magic:
-        magic.__doc__ = f"{inspect.cleandoc(magic.__doc__ or '')}\n\n{parser_of().format_help()}"
+        told = inspect.cleandoc(magic.__doc__ or "").split("\n\n")
+        magic.__doc__ = parser_of().described("\n\n".join(textwrap.fill(each, WIDTH) for each in told))
         return magic
 
     return decorate
 
 
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    return argparse.HelpFormatter(prog, max_help_position=28, width=100)
+def ending_with(text_of: Callable[[], str]) -> Callable[[Magic], Magic]:
+    """As `documented`, with this text."""
+
+    def decorate(magic: Magic) -> Magic:
+        magic.__doc__ = f"{inspect.cleandoc(magic.__doc__ or '')}\n\n{text_of()}"
+        return magic
+
+    return decorate
+
+
+def listed(magic: str, commands: Mapping[str, str]) -> str:
+    """The commands of a magic, with what each does, a line each where that is enough."""
+    width = max(map(len, commands))
+    indent = " " * (len(magic) + width + 3)
+    lines = (f"{magic} {name:<{width}}  {text}" for name, text in commands.items())
+    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False) for line in lines)
+
+
+class _Help(argparse.HelpFormatter):
+    """An option's value is named once, behind its names; as wide as a notebook's pager and a terminal both show."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=WIDTH)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
 
 
 def _kept_values(words: Sequence[str], verbatim: AbstractSet[str]) -> list[str]:

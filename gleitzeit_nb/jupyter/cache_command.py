@@ -24,6 +24,8 @@ def cache_text(front: Front, words: Sequence[str]) -> str:
     """What to print for `%llm cache` and `%llm cache clear`."""
     from gleitzeit_nb.llm.cache import AnswerCache
 
+    if words in (["-h"], ["--help"]):
+        return cache_parser().format_help()
     if words not in ([], ["clear"]):
         raise UsageError("%llm cache takes nothing, or `clear`.\nFor one cell: %%llm --cache, or --no-cache.")
     settings = front.runtime.config().pool.cache

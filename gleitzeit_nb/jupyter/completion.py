@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.completer import IPCompleter, SimpleCompletion, SimpleMatcherResult, provisionalcompleter
+from traitlets import Bool
 
 from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, identifiers
 from gleitzeit_nb.jupyter.gleitzeit_magic import gleitzeit_parser
@@ -43,6 +44,7 @@ LINES: dict[str, Callable[[], MagicParser]] = {"llm": look_parser, "gleitzeit": 
 AROUND = ("time", "timeit", "prun", "capture")  # cell magics that run another
 _CELL = re.compile(r"%%(\w+)(?=\s|$)")
 _LINE = re.compile(r"(?:^\s*|=\s*)(%?)(llm|gleitzeit)\s")
+_SETTING = re.compile(r"\s*%?config\s+GleitzeitNB\.(\w+)\s*=[\s\[]*(?:['\"][^'\"]*['\"]\s*,\s*)*(['\"]?)([^'\"\s]*)$")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*|")
 
 
@@ -122,10 +124,29 @@ class Completion:
             if row > top and name == "llm":
                 return self._in_prompt(lines[top], "\n".join([*lines[top + 1 : row], line])[-MOST_CHARS:])
             return None
+        setting = _SETTING.match(line)
+        if setting is not None:
+            return self._in_setting(setting[1], setting[2], setting[3])
         here = _LINE.search(line)
         if here is None or not (here[1] or self._is_automagic(here[2], row)):
             return None
         return self._in_line(LINES[here[2]](), line[here.end() :], "")
+
+    def _in_setting(self, name: str, quote: str, typed: str) -> Found:
+        """`%config GleitzeitNB.model = "lla`: Python, of which a word is being typed."""
+        trait = self._front.settings.traits().get(name)
+        if trait is None:
+            return NOTHING
+        scene = Scene(self._front, self._known)
+        words = [Candidate(word, "value") for word in trait.metadata.get("words", ())]
+        kinds = [trait.metadata["offers"]] if "offers" in trait.metadata else []
+        found = [*words, *(each for kind in kinds for each in SOURCES[kind](scene))]
+        if quote:
+            found = [each for each in found if not set(each.text) & set("\\'\"")]
+        else:
+            values = ("True", "False", "None") if isinstance(trait, Bool) else ()
+            found = [*(Candidate(value, "value") for value in values), *(each._replace(text=repr(each.text)) for each in found)]
+        return Found(typed, [each for each in found if each.text.isprintable() and each.text.startswith(typed)])
 
     def _is_automagic(self, name: str, row: int) -> bool:
         shell = self._front.shell

@@ -25,7 +25,7 @@ class Front:
 
     def __init__(self, shell: InteractiveShell, runtime_of: Callable[[], Runtime] | None = None) -> None:
         self.shell = shell
-        self.settings = GleitzeitNB(parent=shell)
+        self.settings = GleitzeitNB.of(shell)
         self.control: ControlTarget | None = None
         self.threads: dict[str, Thread] = {}  # the conversations of this notebook; they end with its kernel
         self.asked: Counter[str] = Counter()  # how many answers each question was asked for that wanted several at once

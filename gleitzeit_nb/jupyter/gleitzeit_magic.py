@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter.arguments import Kind, MagicParser, split
+from gleitzeit_nb.jupyter.arguments import Kind, MagicParser, ending_with, listed, split
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.sandbox_command import sandbox_command_parser, steer_sandbox
 from gleitzeit_nb.jupyter.strategy_option import strategies_text
@@ -26,11 +27,11 @@ COMMANDS = {
     "doctor": "look for what is missing or wrong, and say what to do",
     "config": "print the settings in use; `config use FILE` takes a file of your own choice",
     "reload": "read the configuration again",
-    "images": "print the sandbox's container images, what they hold and which mode uses them",
+    "images": "print the sandbox's container images, what they hold, who uses them",
     "selfcheck": "[MODE …]: try every promise of the sandbox here; prints counts, and what does not hold",
     "drain": "ID: give an instance nothing new",
     "resume": "ID: give it work again",
-    "sandbox": "its workers and sessions; `sandbox warm [MODE]`, `cleanup`, `sessions`, `reset NAME`",
+    "sandbox": "its workers and sessions; `sandbox warm [MODE]`, `cleanup`, `reset NAME`, …",
     "help": "print this",
 }
 _OFFERS: Mapping[str, Kind] = {"drain": "serving instance", "resume": "draining instance", "selfcheck": "mode"}
@@ -44,13 +45,14 @@ def gleitzeit_parser() -> MagicParser:
 
 
 def command_parser(command: str) -> MagicParser:
-    parser = MagicParser(f"%gleitzeit {command}", COMMANDS[command])
+    parser = MagicParser(f"%gleitzeit {command}", re.sub(r"^[^a-z]+: ", "", COMMANDS[command]))
     if command == "sandbox":
         return sandbox_command_parser()
     if command == "config":
         parser.commands = {"use": _use_parser}
     elif command in _OFFERS:
-        parser.add_argument("names", nargs="*" if command == "selfcheck" else "?", offers=_OFFERS[command])
+        many = command == "selfcheck"
+        parser.add_argument("names", metavar="MODE" if many else "ID", nargs="*" if many else "?", offers=_OFFERS[command])
     return parser
 
 
@@ -60,7 +62,7 @@ def _use_parser() -> MagicParser:
     return parser
 
 
-HELP = "\n".join(f"%gleitzeit {name:<10} {text}" for name, text in COMMANDS.items())
+HELP = listed("%gleitzeit", COMMANDS)
 
 
 @magics_class
@@ -74,8 +76,9 @@ class GleitzeitMagics(Magics):
     @no_var_expand
     @line_magic("gleitzeit")  # type: ignore[arg-type]
     @fails_briefly
+    @ending_with(lambda: HELP)
     def steer(self, line: str) -> Any:
-        """Look at the pool and the sandbox, and steer them: `%gleitzeit help` lists the commands."""
+        """Look at the pool and the sandbox, and steer them."""
         words = split(line) or ["help"]
         commands: dict[str, Callable[[Sequence[str]], Any]] = {
             "dashboard": self._dashboard,

@@ -20,7 +20,7 @@ from gleitzeit_nb.core.strategies import STRATEGIES
 from gleitzeit_nb.core.threads import Thread
 from gleitzeit_nb.errors import GleitzeitError, UsageError
 from gleitzeit_nb.jupyter.answering import answer_into, given_up
-from gleitzeit_nb.jupyter.arguments import MagicParser, documented, identifier, key_value
+from gleitzeit_nb.jupyter.arguments import MagicParser, documented, ending_with, identifier, joined, key_value, listed
 from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_parser, cache_text
 from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, constraint_keywords
 from gleitzeit_nb.jupyter.conversation import Conversation
@@ -52,6 +52,7 @@ _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a p
 def llm_parser() -> MagicParser:
     parser = MagicParser("%%llm", "Ask the pool; the cell's text is the prompt. {expression} in it is replaced by its value.")
     parser.expands = True
+    parser.examples = ("%%llm -m llama3.2 --tags gpu -o answer\nWhat is unusual about {numbers}?",)
     parser.section("asking")
     add = parser.add_argument
     add("-m", "--model", metavar="NAME", offers="model", help="the model; default: the configured one, else the only or first warm one")
@@ -65,23 +66,29 @@ def llm_parser() -> MagicParser:
         help="a model option such as temperature=0; may be repeated",
     )
     add("-o", "--output", type=identifier, metavar="NAME", offers="variable", help="bind the reply to this variable")
+    add("--raw", action="store_true", help="expand nothing: braces are sent as they are")
     add("--deadline", type=positive, metavar="S", help="seconds for everything, waiting and retries included")
     add("--restart-on-cut", action="store_true", help="ask again from the start, elsewhere, when the answer breaks off")
     add_thread_options(parser)
     add_constraint_options(parser)
-    add("--strategy", type=strategy, metavar="NAME", words=tuple(STRATEGIES), help=f"which of them: {', '.join(STRATEGIES)}")
+    add(
+        "--strategy",
+        type=strategy,
+        metavar="NAME",
+        words=tuple(STRATEGIES),
+        help="how one of them is picked: auto, round_robin, …; %%llm help has all",
+    )
     add_api_options(parser)
     add(
         "--format",
         metavar="json|NAME",
         words=("json",),
         offers="shape",
-        help="answer in JSON; NAME: a variable that holds a JSON Schema or a pydantic model",
+        help="answer in JSON, unchecked; NAME: a variable that holds a schema",
     )
     add_run_options(parser)
     add("-n", dest="answers", type=several, metavar="N", help="so many answers at once, side by side, each with a seed of its own")
     parser.section("what is shown")
-    add("--raw", action="store_true", help="expand nothing: braces are sent as they are")
     add("--no-stream", action="store_true", help="show the answer once, when it is whole")
     add("-q", "--quiet", action="store_true", help="show nothing")
     return parser
@@ -107,6 +114,11 @@ def look_parser() -> MagicParser:
     own |= {"explain": llm_parser, "receipts": receipts_parser, "cache": cache_parser}
     parser.commands = {name: own.get(name, partial(MagicParser, f"%llm {name}", text)) for name, text in SUBCOMMANDS.items()}
     return parser
+
+
+def look_text() -> str:
+    """All commands, and the options of a cell: Lab's Shift+Tab on `%%llm` asks for the line's help."""
+    return f"{listed('%llm', SUBCOMMANDS)}\n\nOn a cell:\n{llm_parser().format_help()}"
 
 
 @magics_class
@@ -193,14 +205,13 @@ class LLMMagics(Magics):
     @no_var_expand
     @line_magic("llm")  # type: ignore[arg-type]
     @fails_briefly
-    @documented(llm_parser)  # `%%llm?` shows this one
+    @ending_with(look_text)
     def look(self, line: str) -> ReceiptTable | ThreadTable | Transcript | None:
-        """`%llm models`: what each instance has. `%llm ps`: what is loaded. `%llm help`: all commands. `%%llm` on a cell: ask."""
+        """What the pool has and does. To ask a model, begin a cell with %%llm."""
         words = line.split()
         command = words[0] if words else "help"
         if command in ("help", "-h", "--help"):
-            listed = "\n".join(f"%llm {name:<8} {text}" for name, text in SUBCOMMANDS.items())
-            print(f"{listed}\n\n{llm_parser().format_help()}{strategies_text()}")  # noqa: T201
+            print(f"{look_text()}{strategies_text()}")  # noqa: T201
         elif command == "receipts":
             return look_at_receipts(self.front, line.partition(command)[2])
         elif command in THREAD_COMMANDS:
@@ -255,10 +266,11 @@ class LLMMagics(Magics):
         settings = self.front.settings
         options: RequestOptions = {
             **constraint_keywords(args),
+            "tags": tuple(settings.tags) if args.tags is None else joined(args.tags),
             "strategy": args.strategy or settings.strategy or None,
             "options": dict(args.option or ()),
             "format": None if args.format is None else self._format(args.format),
-            "deadline": args.deadline,
+            "deadline": settings.deadline if args.deadline is None else args.deadline,
             "cache": settings.cache if args.cache is None else args.cache,
             "restart_on_cut": args.restart_on_cut,
         }

@@ -40,7 +40,7 @@ def add_api_options(parser: MagicParser) -> None:
         "--schema",
         metavar="X",
         offers=("shape", "file"),
-        help="a checked answer: a type, a JSON Schema or a .json file; the reply's .object is made of it",
+        help="a checked answer as .object: a type, a JSON Schema or a .json file",
     )
     add(
         "--tools",
@@ -78,7 +78,7 @@ def add_api_options(parser: MagicParser) -> None:
     add("--suffix", metavar="TEXT", help="with --generate: fill the gap between the cell's text and this one")
     add("--no-template", action="store_true", help="with --generate: without the model's template")
     add("--cache", action=argparse.BooleanOptionalAction, help="take the answer from this machine's cache, and keep it there")
-    add("--embed", action="store_true", help="a vector for each line, or for each text of the list variable that the cell names")
+    add("--embed", action="store_true", help="a vector for each line, or for each text of a list that the cell names")
 
 
 def _rounds(text: str) -> int:

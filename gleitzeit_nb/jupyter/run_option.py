@@ -25,7 +25,7 @@ _NOT_WITH = ("embed", "format", "schema")
 def add_run_options(parser: MagicParser) -> None:
     parser.section("running its code")
     add = parser.add_argument
-    add("--run", action="store_true", help="run the Python blocks of the answer, as one program, in the sandbox; -o: .execution")
+    add("--run", action="store_true", help="run the Python blocks of the answer, as one program, in the sandbox")
     add("--run-mode", metavar="MODE", offers="mode", help="as --run, in this mode of the sandbox")
     add("--run-with", metavar="OPTIONS", help='as --run, with options of %%%%sandbox, such as "--in table --timeout 30"')
     parser.verbatim.add("--run-with")

@@ -66,6 +66,8 @@ def run_options(front: Front, args: argparse.Namespace, magic: str, whose: str =
     }
     given.update(files_of(args))
     given |= limits_of(args)  # type: ignore[typeddict-item]
+    if given["timeout"] is None:
+        given["timeout"] = front.settings.timeout
     return given
 
 
@@ -86,7 +88,7 @@ def execute(front: Front, code: str, args: argparse.Namespace, options: RunOptio
     waiting = WaitingLine(in_kernel=front.in_kernel and not args.quiet)
     result: ExecutionResult | None = None
     try:
-        with contextlib.closing(runtime.iterate(pieces(sandbox, code, args.mode, options))) as batches:
+        with contextlib.closing(runtime.iterate(pieces(sandbox, code, args.mode or front.settings.mode or None, options))) as batches:
             for batch in batches:
                 waiting.show("" if batch else sandbox.describe(options["id"]))
                 for piece in batch:

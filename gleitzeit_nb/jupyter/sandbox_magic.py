@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 def sandbox_parser() -> MagicParser:
     parser = MagicParser("%%sandbox", "Run the cell's Python code in a sandbox. {expression} in options is replaced by its value.")
     parser.expands = True
+    parser.examples = ("%%sandbox --in table --out total --timeout 30\ntotal = sum(table)",)
     parser.section("where it runs")
     add = parser.add_argument
-    add("--mode", metavar="MODE", offers="mode", help="docker-sandbox, restricted or a mode of your own; default: the configured one")
+    add("--mode", metavar="MODE", offers="mode", help="docker-sandbox, restricted, one of your own; default: the configured one")
     add("--image", metavar="NAME", offers="container image", help="the container image (docker modes)")
     add(
         "--requirements",
@@ -43,7 +44,7 @@ def sandbox_parser() -> MagicParser:
     add(
         "--volume",
         action="append",
-        metavar="HOST:GUEST[:rw]",
+        metavar="HOST:GUEST",
         offers="file",
         help="a folder or file to mount, read-only unless :rw (docker modes)",
     )

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from traitlets import Bool, TraitError, Unicode, validate
-from traitlets.config import Configurable
+from traitlets import Bool, Float, List, TraitError, Unicode, validate
+from traitlets.config import Config, Configurable
 
-from gleitzeit_nb.core.strategies import strategy_named
+from gleitzeit_nb.core.plain import one_line
+from gleitzeit_nb.core.strategies import STRATEGIES, strategy_named
 from gleitzeit_nb.core.threads import NAME_RULE, is_name
 from gleitzeit_nb.errors import ConfigError
+from gleitzeit_nb.jupyter.arguments import comma_list
 
-MODEL_CHARS = 200
+NAME_CHARS = 200
 
 
 class GleitzeitNB(Configurable):
-    """Settings of the magics in this kernel. Instances and sandboxes are configured elsewhere: see `%gleitzeit config`."""
+    """Settings of the magics in this kernel. Instances and sandboxes are configured elsewhere: see `%gleitzeit config`.
 
-    model = Unicode("", help="The model of %%llm when no -m is given. Empty: the configured default model.").tag(config=True)
-    strategy = Unicode("", help="The strategy that picks the instance. Empty: the configured one.").tag(config=True)
+    `offers` and `words` of a trait are for Tab, as an option's are.
+    """
+
+    model = Unicode("", help="The model of %%llm when no -m is given. Empty: the configured default model.").tag(
+        config=True, offers="model"
+    )
+    tags = List(Unicode(), help="Tags that an instance must have when %%llm gives no -t, such as 'gpu,vision'.").tag(
+        config=True, offers="tag"
+    )
+    strategy = Unicode("", help="The strategy that picks the instance. Empty: the configured one.").tag(
+        config=True, words=tuple(STRATEGIES)
+    )
+    deadline = Float(
+        None, allow_none=True, help="Seconds that a %%llm cell may take in all when no --deadline is given. None: any time."
+    ).tag(config=True)
     stream = Bool(
         None, allow_none=True, help="Show answers as they arrive. None: as configured (GLEITZEIT_NB_STREAM=0 switches it off)."
     ).tag(config=True)
@@ -26,9 +42,44 @@ class GleitzeitNB(Configurable):
         config=True
     )
     thread = Unicode("", help="The conversation that %%llm cells go on with when no --thread is given. Empty: each stands alone.").tag(
-        config=True
+        config=True, offers="thread"
     )
+    mode = Unicode("", help="The mode of %%sandbox, and of %%llm --run, when none is given. Empty: the configured one.").tag(
+        config=True, offers="mode"
+    )
+    timeout = Float(
+        None, allow_none=True, help="Seconds that %%sandbox lets code run when no --timeout is given. None: as the mode says."
+    ).tag(config=True)
     debug = Bool(False, help="Show the whole trace of expected errors.").tag(config=True)
+
+    @classmethod
+    def of(cls, shell: Configurable) -> GleitzeitNB:
+        """As the shell's configuration says. What cannot be used of it is told in a line, and the rest is used."""
+        try:
+            return cls(parent=shell)
+        except TraitError:
+            settings = cls()
+        for name, value in shell.config[cls.__name__].items():
+            try:
+                settings.update_config(Config({cls.__name__: {name: value}}))
+            except TraitError as error:
+                print(f"A setting of your IPython configuration is not used: {one_line(str(error), 400)}", file=sys.stderr)  # noqa: T201
+        return settings
+
+    @validate("deadline", "timeout")
+    def _some_time(self, proposal: Any) -> float | None:
+        seconds: float | None = proposal["value"]
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise TraitError(f"GleitzeitNB.{proposal['trait'].name} should be a number of seconds greater than 0, or None; not {seconds!r}")
+        return seconds
+
+    @validate("tags")
+    def _plain_tags(self, proposal: Any) -> list[str]:
+        """As `-t` takes them: in one text, or one by one."""
+        tags = [tag for text in proposal["value"] for tag in comma_list(text)]
+        if not all(tag.isprintable() for tag in tags):
+            raise TraitError("GleitzeitNB.tags should be tags, each one word that can be printed")
+        return tags
 
     @validate("strategy")
     def _known_strategy(self, proposal: Any) -> str:
@@ -48,9 +99,9 @@ class GleitzeitNB(Configurable):
             raise TraitError(f"GleitzeitNB.thread should be {NAME_RULE}; or empty")
         return name
 
-    @validate("model")
+    @validate("model", "mode")
     def _a_name(self, proposal: Any) -> str:
-        name = str(proposal["value"]).strip()
-        if len(name) > MODEL_CHARS or not name.isprintable():
-            raise TraitError(f"GleitzeitNB.model should be the name of a model: at most {MODEL_CHARS} characters, on one line")
+        name, what = str(proposal["value"]).strip(), proposal["trait"].name
+        if len(name) > NAME_CHARS or not name.isprintable():
+            raise TraitError(f"GleitzeitNB.{what} should be the name of a {what}: at most {NAME_CHARS} characters, on one line")
         return name

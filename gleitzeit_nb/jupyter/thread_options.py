@@ -22,7 +22,7 @@ def add_thread_options(parser: MagicParser) -> None:
         type=thread_name,
         metavar="NAME",
         offers="thread",
-        help=f"go on with this conversation of the notebook, or begin it; without a name: {DEFAULT_THREAD}",
+        help=f"go on with this conversation, or begin it; without a name: {DEFAULT_THREAD}",
     )
     add("--no-history", action="store_true", help="without a conversation, though %%config GleitzeitNB.thread names one")
 

@@ -10,8 +10,7 @@ import { Panel, type Widget } from '@lumino/widgets';
 import { AnswerActions } from './answerActions';
 import { AnswerBar } from './AnswerBar';
 import { readFacts } from './answers';
-import { IKernelLink } from './tokens';
-import type { KernelLink } from './connection';
+import { IGleitzeit } from './tokens';
 
 class AnswerToolbars {
   private readonly seen = new WeakSet<Cell>();
@@ -73,18 +72,18 @@ export const answerToolbars: JupyterFrontEndPlugin<void> = {
   description: 'Toolbars over the answers of %%llm cells: copy, insert and run their code, ask another instance.',
   autoStart: true,
   requires: [INotebookTracker],
-  optional: [IKernelLink, ISessionContextDialogs, ITranslator],
+  optional: [IGleitzeit, ISessionContextDialogs, ITranslator],
   activate: (
     _: JupyterFrontEnd,
     notebooks: INotebookTracker,
-    link: KernelLink | null,
+    gleitzeit: IGleitzeit | null,
     dialogs: ISessionContextDialogs | null,
     translator: ITranslator | null
   ): void => {
     const texts = translator ?? nullTranslator;
     const trans = texts.load('gleitzeit_nb');
     const watch = (panel: NotebookPanel): void => {
-      const actions = new AnswerActions(panel, link, dialogs, texts);
+      const actions = new AnswerActions(panel, gleitzeit?.link ?? null, dialogs, texts);
       new AnswerToolbars(panel, (cell, ...answer) => new AnswerBar(cell, actions, trans, ...answer));
     };
     notebooks.forEach(watch);

@@ -173,6 +173,11 @@ export class KernelLink implements IDisposable {
     }
   }
 
+  /** As a cell would, but without a place in the history. */
+  async runLoadLine(): Promise<void> {
+    await this.kernel?.requestExecute({ code: LOAD_LINE, store_history: false, allow_stdin: false, stop_on_error: false }).done;
+  }
+
   /** Asks the kernel whether it has the extension. */
   async attach(): Promise<void> {
     const { kernel } = this;
@@ -199,16 +204,12 @@ export class KernelLink implements IDisposable {
     }
   }
 
-  /** As a cell would, but without a place in the history. */
-  private async runLoadLine(): Promise<void> {
-    await this.kernel?.requestExecute({ code: LOAD_LINE, store_history: false, allow_stdin: false, stop_on_error: false }).done;
-  }
-
   private get kernel(): Kernel.IKernelConnection | null {
     return this.context?.session?.kernel ?? null;
   }
 
-  private get passesCells(): boolean {
+  /** Whether the kernel answers while a cell runs. */
+  get passesCells(): boolean {
     return this.wire !== null && this.wire.passesCells && (this.greeting?.answers_while_busy ?? true);
   }
 

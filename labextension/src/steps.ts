@@ -1,10 +1,9 @@
 /** The next steps that the panel offers where it has nothing to show. */
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import type { ISessionContextDialogs } from '@jupyterlab/apputils';
 import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 
-import type { Following } from './following';
+import type { IGleitzeit } from './tokens';
 
 export interface NextSteps {
   readonly openNotebook: () => void;
@@ -18,49 +17,38 @@ export interface NextSteps {
 }
 
 const NEW_NOTEBOOK = 'notebook:create-new';
-const LOAD = '%load_ext gleitzeit_nb';
 const EXAMINE = '%gleitzeit doctor';
 
-interface Link {
-  /** Loads the extension by `run`; without it, without a trace in notebook and history. */
-  load(run?: () => Promise<unknown>): Promise<void>;
-}
-
 /** For the notebook or console that a person is in. */
-export function nextSteps(app: JupyterFrontEnd, following: Following, link: Link, dialogs: ISessionContextDialogs): NextSteps {
+export function nextSteps(app: JupyterFrontEnd, gleitzeit: IGleitzeit): NextSteps {
   /** What runs the line where a person would type it; undefined when there is no place for it. */
   const runner = (line: string, index: (notebook: NotebookPanel) => number): (() => Promise<unknown>) | undefined => {
-    const { current } = following;
+    const { current } = gleitzeit.following;
     if (current?.kind === 'console') {
       return () => current.widget.console.inject(line);
     }
     if (current?.kind === 'notebook' && current.widget.content.model?.readOnly === false) {
-      return () => runAsCell(current.widget, line, index(current.widget), dialogs);
+      return () => runAsCell(current.widget, line, index(current.widget));
     }
     return undefined;
   };
   return {
     openNotebook: () => void app.commands.execute(NEW_NOTEBOOK),
-    chooseKernel: () => {
-      const { current } = following;
-      if (current) {
-        void dialogs.selectKernel(current.context);
-      }
-    },
-    restartKernel: () => void following.current?.context.restartKernel(),
-    load: () => void link.load(runner(LOAD, () => 0)),
+    chooseKernel: () => void gleitzeit.chooseKernel(),
+    restartKernel: () => void gleitzeit.restartKernel(),
+    load: () => void gleitzeit.load(),
     examine: () => void runner(EXAMINE, notebook => notebook.content.activeCellIndex + 1)?.(),
     copy: text => void navigator.clipboard.writeText(text)
   };
 }
 
 /** Runs the line as a cell: the one that the notebook has, else a new one there. */
-async function runAsCell(notebook: NotebookPanel, line: string, index: number, dialogs: ISessionContextDialogs): Promise<boolean> {
+async function runAsCell(notebook: NotebookPanel, line: string, index: number): Promise<boolean> {
   const { content, sessionContext } = notebook;
   let at = content.widgets.findIndex(({ model }) => model.type === 'code' && model.sharedModel.getSource().trim() === line);
   if (at < 0) {
     content.model?.sharedModel.insertCell(index, { cell_type: 'code', source: line });
     at = index;
   }
-  return NotebookActions.runCells(content, [content.widgets[at]], sessionContext, dialogs);
+  return NotebookActions.runCells(content, [content.widgets[at]], sessionContext);
 }

@@ -1,4 +1,4 @@
-/** The item in the status bar. Notebook 7 has none. */
+/** The item in the status bar. Notebook 7 has no such bar. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IStatusBar } from '@jupyterlab/statusbar';
@@ -7,7 +7,10 @@ import { SHOW_PANEL } from './commands';
 import { StatusItem } from './StatusItem';
 import { IGleitzeit } from './tokens';
 
-function activate(app: JupyterFrontEnd, { following, link, settings, trans }: IGleitzeit, statusBar: IStatusBar): void {
+function activate(app: JupyterFrontEnd, { following, link, settings, trans }: IGleitzeit, statusBar: IStatusBar | null): void {
+  if (!statusBar) {
+    return;
+  }
   const item = new StatusItem(link, settings, trans, () => following.label, () => void app.commands.execute(SHOW_PANEL));
   statusBar.registerStatusItem('gleitzeit-nb:status', {
     item,
@@ -22,6 +25,7 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
   id: 'gleitzeit-nb:status',
   description: 'Counts the instances that answer, the queue and the warm sandboxes in the status bar.',
   autoStart: true,
-  requires: [IGleitzeit, IStatusBar],
+  requires: [IGleitzeit],
+  optional: [IStatusBar],
   activate
 };

@@ -3,7 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { LinkState } from './connection';
-import { upCount } from './format';
+import { upCount } from './format.js';
 import type { Snapshot } from './model';
 
 interface Seen {

@@ -65,8 +65,13 @@ class LabServer:
         for kernel in json.loads(self._ask("GET", "api/kernels")):
             self._ask("DELETE", f"api/kernels/{kernel['id']}")
 
-    def _ask(self, method: str, path: str) -> bytes:
-        request = urllib.request.Request(f"{self.url}/{path}", method=method, headers={"Authorization": f"token {TOKEN}"})
+    def save_settings(self, plugin: str, raw: str) -> None:
+        """What a person has set, as text that need not be valid. Pages that are open do not hear of it."""
+        self._ask("PUT", f"lab/api/settings/{plugin}", json.dumps({"raw": raw}).encode())
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        headers = {"Authorization": f"token {TOKEN}"}
+        request = urllib.request.Request(f"{self.url}/{path}", body, headers, method=method)
         with urllib.request.urlopen(request, timeout=START_S) as answer:
             return bytes(answer.read())
 

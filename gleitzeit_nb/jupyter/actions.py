@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN_CHARS = 300  # of a name, in snapshots
 TOLD_CHARS = 60  # … and in a sentence
+SLOW = frozenset({"restart_pool", "reload", "diagnostics"})  # it is said at once that they have begun
 PANEL = "from the side panel"
 
 
@@ -131,14 +132,21 @@ async def _reset_session(command: Command, engine: Engine) -> str:
 
 
 async def _diagnostics(engine: Engine | None, runtime: Runtime) -> Done:
-    from gleitzeit_nb.doctor import installed
+    versions = await asyncio.to_thread(_versions)
     from gleitzeit_nb.rendering.diagnostics import diagnostics_text
 
     config = engine.config if engine is not None else await asyncio.to_thread(runtime.config)
     findings = await engine.doctor() if engine is not None else []
-    versions = await asyncio.to_thread(installed)
     report = diagnostics_text(versions, config, findings, engine.snapshot() if engine is not None else None)
     return Done("Diagnostics are ready: without keys, prompts, code, addresses and the names of your folders.", report)
+
+
+def _versions() -> Mapping[str, str]:
+    """Imports what a report needs on its way, where that does not hold up the loop."""
+    from gleitzeit_nb.doctor import installed
+    from gleitzeit_nb.rendering import diagnostics  # noqa: F401
+
+    return installed()
 
 
 def _told(name: str) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import GleitzeitError, UsageError
-from gleitzeit_nb.jupyter.actions import doing, perform
+from gleitzeit_nb.jupyter.actions import SLOW, doing, perform
 from gleitzeit_nb.jupyter.commands import COMMANDS, Command, kind_of, read_command, request_of
 from gleitzeit_nb.jupyter.redraw import Redraw
 
@@ -213,9 +213,12 @@ class Line:
 
 async def _obey(line: Line, command: Command, engine: Engine | None, runtime: Runtime) -> None:
     """Do it, on the engine's loop, and say what came of it; when it takes a while, also that it has begun."""
+    told_at_once = command.type in SLOW
+    if told_at_once:
+        line.answer("started", command, doing(command))
     work = asyncio.ensure_future(perform(command, engine, runtime))
     done, _ = await asyncio.wait({work}, timeout=PATIENCE_S)
-    if not done:
+    if not done and not told_at_once:
         line.answer("started", command, doing(command))
     try:
         told = await work

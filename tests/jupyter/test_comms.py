@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,7 @@ from gleitzeit_nb import __version__
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.commands import COMMANDS, FIELDS, read_command
 from gleitzeit_nb.jupyter.comms import MOST_LINES, TARGET, ControlTarget, empty_snapshot, snapshot_message
-from gleitzeit_nb.snapshot import SCHEMA_VERSION
-from tests.support.fake_ollama import FakeOllama
-from tests.support.front_end import FrontEnd
-from tests.support.kernel import instances, running_kernel, serving, wait_until
+from tests.support.kernel import wait_until
 from tests.support.shell import Shell
 from tests.support.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance, large
 
@@ -310,98 +306,3 @@ def test_closing_hangs_up_on_everybody(shell: Shell) -> None:
     assert comm.closed
     assert made.opened == {}
     assert shell.engine.watched == 0
-
-
-# -- in a real kernel ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[FakeOllama, FakeOllama]]:
-    with serving(FakeOllama("north", token_s=0.02)) as north, serving(FakeOllama("south", token_s=0.02)) as south:
-        yield north, south
-
-
-@pytest.fixture
-def front_end(servers: tuple[FakeOllama, FakeOllama], project_root: Path) -> Iterator[FrontEnd]:
-    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
-    with running_kernel(project_root, instances(*servers)) as kernel:
-        yield FrontEnd(kernel)
-
-
-def snapshots(front_end: FrontEnd, comm: str) -> list[dict[str, Any]]:
-    return [said["snapshot"] for said in front_end.said(comm) if said["type"] == "snapshot"]
-
-
-def draining(front_end: FrontEnd, comm: str) -> list[str]:
-    said = snapshots(front_end, comm)
-    return [each["id"] for each in said[-1]["instances"] if each["draining"]] if said else []
-
-
-def test_an_open_panel_asks_no_server_until_a_cell_does(front_end: FrontEnd, servers: tuple[FakeOllama, FakeOllama]) -> None:
-    before = sum(len(server.requests) for server in servers)
-    comm = front_end.open(TARGET)
-    front_end.send(comm, {"type": "hello"})
-    front_end.until(lambda: bool(front_end.said(comm)), "the first answer")
-    front_end.listen(1.5)
-    [empty] = snapshots(front_end, comm)
-    assert (empty["schema_version"], empty["instances"], empty["modes"]) == (SCHEMA_VERSION, [], [])
-    assert sum(len(server.requests) for server in servers) == before
-    front_end.run("%gleitzeit status")
-    front_end.until(lambda: len(snapshots(front_end, comm)) > 1, "the engine's snapshot, unasked")
-    assert [each["id"] for each in snapshots(front_end, comm)[-1]["instances"]] == ["north", "south"]
-
-
-def test_it_answers_while_a_cell_runs_again_and_again(front_end: FrontEnd) -> None:
-    if front_end.subshell is None:
-        pytest.skip("this ipykernel has no subshells: messages wait for the end of the cell")
-    front_end.run("%gleitzeit status")
-    comm = front_end.open(TARGET)
-    front_end.send(comm, {"type": "hello"})
-    front_end.until(lambda: bool(snapshots(front_end, comm)), "the first snapshot")
-    name = front_end.start("import time; time.sleep(15)")
-    front_end.until(lambda: any(h.parent == name and h.kind == "execute_input" for h in front_end.heard), "the cell to run")
-    for verb, expected in (("drain", ["south"]), ("resume", []), ("drain", ["south"])):
-        front_end.send(comm, {"type": verb, "instance": "south"})
-        front_end.until(lambda expected=expected: draining(front_end, comm) == expected, f"the snapshot after {verb}")
-    front_end.send(comm, {"type": "drain", "instance": "west"})
-    front_end.until(lambda: front_end.said(comm)[-1]["type"] == "error", "the refusal")
-    assert not front_end.ended(name), "all of that while the cell ran"
-    assert [said["of"] for said in front_end.said(comm) if said["type"] == "done"] == ["drain", "resume", "drain"]
-
-
-def test_snapshots_come_four_times_a_second_at_most(front_end: FrontEnd) -> None:
-    front_end.run("%gleitzeit status")
-    comm = front_end.open(TARGET)
-    front_end.send(comm, {"type": "hello"})
-    front_end.until(lambda: bool(snapshots(front_end, comm)), "the first snapshot")
-    front_end.run("from gleitzeit_nb import ask\nfor _ in range(10): ask('one two three four five six', model='llama3.2')")
-    times = [h.at for h in front_end.heard if h.kind == "comm_msg" and h.content["comm_id"] == comm]
-    assert len(times) > 2
-    assert len(times) <= 4 * (times[-1] - times[0]) + 2
-
-
-def test_a_flood_of_bad_messages_leaves_the_kernel_well(front_end: FrontEnd) -> None:
-    front_end.run("%gleitzeit status")
-    comm = front_end.open(TARGET)
-    front_end.send(comm, BAD[0])
-    front_end.until(lambda: bool(front_end.said(comm)), "the first answer")  # ipykernel warns of messages that overtake the opening
-    for message in BAD[1:]:
-        front_end.send(comm, message)
-    front_end.until(lambda: len(front_end.said(comm)) == len(BAD), "an answer to each")
-    assert {said["type"] for said in front_end.said(comm)} == {"error"}
-    front_end.send(comm, {"type": "hello"})
-    front_end.until(lambda: bool(snapshots(front_end, comm)), "the snapshot after all that")
-    assert front_end.run("print(6 * 7)") == "42\n"
-    assert [
-        h.content
-        for h in front_end.heard
-        if h.kind == "stream" and h.content["name"] == "stderr" and "No such comm" not in h.content["text"]
-    ] == []
-
-
-def test_unloading_closes_the_comm(front_end: FrontEnd) -> None:
-    comm = front_end.open(TARGET)
-    front_end.send(comm, {"type": "hello"})
-    front_end.until(lambda: bool(front_end.said(comm)), "the first answer")
-    front_end.run("%unload_ext gleitzeit_nb")
-    front_end.until(lambda: any(h.kind == "comm_close" and h.content["comm_id"] == comm for h in front_end.heard), "the comm's end")

@@ -284,10 +284,19 @@ function textOf(element: Element): string {
   return (element.textContent ?? '').trim();
 }
 
-/** Buttons of which one is a stop of the Tab key; the arrows lead to the others. */
+/**
+ * Buttons of which one is a stop of the Tab key; the arrows lead to the others.
+ * A key alone is theirs and not JupyterLab's (Enter would begin to edit the cell); with Ctrl, Cmd or Alt it is JupyterLab's. It looks at
+ * keys before they reach any element, so that has to be said at the window.
+ */
 function Toolbar(props: { className: string; label: string; actions: readonly Action[]; top?: number }): React.JSX.Element {
   const [stop, setStop] = React.useState(0);
   const buttons = React.useRef<(HTMLButtonElement | null)[]>([]);
+  const element = React.useRef<HTMLDivElement>(null);
+  const [guard] = React.useState(() => (event: KeyboardEvent) => {
+    element.current?.toggleAttribute('data-lm-suppress-shortcuts', !(event.ctrlKey || event.metaKey || event.altKey));
+  });
+  React.useEffect(() => () => window.removeEventListener('keydown', guard, true), [guard]);
   const onKeyDown = (event: React.KeyboardEvent): void => {
     const { length } = props.actions;
     const next = { ArrowRight: (stop + 1) % length, ArrowLeft: (stop + length - 1) % length, Home: 0, End: length - 1 }[event.key];
@@ -300,11 +309,13 @@ function Toolbar(props: { className: string; label: string; actions: readonly Ac
   };
   return (
     <div
+      ref={element}
       className={props.className}
       role="toolbar"
       aria-label={props.label}
       style={props.top === undefined ? undefined : { top: props.top }}
-      data-lm-suppress-shortcuts="true"
+      onFocus={() => window.addEventListener('keydown', guard, true)}
+      onBlur={() => window.removeEventListener('keydown', guard, true)}
       onKeyDown={onKeyDown}
     >
       {props.actions.map((action, index) => (

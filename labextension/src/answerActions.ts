@@ -51,8 +51,8 @@ export class AnswerActions {
     } else {
       this.insertBelow(cell, [source]);
     }
-    if (this.link?.state.kind === 'not-loaded') {
-      await this.link.load();
+    if (this.link?.state.kind === 'not-loaded' || this.link?.state.kind === 'unasked') {
+      await this.link.load(); // a kernel that has just begun does not know the magic
     }
     await this.run(content.activeCell);
   }

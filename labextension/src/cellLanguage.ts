@@ -32,7 +32,7 @@ const NOT_IN_PROMPTS = ['InlineMathDollar', 'BlockMathDollar'];
 const TAGS = { magic: Tag.define(), option: Tag.define(), comment: Tag.define() };
 const STYLE = HighlightStyle.define([
   { tag: TAGS.magic, color: 'var(--jp-mirror-editor-keyword-color)', fontWeight: 'bold' },
-  { tag: TAGS.option, color: 'var(--jp-ui-font-color2)' },
+  { tag: TAGS.option, color: 'color-mix(in srgb, var(--jp-content-font-color1) 72%, transparent)' },
   { tag: TAGS.comment, color: 'var(--jp-mirror-editor-comment-color)', fontStyle: 'italic' }
 ]);
 const DATA = defineLanguageFacet({ commentTokens: { line: '#' } });

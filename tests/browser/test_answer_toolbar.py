@@ -38,6 +38,7 @@ ls -l
 
 The end."""
 FIRST, SECOND = "import math\nprint(math.floor(math.pi))", 'print("later")'
+NOTEBOOK = {"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}}}
 HOSTILE = "<img src=x onerror=__pwned=1>"
 
 
@@ -214,6 +215,10 @@ def test_the_keyboard_reaches_every_button(answered: NotebookPage) -> None:
     expect(answer(answered).get_by_role("status")).to_have_text("Copied")
     page.keyboard.press("ArrowRight")
     assert page.evaluate(focused) == "Insert the code below"
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.model.sharedModel.setMetadata('touched', 1); }")
+    expect(page.locator(".lm-TabBar-tab.jp-mod-dirty")).to_have_count(1)
+    page.keyboard.press("Control+S")  # which is JupyterLab's, here too
+    expect(page.locator(".lm-TabBar-tab.jp-mod-dirty")).to_have_count(0, timeout=WAIT_MS)
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
@@ -254,14 +259,23 @@ def test_a_saved_answer_is_offered_as_it_is_seen(page: Page, lab: LabServer) -> 
     ours = {"gleitzeit_nb": {"model": HOSTILE, "instance": "north"}}
     hidden = "<!--\n```python\nhidden()\n```\n-->\n\nText\n\n```python\nseen()\n```"
     cells = [saved(hidden, ours), saved("```python\nx\n```", {"gleitzeit_nb": "x"}), saved("```python\nx\n```", {})]
-    document = {"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": {"name": "python3", "display_name": ""}}, "cells": cells}
-    (lab.root / "saved.ipynb").write_text(json.dumps(document))
+    (lab.root / "saved.ipynb").write_text(json.dumps({**NOTEBOOK, "cells": cells}))
     notebook = NotebookPage(page, lab, "saved.ipynb")
     expect(page.locator(".gz-AnswerOutput")).to_have_count(1, timeout=WAIT_MS)
     toolbar(notebook, 0).get_by_role("button", name="Insert the code below").click()
     assert sources(notebook)[1] == "seen()"
     expect(page.get_by_role("toolbar", name=f"Answer of {HOSTILE} on north")).to_have_count(1)
     assert page.evaluate("() => window.__pwned ?? null") is None
+
+
+def test_code_of_a_saved_answer_runs_in_a_new_kernel(page: Page, lab: LabServer) -> None:
+    ours = {"gleitzeit_nb": {"model": "llama3.2", "instance": "north"}}
+    document = {**NOTEBOOK, "cells": [saved("Text\n\n```python\nprint(6 * 7)\n```", ours)]}
+    (lab.root / "new_kernel.ipynb").write_text(json.dumps(document))
+    notebook = NotebookPage(page, lab, "new_kernel.ipynb")
+    toolbar(notebook, 0).get_by_role("button", name="Run the code in the sandbox").click()
+    expect(notebook.output(1)).to_contain_text("42", timeout=WAIT_MS)
+    notebook.wait_for_kernel()
 
 
 def test_notebook_7_has_it_too(page: Page, tmp_path: Path, servers: tuple[FakeOllama, FakeOllama]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,13 @@ def edit(notebook: NotebookPage, cell: int, text: str) -> Page:
     return page
 
 
+def put(notebook: NotebookPage, cell: int, text: str) -> None:
+    """The same from elsewhere, as by somebody who works in the same notebook."""
+    notebook.page.evaluate(
+        "([cell, text]) => { window.jupyterapp.shell.currentWidget.content.widgets[cell].model.sharedModel.setSource(text); }", [cell, text]
+    )
+
+
 def source(notebook: NotebookPage, cell: int) -> str:
     return str(
         notebook.page.evaluate("cell => window.jupyterapp.shell.currentWidget.content.widgets[cell].model.sharedModel.getSource()", cell)
@@ -109,8 +117,8 @@ def test_a_prompt_is_shown_as_markdown_and_its_apostrophes_open_no_string(module
 def test_the_magic_line_is_told_apart(module_notebook: NotebookPage) -> None:
     shown = {token.text.strip(): token for token in tokens(module_notebook, LLM)}
     assert shown["%%llm"].is_bold
-    assert shown["-m"].colour == shown["--tags"].colour == colour(module_notebook.page, "--jp-ui-font-color2")
-    assert shown["-m"].colour != shown["%%llm"].colour
+    assert shown["-m"].colour == shown["--tags"].colour
+    assert len({shown[text].colour for text in ("%%llm", "-m", "llama3.2")}) == 3
     assert shown["# don't wait"].is_slanted
 
 
@@ -152,6 +160,87 @@ def test_the_language_follows_the_first_line_and_undo(module_notebook: NotebookP
     page.keyboard.press("Control+Shift+Z")
     expect(here).to_have_attribute("data-language", "gleitzeit-sandbox")
     assert source(notebook, SCRATCH) == "%%sandbox\nprint('x')"
+
+
+def test_the_language_follows_an_edit_from_elsewhere(module_notebook: NotebookPage) -> None:
+    notebook = module_notebook
+    for text, kind in (("%%llm\nhi", "gleitzeit-llm"), ("x = 1", "python"), ("\n%%sandbox\nx", "gleitzeit-sandbox")):
+        put(notebook, SCRATCH, text)
+        expect(content(notebook, SCRATCH)).to_have_attribute("data-language", kind)
+
+
+def test_a_prompt_of_a_book_is_typed_without_delay(module_notebook: NotebookPage) -> None:
+    """Against a cell of Python of the same length, in the same page."""
+    notebook = module_notebook
+    text = ("It's *one* of {many} lines, with `code` and the like.\n" * 5 + "\n") * 1200
+    took = {}
+    for kind, first in (("python", ""), ("gleitzeit-llm", "%%llm\n")):
+        put(notebook, SCRATCH, f"{first}# {text}")
+        expect(content(notebook, SCRATCH)).to_have_attribute("data-language", kind)
+        took[kind] = float(
+            notebook.page.evaluate(
+                """cell => {
+                    const { editor } = window.jupyterapp.shell.currentWidget.content.widgets[cell].editor;
+                    const began = performance.now();
+                    for (let count = 0; count < 50; count++) {
+                        const at = editor.state.doc.length / 2 | 0;
+                        editor.dispatch({ changes: { from: at, insert: 'x' } });
+                    }
+                    return performance.now() - began;
+                }""",
+                SCRATCH,
+            )
+        )
+    put(notebook, SCRATCH, "")
+    print(f"50 keystrokes in 320 kB: {took}")
+    assert took["gleitzeit-llm"] < 10 * took["python"] + 500
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_the_magic_line_can_be_read_in_both_themes(module_notebook: NotebookPage, theme: str) -> None:
+    notebook = module_notebook
+    notebook.execute("apputils:change-theme", {"theme": theme})
+    expect(notebook.page.locator(f"body[data-jp-theme-name='{theme}']")).to_have_count(1, timeout=WAIT_MS)
+    background = content(notebook, LLM).evaluate("node => getComputedStyle(node.closest('.jp-InputArea-editor')).backgroundColor")
+    shown = {token.text.strip(): token.colour for token in tokens(notebook, LLM)}
+    found = {text: contrast(shown[text], background) for text in ("%%llm", "-m", "llama3.2", "{name}")}
+    assert min(found.values()) >= 4.5, found
+
+
+def contrast(foreground: str, background: str) -> float:
+    """WCAG's ratio of two colours as the browser writes them; a translucent one is laid over the other."""
+
+    def channels(colour: str) -> list[float]:
+        scale = 255 if colour.startswith("color(srgb") else 1  # as mixed colours are written
+        red, green, blue, *alpha = (float(part) for part in re.findall(r"[\d.]+", colour.removeprefix("color(srgb")))
+        return [red * scale, green * scale, blue * scale, *alpha]
+
+    def luminance(rgb: list[float]) -> float:
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in (each / 255 for each in rgb)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    front, back = channels(foreground), channels(background)
+    alpha = front[3] if len(front) > 3 else 1.0
+    mixed = [alpha * one + (1 - alpha) * other for one, other in zip(front[:3], back[:3], strict=True)]
+    lighter, darker = sorted((luminance(mixed), luminance(back[:3])), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_a_console_does_the_same(module_notebook: NotebookPage) -> None:
+    page = module_notebook.page
+    page.evaluate(
+        "() => { void window.jupyterapp.commands.execute('console:create', {kernelPreference: {name: 'python3'}, activate: true}); }"
+    )
+    prompt = page.locator(".jp-CodeConsole-promptCell .cm-content")
+    prompt.wait_for(timeout=WAIT_MS)
+    page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=WAIT_MS
+    )
+    prompt.click()
+    page.keyboard.insert_text("%%llm\nIt's prose")
+    expect(prompt).to_have_attribute("data-language", "gleitzeit-llm", timeout=WAIT_MS)
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.close(); }")
+    expect(page.locator(".jp-CodeConsole")).to_have_count(0, timeout=WAIT_MS)
 
 
 def test_prose_is_typed_as_in_a_markdown_cell(module_notebook: NotebookPage) -> None:

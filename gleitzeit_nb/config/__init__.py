@@ -20,6 +20,7 @@ from gleitzeit_nb.config.environment import (
     sockets_directory,
     state_directory,
 )
+from gleitzeit_nb.config.known_secrets import known_secrets
 from gleitzeit_nb.config.loader import Config, check_file, instance_settings, load, named_secret, pool_settings, sandbox_settings
 from gleitzeit_nb.config.requirement_words import requirements
 from gleitzeit_nb.config.run_limits import run_limits
@@ -39,6 +40,7 @@ __all__ = [
     "discovery_urls",
     "docker_context",
     "instance_settings",
+    "known_secrets",
     "load",
     "load_client",
     "misspelt_variables",

@@ -25,10 +25,11 @@ from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_parser, cache_t
 from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, constraint_keywords
 from gleitzeit_nb.jupyter.conversation import Conversation
 from gleitzeit_nb.jupyter.failures import fails_briefly
+from gleitzeit_nb.jupyter.fix_command import FIX_HELP, Fixer, fix_parser
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
 from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts, receipts_parser
 from gleitzeit_nb.jupyter.run_option import CodeRunner, add_run_options, runner_of
-from gleitzeit_nb.jupyter.several_option import refuse_several, several
+from gleitzeit_nb.jupyter.several_option import MOST_ANSWERS, refuse_several, several
 from gleitzeit_nb.jupyter.strategy_option import strategies_text, strategy
 from gleitzeit_nb.jupyter.template import expand
 from gleitzeit_nb.jupyter.thinking import show_thinking
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
     from gleitzeit_nb.jupyter.several import Answers
     from gleitzeit_nb.jupyter.transcripts import ThreadTable, Transcript
+    from gleitzeit_nb.llm.tools import Toolbox
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
 
@@ -67,6 +69,14 @@ def llm_parser() -> MagicParser:
     )
     add("-o", "--output", type=identifier, metavar="NAME", offers="variable", help="bind the reply to this variable")
     add("--raw", action="store_true", help="expand nothing: braces are sent as they are")
+    add(
+        "-n",
+        dest="answers",
+        type=several,
+        metavar="N",
+        words=tuple(map(str, range(2, MOST_ANSWERS + 1))),
+        help="so many answers at once, side by side, each with a seed of its own",
+    )
     add("--deadline", type=positive, metavar="S", help="seconds for everything, waiting and retries included")
     add("--restart-on-cut", action="store_true", help="ask again from the start, elsewhere, when the answer breaks off")
     add_thread_options(parser)
@@ -87,7 +97,6 @@ def llm_parser() -> MagicParser:
         help="answer in JSON, unchecked; NAME: a variable that holds a schema",
     )
     add_run_options(parser)
-    add("-n", dest="answers", type=several, metavar="N", help="so many answers at once, side by side, each with a seed of its own")
     parser.section("what is shown")
     add("--no-stream", action="store_true", help="show the answer once, when it is whole")
     add("-q", "--quiet", action="store_true", help="show nothing")
@@ -99,6 +108,7 @@ SUBCOMMANDS: Mapping[str, str] = {
     "ps": "what is loaded",
     "explain": "OPTIONS: who would answer a cell with these options, and why not the others",
     "receipts": "what became of the last requests",
+    "fix": FIX_HELP,
     **THREAD_COMMANDS,
     **COMMANDS,
     "cache": CACHE_HELP,
@@ -111,7 +121,7 @@ def look_parser() -> MagicParser:
     parser = MagicParser("%llm", "What the pool has and does. To ask a model, begin a cell with %%llm.")
     own: dict[str, Callable[[], MagicParser]] = {name: partial(upkeep_parser, name) for name in COMMANDS}
     own |= {name: partial(thread_parser, name) for name in THREAD_COMMANDS}
-    own |= {"explain": llm_parser, "receipts": receipts_parser, "cache": cache_parser}
+    own |= {"fix": fix_parser, "explain": llm_parser, "receipts": receipts_parser, "cache": cache_parser}
     parser.commands = {name: own.get(name, partial(MagicParser, f"%llm {name}", text)) for name, text in SUBCOMMANDS.items()}
     return parser
 
@@ -128,6 +138,7 @@ class LLMMagics(Magics):
     def __init__(self, front: Front) -> None:
         super().__init__(front.shell)
         self.front = front
+        self._fixer = Fixer(front)
 
     @no_var_expand
     @cell_magic("llm")  # type: ignore[arg-type]
@@ -156,19 +167,25 @@ class LLMMagics(Magics):
         box = toolbox_of(args, self.front)
         runner = runner_of(args, self.front, str if raw else self._expand_word)
         request = self._request(args, kind, expanded(cell.strip()))
-        talk = self._talk(args, kind)
+        talk = self._talk(args, configured=kind == "chat")
         if talk is not None:
             request = talk.of(request, args.system)
-        stream = self.front.streams and not args.no_stream
         if args.answers is not None:
             from gleitzeit_nb.jupyter.several import ask_several
 
-            answers = ask_several(self.front, request, args, talk, stream=stream)
+            answers = ask_several(self.front, request, args, talk)
             return None if args.quiet else answers
         if box is not None:
             request = replace(request, tools=box.schemas, cache=False if box.allowed else request.cache)
+        reply = self._answered(request, args, talk, box)
+        given = self._given(reply, args)
+        return given if runner is None else self._run_code(runner, reply, args)
+
+    def _answered(self, request: LLMRequest, args: argparse.Namespace, talk: Conversation | None, box: Toolbox | None = None) -> LLMReply:
+        """Ask, show the answer while it comes, and keep it where it belongs to a conversation."""
         from gleitzeit_nb.jupyter.display import answer_view
 
+        stream = self.front.streams and not args.no_stream
         view = answer_view(self.front, stream=stream, quiet=args.quiet, as_json=(args.format or args.schema) is not None)
         with given_up(view, talk.unkept if talk is not None else ""):
             if box is None:
@@ -180,8 +197,7 @@ class LLMMagics(Magics):
         view.finish(metadata=reply.metadata(), instead=called(reply.tool_calls))
         if not args.quiet:
             show_thinking(self.front, reply.thinking)
-        given = self._given(reply, args)
-        return given if runner is None else self._run_code(runner, reply, args)
+        return reply
 
     def _run_code(self, runner: CodeRunner, reply: LLMReply, args: argparse.Namespace) -> LLMReply | None:
         """The answer stays, and is bound, whatever becomes of its code."""
@@ -206,7 +222,7 @@ class LLMMagics(Magics):
     @line_magic("llm")  # type: ignore[arg-type]
     @fails_briefly
     @ending_with(look_text)
-    def look(self, line: str) -> ReceiptTable | ThreadTable | Transcript | None:
+    def look(self, line: str) -> LLMReply | ReceiptTable | ThreadTable | Transcript | None:
         """What the pool has and does. To ask a model, begin a cell with %%llm."""
         words = line.split()
         command = words[0] if words else "help"
@@ -214,6 +230,8 @@ class LLMMagics(Magics):
             print(f"{look_text()}{strategies_text()}")  # noqa: T201
         elif command == "receipts":
             return look_at_receipts(self.front, line.partition(command)[2])
+        elif command == "fix":
+            return self._fix(line.partition(command)[2])
         elif command in THREAD_COMMANDS:
             return look_at_threads(self.front, command, line.partition(command)[2])
         elif command in COMMANDS:
@@ -238,6 +256,22 @@ class LLMMagics(Magics):
             raise UsageError(f"%llm: there is no subcommand {command[:40]!r}; {hint}\nTo ask a model, begin the cell with %%llm.")
         return None
 
+    def _fix(self, line: str) -> LLMReply | None:
+        with self._fixer.explaining():
+            args = self._fixer.arguments(line)
+            if args.help:
+                print(fix_parser().format_help())  # noqa: T201
+                return None
+            question = self._fixer.question(args)
+            if isinstance(question, str) or args.show:
+                print(question)  # noqa: T201
+                return None
+            if not args.quiet:
+                self._fixer.show(question)
+            request = replace(self._request(args, "chat", question.text), label=f"[{self.front.cell_number}] %llm fix")
+            talk = self._talk(args, configured=False)
+            return self._given(self._answered(request if talk is None else talk.of(request, args.system), args, talk), args)
+
     def _explain(self, line: str) -> None:
         args = llm_parser().read(line, self._expand_word)
         if args.help:
@@ -245,15 +279,15 @@ class LLMMagics(Magics):
             return
         kind = kind_of(args)
         pool, request = self.front.engine.pool, self._request(args, kind, "" if kind == "embed" else "explain")
-        talk = self._talk(args, kind)
+        talk = self._talk(args, configured=kind == "chat")
         request = request if talk is None else talk.of(request, args.system)
         print(pool.explain_request(request))  # noqa: T201
 
     # -- the request --------------------------------------------------------------------------------------------------------
 
-    def _talk(self, args: argparse.Namespace, kind: Kind) -> Conversation | None:
-        """The cell's part in a conversation; None: it stands alone."""
-        name = thread_of(args, self.front.settings.thread if kind == "chat" else "")
+    def _talk(self, args: argparse.Namespace, *, configured: bool) -> Conversation | None:
+        """The cell's part in a conversation; None: it stands alone. `configured`: also the one that `%config` names."""
+        name = thread_of(args, self.front.settings.thread if configured else "")
         return Conversation(self.front, self.front.threads.get(name) or Thread(name)) if name else None
 
     def _expand(self, text: str) -> str:

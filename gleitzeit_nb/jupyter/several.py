@@ -59,10 +59,11 @@ class Answers(list[LLMReply], OneLine):
         return chosen
 
 
-def ask_several(front: Front, request: LLMRequest, args: argparse.Namespace, talk: Conversation | None, *, stream: bool) -> Answers:
+def ask_several(front: Front, request: LLMRequest, args: argparse.Namespace, talk: Conversation | None) -> Answers:
     """Ask, show, and hand over what came. Raises AnswersFailedError when some failed, whatever failed when all did; both after showing."""
     requests = seeded(request, args.answers, front.asked)
     columns = [Column(number, len(requests)) for number in range(1, len(requests) + 1)]
+    stream = front.streams and not args.no_stream
     view = columns_view(front, stream=stream, quiet=args.quiet, as_json=(args.format or args.schema) is not None)
     try:
         _answer_all(front, view, requests, columns)

@@ -31,9 +31,14 @@ def show_thinking(front: Front, text: str) -> None:
 def thinking_bundle(text: str) -> dict[str, str]:
     """The display's data. Nothing of the text is markup: it is cleaned, escaped, and preformatted (where no formula is typeset)."""
     head = f"thinking, {len(text):,} characters"
+    return folded(head, text) | {"text/plain": f"({head}: {one_line(text)})"}
+
+
+def folded(head: str, text: str) -> dict[str, str]:
+    """A display that shows its head, and its text when that is asked for."""
     shown = clean(text[:MOST_CHARS]).strip() + (f"\n… {len(text) - MOST_CHARS:,} more" if len(text) > MOST_CHARS else "")
     body = f'<pre style="{_TEXT_STYLE}">{html.escape(shown)}</pre>'
     return {
-        "text/html": f'<details style="{_STYLE}"><summary>{head}</summary>{body}</details>',
-        "text/plain": f"({head}: {one_line(text)})",
+        "text/html": f'<details style="{_STYLE}"><summary>{html.escape(head)}</summary>{body}</details>',
+        "text/plain": f"({head})\n{shown}",
     }

@@ -13,18 +13,14 @@ if TYPE_CHECKING:
 
 
 def add_thread_options(parser: MagicParser) -> None:
+    add_thread_option(parser, f"go on with this conversation, or begin it; without a name: {DEFAULT_THREAD}")
+    parser.add_argument("--no-history", action="store_true", help="without a conversation, though %%config GleitzeitNB.thread names one")
+
+
+def add_thread_option(parser: MagicParser, text: str) -> None:
+    """`--thread` alone; `text`: what it is for."""
     parser.section("conversation")
-    add = parser.add_argument
-    add(
-        "--thread",
-        nargs="?",
-        const=DEFAULT_THREAD,
-        type=thread_name,
-        metavar="NAME",
-        offers="thread",
-        help=f"go on with this conversation, or begin it; without a name: {DEFAULT_THREAD}",
-    )
-    add("--no-history", action="store_true", help="without a conversation, though %%config GleitzeitNB.thread names one")
+    parser.add_argument("--thread", nargs="?", const=DEFAULT_THREAD, type=thread_name, metavar="NAME", offers="thread", help=text)
 
 
 def thread_name(text: str) -> str:

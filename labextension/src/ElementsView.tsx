@@ -86,6 +86,16 @@ const SIGNS: Record<Status, string> = {
   unknown: 'M4.4 6h.4M6.2 6h.4M8 6h.4'
 };
 
+/** A state as a picture; its word stands beside it. */
+export function Sign({ status }: { readonly status: Status }): React.JSX.Element {
+  return (
+    <svg className="gz-Sign" width="12" height="12" viewBox="0 0 12 12" aria-hidden="true">
+      <circle cx="6" cy="6" r="5" />
+      <path d={SIGNS[status]} />
+    </svg>
+  );
+}
+
 export function State({ status, reason }: { readonly status: Status; readonly reason: string }): React.JSX.Element {
   const { trans } = useTools();
   const labels: Record<Status, string> = {
@@ -98,10 +108,7 @@ export function State({ status, reason }: { readonly status: Status; readonly re
   };
   return (
     <span className={`gz-State gz-mod-${status}`} title={reason}>
-      <svg width="12" height="12" viewBox="0 0 12 12" aria-hidden="true">
-        <circle cx="6" cy="6" r="5" />
-        <path d={SIGNS[status]} />
-      </svg>
+      <Sign status={status} />
       {labels[status]}
     </span>
   );

@@ -5,7 +5,7 @@ import React from 'react';
 import { shortId, stopContainer } from './actions';
 import { ActionButton } from './ButtonsView';
 import { Bar, Columns, Disclosure, Sub } from './ElementsView';
-import { bytes, modeNote, UNKNOWN } from './format';
+import { bytes, modeNote, rowKeys, UNKNOWN } from './format';
 import type { ContainerView, ModeView } from './model';
 import { useOpenRows } from './openRows';
 import { useTools } from './PanelContext';
@@ -20,6 +20,7 @@ export const Execution = React.memo(function Execution({ modes, containers }: Ex
   const { trans, steps } = useTools();
   const [open, toggle] = useOpenRows();
   const noDocker = modes.some(({ id, enabled, available }) => id.startsWith('docker') && enabled && available === false);
+  const keys = rowKeys(modes.map(({ id }) => id));
   return (
     <table className="gz-Table gz-Execution">
       <caption>{trans.__('Python execution')}</caption>
@@ -37,9 +38,9 @@ export const Execution = React.memo(function Execution({ modes, containers }: Ex
         </tr>
       </thead>
       <tbody>
-        {modes.map(mode => {
+        {modes.map((mode, index) => {
           const own = containers.filter(container => container.mode === mode.id);
-          return <Mode key={mode.id} mode={mode} containers={own} open={open.has(mode.id)} onToggle={toggle} />;
+          return <Mode key={keys[index]} mode={mode} containers={own} open={open.has(mode.id)} onToggle={toggle} />;
         })}
         {noDocker && (
           <tr>
@@ -125,6 +126,7 @@ function ModeCells({ mode }: { readonly mode: ModeView }): React.JSX.Element {
 
 function Containers({ mode, containers }: { readonly mode: ModeView; readonly containers: readonly ContainerView[] }): React.JSX.Element {
   const { trans } = useTools();
+  const keys = rowKeys(containers.map(({ id }) => id));
   return (
     <table className="gz-Table gz-Containers">
       <caption className="gz-hidden">{trans.__('Containers of %1', mode.label)}</caption>
@@ -145,7 +147,7 @@ function Containers({ mode, containers }: { readonly mode: ModeView; readonly co
       </thead>
       <tbody>
         {containers.map((container, index) => (
-          <Container key={container.id || `starting ${index}`} container={container} />
+          <Container key={keys[index]} container={container} />
         ))}
       </tbody>
     </table>

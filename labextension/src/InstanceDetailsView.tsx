@@ -46,7 +46,7 @@ export function InstanceDetails({ instance }: { readonly instance: InstanceView 
           {trans.__('%1, of which %2 failed', count(instance.total_requests), count(instance.failed_requests))}
         </Fact>
         <Fact term={trans.__('Warm')}>
-          {instance.warm.length === 0 ? UNKNOWN : instance.warm.map(model => <Warm key={model.name} model={model} />)}
+          {instance.warm.length === 0 ? UNKNOWN : instance.warm.map((model, index) => <Warm key={index} model={model} />)}
         </Fact>
         {cold.length > 0 && (
           <Fact term={trans.__('Also has')}>

@@ -5,7 +5,7 @@ import React from 'react';
 import { coldModels, drain, unload, warm } from './actions';
 import { MenuButton } from './ButtonsView';
 import { Bar, Columns, Disclosure, NoRows, Pieces, State, Sub } from './ElementsView';
-import { cut, duration, instanceStatus, percent, placement, rate, UNKNOWN, wholeSeconds } from './format';
+import { cut, duration, instanceStatus, percent, placement, rate, rowKeys, UNKNOWN, wholeSeconds } from './format';
 import { InstanceDetails } from './InstanceDetailsView';
 import type { MenuEntry } from './menus';
 import type { InstanceView } from './model';
@@ -20,6 +20,7 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
   const [open, toggle] = useOpenRows();
   const wide = React.useContext(Wide);
   const columns = wide ? ['wide-name', 'wide-status', 'rest', 'wide-line', 'menu'] : ['name', 'status', 'rest', 'menu'];
+  const keys = rowKeys(instances.map(({ id }) => id));
   return (
     <table className="gz-Table gz-Instances">
       <caption>{trans.__('Ollama instances')}</caption>
@@ -44,8 +45,8 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
             </button>
           </NoRows>
         )}
-        {instances.map(instance => (
-          <React.Fragment key={instance.id}>
+        {instances.map((instance, index) => (
+          <React.Fragment key={keys[index]}>
             <Instance instance={instance} wide={wide} open={open.has(instance.id)} onToggle={toggle} />
             {open.has(instance.id) && (
               <tr className="gz-Details">
@@ -113,8 +114,8 @@ function Load({ instance }: { readonly instance: InstanceView }): React.JSX.Elem
   return (
     <>
       <Bar used={instance.in_flight} most={instance.max_concurrent} />
-      {instance.warm.slice(0, MODELS_SHOWN).map(model => (
-        <span key={model.name} className="gz-sub gz-Model" title={`${model.name} ${placement(model.gpu_share)}`}>
+      {instance.warm.slice(0, MODELS_SHOWN).map((model, index) => (
+        <span key={index} className="gz-sub gz-Model" title={`${model.name} ${placement(model.gpu_share)}`}>
           <span className="gz-code">{model.name}</span> <span>{placement(model.gpu_share)}</span>
         </span>
       ))}

@@ -1,6 +1,6 @@
 /** The side panel. Strings of the kernel become text nodes only; React sets them as text. */
 
-import { Notification } from '@jupyterlab/apputils';
+import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { LabIcon, ReactWidget } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Widget } from '@lumino/widgets';
@@ -9,14 +9,18 @@ import React from 'react';
 import type { Action } from './actions';
 import type { KernelLink, LinkState } from './connection';
 import { EmptyView } from './EmptyView';
-import { wholeSeconds } from './format';
+import { timeOfDay, wholeSeconds } from './format';
+import { isStale } from './freshness';
 import { LiveView } from './LiveView';
 import { openMenu } from './menus';
 import type { Snapshot } from './model';
-import { type PanelTools, Tools, Wide } from './PanelContext';
+import { Notices, words } from './NoticesView';
+import { type Order, Orders } from './orders';
+import { type PanelTools, Pending, Tools, Wide } from './PanelContext';
 import { whyNot } from './requests';
 import { kept } from './sharing';
 import type { NextSteps } from './steps';
+import { letWidthBeDragged } from './width';
 
 const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width="16">
   <g class="jp-icon3" fill="#616161"><path d="M3 5h11v3H3zM3 10.5h18v3H3zM3 16h7v3H3z"/><circle cx="18" cy="6.5" r="2.2"/><circle cx="14" cy="17.5" r="2.2"/></g>
@@ -24,6 +28,7 @@ const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width=
 
 export const gleitzeitIcon = new LabIcon({ name: 'gleitzeit-nb:panel', svgstr: ICON });
 
+const UNSEEN_MS = 10_000; // a failure that comes while the panel is not shown
 const WIDE_PX = 420; // from here on, a row has place for a line of the last minute
 
 export class GleitzeitPanel extends ReactWidget {
@@ -31,6 +36,8 @@ export class GleitzeitPanel extends ReactWidget {
   private where = '';
   private wide = false;
   private shown: Snapshot | null = null;
+  private focused: Element | null = null;
+  private readonly orders: Orders;
   private readonly tools: PanelTools;
 
   constructor(
@@ -45,7 +52,16 @@ export class GleitzeitPanel extends ReactWidget {
     this.addClass('gz-Panel');
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', 'Gleitzeit');
-    this.tools = { trans, steps, openMenu, act: action => this.act(action) };
+    letWidthBeDragged(this);
+    this.node.tabIndex = -1; // gets the focus when what had it is gone
+    this.node.addEventListener('focusin', ({ target }) => (this.focused = target instanceof Element ? target : null));
+    this.tools = { trans, steps, openMenu, act: action => void this.act(action) };
+    this.orders = new Orders(
+      (command, tell) => link.request(command, tell),
+      error => whyNot(error, trans),
+      Date.now,
+      order => this.onOrder(order)
+    );
     link.changed.connect(this.refresh, this);
   }
 
@@ -85,7 +101,9 @@ export class GleitzeitPanel extends ReactWidget {
   protected override render(): React.JSX.Element {
     const { link, trans } = this;
     const { state } = link;
+    const age = state.kind === 'live' ? (Date.now() - state.receivedAt) / 1000 : 0;
     this.shown = state.kind === 'live' ? kept(this.shown, state.snapshot) : null;
+    const stale = this.shown !== null && isStale(this.shown, age, link.isConnected, link.refreshInterval);
     return (
       <Tools.Provider value={this.tools}>
         <div className="gz-Header">
@@ -95,28 +113,84 @@ export class GleitzeitPanel extends ReactWidget {
           </span>
           <KernelPill state={state} busySince={link.busySince} trans={trans} />
         </div>
-        <div className="gz-Body">
-          {state.kind === 'live' && this.shown ? (
-            <Wide.Provider value={this.wide}>
-              <LiveView snapshot={this.shown} age={(Date.now() - state.receivedAt) / 1000} />
-            </Wide.Provider>
+        <div className={stale ? 'gz-Body gz-mod-stale' : 'gz-Body'}>
+          {this.shown ? (
+            <Pending.Provider value={this.orders.pending}>
+              <Wide.Provider value={this.wide}>
+                <LiveView snapshot={this.shown} age={stale ? 0 : age} />
+              </Wide.Provider>
+            </Pending.Provider>
           ) : (
             state.kind !== 'live' && <EmptyView state={state} />
           )}
         </div>
+        <Notices
+          orders={this.orders.shown}
+          mustWait={link.mustWait}
+          warning={stale ? this.staleness(age) : ''}
+          trans={trans}
+          onDismiss={this.dismiss}
+        />
+        <AfterDrawing then={this.keepFocus} />
       </Tools.Provider>
     );
   }
 
+  private staleness(age: number): string {
+    const { link, shown, trans } = this;
+    const at = timeOfDay(shown?.at ?? 0);
+    return link.isConnected
+      ? trans.__('No word from the kernel for %1. Shown is what was true at %2.', wholeSeconds(age), at)
+      : trans.__('The line to the kernel is cut. Shown is what was true at %1.', at);
+  }
+
   private refresh(): void {
     if (this.isVisible) {
+      this.orders.prune();
       this.update();
     }
   }
 
-  private act({ command }: Action): void {
-    this.link.request(command).catch(error => Notification.error(whyNot(error, this.trans), { autoClose: 8000 }));
+  /** Asks first where it destroys something, as JupyterLab does before it restarts a kernel. */
+  private async act(action: Action): Promise<void> {
+    const { question } = action;
+    if (question) {
+      const { title, body, button, keep } = question;
+      const buttons = [Dialog.cancelButton({ label: keep }), Dialog.warnButton({ label: button })];
+      const answer = await showDialog({ title, body, buttons });
+      if (!answer.button.accept) {
+        return;
+      }
+    }
+    this.orders.give(action);
   }
+
+  private onOrder(order: Order | null): void {
+    if (this.isVisible) {
+      this.update();
+    } else if (order?.outcome === 'failed') {
+      Notification.error(words(order, this.trans), { autoClose: UNSEEN_MS });
+    }
+  }
+
+  private readonly dismiss = (id: number): void => this.orders.dismiss(id);
+
+  /** A row that ends takes its buttons with it: the keyboard goes on from the panel, not from the top of the page. */
+  private readonly keepFocus = (): void => {
+    const { focused } = this;
+    if (focused && !focused.isConnected) {
+      this.focused = null;
+      if (document.activeElement === document.body) {
+        this.node.focus({ preventScroll: true });
+      }
+    }
+  };
+}
+
+/** Draws nothing. */
+function AfterDrawing({ then }: { readonly then: () => void }): null {
+  React.useLayoutEffect(then);
+  return null;
 }
 
 interface PillProps {

@@ -4,7 +4,7 @@ import React from 'react';
 
 import { cancel } from './actions';
 import { Columns, Pieces, Sub } from './ElementsView';
-import { count, cut, percent, rate, wholeSeconds } from './format';
+import { count, cut, percent, rate, rowKeys, wholeSeconds } from './format';
 import type { RunView } from './model';
 import { Age, useTools } from './PanelContext';
 import { ActionButton } from './ButtonsView';
@@ -18,6 +18,7 @@ export const Running = React.memo(function Running({ runs, total }: { readonly r
   if (runs.length === 0) {
     return null;
   }
+  const keys = rowKeys(runs.map(({ id }) => id));
   return (
     <table className="gz-Table gz-Running">
       <caption>{trans.__('Running')}</caption>
@@ -29,8 +30,8 @@ export const Running = React.memo(function Running({ runs, total }: { readonly r
         </tr>
       </thead>
       <tbody>
-        {runs.map(run => (
-          <Run key={run.id} run={run} />
+        {runs.map((run, index) => (
+          <Run key={keys[index]} run={run} />
         ))}
         {total > runs.length && (
           <tr>

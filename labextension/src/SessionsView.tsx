@@ -6,7 +6,7 @@ import { resetSession } from './actions';
 import { ActionButton } from './ButtonsView';
 import { Columns, Sub } from './ElementsView';
 import { Ago } from './TimesView';
-import { bytes, count } from './format';
+import { bytes, count, rowKeys } from './format';
 import type { ModeView, SessionView } from './model';
 import { useTools } from './PanelContext';
 
@@ -22,6 +22,7 @@ export const Sessions = React.memo(function Sessions({ sessions, modes }: Sessio
     return null;
   }
   const labels = new Map(modes.map(({ id, label }) => [id, label]));
+  const keys = rowKeys(sessions.map(({ name }) => name));
   return (
     <table className="gz-Table gz-Sessions">
       <caption>{trans.__('Sandbox sessions')}</caption>
@@ -39,8 +40,8 @@ export const Sessions = React.memo(function Sessions({ sessions, modes }: Sessio
         </tr>
       </thead>
       <tbody>
-        {sessions.map(session => (
-          <Session key={session.name} session={session} mode={labels.get(session.mode) ?? session.mode} />
+        {sessions.map((session, index) => (
+          <Session key={keys[index]} session={session} mode={labels.get(session.mode) ?? session.mode} />
         ))}
       </tbody>
     </table>

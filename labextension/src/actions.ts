@@ -9,7 +9,9 @@ import type { Command, ContainerView, InstanceView, RunView, SessionView } from 
 export interface Question {
   readonly title: string;
   readonly body: string;
+  /** The buttons: do it, and leave it. */
   readonly button: string;
+  readonly keep: string;
 }
 
 export interface Action {
@@ -70,7 +72,8 @@ export function unload(instance: InstanceView, model: string, trans: Translation
       ? {
           title: trans.__('Unload %1?', name),
           body: trans.__('%1 is answering requests, perhaps with this model. The next request for it has to load it again.', id),
-          button: trans.__('Unload')
+          button: trans.__('Unload it'),
+          keep: trans.__('Keep it')
         }
       : null
   };
@@ -94,7 +97,12 @@ export function cancel(run: RunView, trans: TranslationBundle): Action {
     label: trans.__('Cancel %1', what),
     caption: trans.__('End it now'),
     saying: trans.__('Cancelling %1', what),
-    question: { title: trans.__('Cancel %1?', what), body: bodies[run.kind] ?? trans.__('It ends at once.'), button: trans.__('Cancel it') }
+    question: {
+      title: trans.__('Cancel %1?', what),
+      body: bodies[run.kind] ?? trans.__('It ends at once.'),
+      button: trans.__('Cancel it'),
+      keep: trans.__('Let it go on')
+    }
   };
 }
 
@@ -110,7 +118,7 @@ export function stopContainer(container: ContainerView, trans: TranslationBundle
     label: trans.__('Stop container %1', id),
     caption: trans.__('End it now, with all that is in it'),
     saying: trans.__('Stopping container %1', id),
-    question: { title: trans.__('Stop container %1?', id), body, button: trans.__('Stop it') }
+    question: { title: trans.__('Stop container %1?', id), body, button: trans.__('Stop it'), keep: trans.__('Keep it') }
   };
 }
 
@@ -127,7 +135,8 @@ export function resetSession(session: SessionView, trans: TranslationBundle): Ac
         session.state === 'running'
           ? trans.__('Code is running in it: that run fails. Its variables and files are lost.')
           : trans.__('Its variables and files are lost. The next run begins with none.'),
-      button: trans.__('Reset it')
+      button: trans.__('Reset it'),
+      keep: trans.__('Keep it')
     }
   };
 }

@@ -95,9 +95,18 @@ export class KernelLink implements IDisposable {
   }
 
   /** Shortest time between two changes of a live state, in s. */
+  get refreshInterval(): number {
+    return this.interval / 1000;
+  }
+
   set refreshInterval(interval: number) {
     this.interval = interval > SHORTEST_INTERVAL_S ? interval * 1000 : 0;
     this.release();
+  }
+
+  /** Whether the page has a line to the kernel at all: the server may be gone. */
+  get isConnected(): boolean {
+    return this.kernel?.connectionStatus === 'connected';
   }
 
   get isDisposed(): boolean {

@@ -65,6 +65,16 @@ export function timeOfDay(at: number): string {
   return [date.getHours(), date.getMinutes(), date.getSeconds()].map(part => String(part).padStart(2, '0')).join(':');
 }
 
+/** What React knows rows by: their ids, told apart where a kernel gives one twice, so that no row is lost or left behind. */
+export function rowKeys(ids: readonly string[]): readonly string[] {
+  const times = new Map<string, number>();
+  return ids.map(id => {
+    const before = times.get(id) ?? 0;
+    times.set(id, before + 1);
+    return before === 0 ? id : `${id} #${before + 1}`;
+  });
+}
+
 /** Events that were counted for each mode, counted over all of them; the most frequent first. */
 export function countsByKind(counts: SecurityView['counts']): readonly (readonly [kind: string, count: number])[] {
   const sums = new Map<string, number>();

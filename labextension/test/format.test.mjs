@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { bytes, count, countsByKind, cut, duration, fraction, instanceStatus, modeNote, percent, placement, rate, timeOfDay, upCount, wholeSeconds } from '../lib/format.js';
+import { bytes, count, countsByKind, cut, duration, fraction, instanceStatus, modeNote, percent, placement, rate, rowKeys, timeOfDay, upCount, wholeSeconds } from '../lib/format.js';
 
 const plain = text => text.replaceAll('\u00a0', ' ');
 const instance = (changes = {}) => ({ state: 'healthy', breaker: 'closed', draining: false, ...changes });
@@ -75,6 +75,10 @@ test('thousands stand apart', () => {
 
 test('slow rates keep a digit', () => {
   assert.deepEqual([null, 0, 0.44, 9.96, 41.3].map(rate), ['–', '0', '0.4', '10', '41']);
+});
+
+test('rows with one id are told apart, others keep theirs', () => {
+  assert.deepEqual(rowKeys(['a', 'b', 'a', '', 'a']), ['a', 'b', 'a #2', '', 'a #3']);
 });
 
 test('a long name is cut, a short one left', () => {

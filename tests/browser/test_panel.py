@@ -1,206 +1,280 @@
-"""The side panel against a kernel that speaks the control comm's protocol, without an engine behind it."""
+"""The side panel against a kernel that speaks the control comm's protocol, without an engine behind it: what it shows, tells and hears."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import ast
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from gleitzeit_nb.snapshot import SCHEMA_VERSION, FailoverView, InstanceView, ModeView, RunView, Snapshot, WarmModel
-from tests.support.lab import NotebookPage, running_lab
+from gleitzeit_nb.snapshot import SCHEMA_VERSION
+from tests.support.lab import LabServer, NotebookPage, running_lab
+from tests.support.snapshots import MOCK_UP, container, hostile, instance, run, session
+from tests.support.spoken_panel import choose, show, speaking_cell, tell
+from tests.support.watched_page import WatchedPage
 
-HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 WAIT_MS = 30_000
-
-# The kernel's half of the protocol: hello brings snapshots, sent from a thread as the engine does, in the context of the message
-# that asked (ipykernel hands a comm's messages to the subshell that it last published from); drain and resume change them.
-KERNEL_SIDE = """
-import contextvars, json, threading
-snapshot = json.loads({snapshot!r})
-heard, views = [], []
-
-def publish():
-    snapshot["seq"] += 1
-    for view, context in views:
-        context.copy().run(view.send, {{"type": "snapshot", "snapshot": snapshot}})
-
-def on_open(comm, message):
-    def on_message(message):
-        data = message["content"]["data"]
-        heard.append(data)
-        if data["type"] == "hello":
-            views.append((comm, contextvars.copy_context()))
-        if data.get("instance") == "stubborn":
-            comm.send({{"type": "error", "of": data["type"], "text": "It will not."}})
-        for instance in snapshot["instances"]:
-            if data.get("instance") == instance["id"]:
-                instance["draining"] = data["type"] == "drain"
-        threading.Thread(target=publish).start()
-    comm.on_msg(on_message)
-
-get_ipython().kernel.comm_manager.register_target("gleitzeit_nb.control", on_open)
-"""
+SLEEP = "import time\nwhile not stop: time.sleep(0.05)"
+# One of each that can be told something; "slow", "stubborn" and "silent" answer as they are called.
+POOL = replace(
+    MOCK_UP,
+    instances=(instance("local"), *(instance(name, models=("llama3.2", "mixtral")) for name in ("stubborn", "slow", "silent"))),
+    runs=(run("r1"), run("r2", label="[13] %%llm")),
+    sessions=(session("work"),),
+)
 
 
-def instance(name: str, **changes: object) -> InstanceView:
-    values: dict[str, object] = {
-        "id": name,
-        "url": f"http://{name}.test:11434",
-        "tags": ("cpu",),
-        "state": "healthy",
-        "reason": "",
-        "draining": False,
-        "breaker": "closed",
-        "retry_in_s": None,
-        "in_flight": 2,
-        "max_concurrent": 5,
-        "latency_s": 0.12,
-        "error_rate": 0.001,
-        "total_requests": 9,
-        "failed_requests": 0,
-        "tokens_per_s": (1.0, 2.0),
-        "warm": (WarmModel("llama3.2", 0.0),),
-        "models": ("llama3.2",),
-    }
-    return InstanceView(**{**values, **changes})  # type: ignore[arg-type]
+@pytest.fixture(scope="module")
+def notebook(lab: LabServer, watched: WatchedPage) -> NotebookPage:
+    lab.write_notebook("panel.ipynb", [speaking_cell(POOL), SLEEP])
+    opened = NotebookPage(watched.page, lab, "panel.ipynb")
+    expect(opened.show_panel().get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    opened.run(0)
+    return opened
 
 
-def snapshot(*instances: InstanceView, version: int = SCHEMA_VERSION) -> str:
-    modes = (
-        ModeView("docker-sandbox", "Sandbox", 3, True, True, 3, 1, 4, 5, 212_000_000, ""),
-        ModeView("local", "Local", 1, False, None, 0, 0, 0, 0, None, "disabled"),
-    )
-    runs = (RunView("1", "llm", "llama3.2", "local", "running", 14.0, 312),)
-    failovers = (FailoverView(1_700_000_000.0, "backup", "gpu-1", "no first token in 5 s", "llama3.2"),)
-    value = Snapshot(version, 1, 1_700_000_000.0, instances, 2, 6, 63.0, modes, "docker-sandbox", 4, runs, failovers)
-    return json.dumps(value.to_dict())
-
-
-def cells(state: str) -> list[str]:
-    return [KERNEL_SIDE.format(snapshot=state), "print([(each['type'], each.get('request', '')) for each in heard])"]
-
-
-OpenNotebook = Callable[[list[str]], NotebookPage]
+@pytest.fixture
+def panel(module_notebook: NotebookPage, watched: WatchedPage) -> Locator:
+    """As at first, whatever a test before did."""
+    panel = module_notebook.page.locator("#gleitzeit-nb-panel")
+    expect(panel.locator(".gz-Instances")).to_be_visible(timeout=WAIT_MS)
+    tell(module_notebook, "heard.clear(); stop = False")
+    show(module_notebook, POOL)
+    panel.evaluate("node => node.querySelectorAll('.gz-Dismiss').forEach(button => button.click())")
+    assert watched.errors == []
+    return panel
 
 
 def row(panel: Locator, name: str) -> Locator:
     return panel.locator(f"[data-instance={name}]")
 
 
-def choose(notebook: NotebookPage, panel: Locator, name: str, label: str) -> None:
-    panel.get_by_role("button", name=f"Actions for {name}").click()
-    notebook.page.locator(".lm-Menu-itemLabel", has_text=label).click()
+def notices(panel: Locator) -> Locator:
+    return panel.locator(".gz-Notices [role=status]")
 
 
-def test_the_panel_fills_when_a_cell_makes_the_kernel_listen(open_notebook: OpenNotebook) -> None:
-    broken = instance(
-        "backup", breaker="open", state="unhealthy", reason="refused 5 times", retry_in_s=14.0, latency_s=None, error_rate=1.0
+def heard(notebook: NotebookPage) -> list[dict[str, str]]:
+    """What the panel said since the test began."""
+    said = notebook.page.evaluate(
+        """() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
+            .requestExecute({ code: '', user_expressions: { heard: 'heard' }, store_history: false }).done
+            .then(reply => reply.content.user_expressions.heard.data['text/plain'])"""
     )
-    notebook = open_notebook(cells(snapshot(instance("local"), instance("gpu-2", draining=True), broken)))
-    panel = notebook.show_panel()
-    expect(panel.get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
-    notebook.run(0)
+    told: list[dict[str, str]] = ast.literal_eval(said)
+    return told
+
+
+def answer_dialog(page: Page, button: str) -> None:
+    page.locator(".jp-Dialog").get_by_role("button", name=button).click()
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
+
+
+def test_the_panel_filled_when_a_cell_made_the_kernel_listen(module_notebook: NotebookPage, panel: Locator) -> None:
+    show(module_notebook, MOCK_UP)
     expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
     expect(row(panel, "local")).to_contain_text("2/5")
     expect(row(panel, "local")).to_contain_text("120\u00a0ms")
     expect(row(panel, "gpu-2")).to_contain_text("Draining")
     expect(row(panel, "backup")).to_contain_text("Failed")
     expect(row(panel, "backup")).to_contain_text("retry in")
-    expect(panel.locator(".gz-Summary")).to_contain_text("2/3")
+    expect(panel.locator(".gz-Summary")).to_contain_text("3/4")
     expect(panel.locator("[data-mode=local]")).to_contain_text("disabled")
     expect(panel.locator(".gz-Failovers")).to_contain_text("backup → gpu-1")
-    expect(notebook.page.locator(".gz-StatusItem")).to_contain_text("2 queued")
+    expect(module_notebook.page.locator(".gz-StatusItem")).to_be_visible()
 
 
-def test_drain_and_resume_reach_the_kernel(open_notebook: OpenNotebook) -> None:
-    notebook = open_notebook(cells(snapshot(instance("local"))))
-    notebook.run(0)
-    panel = notebook.show_panel()
-    expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
-    choose(notebook, panel, "local", "Drain local")
+def test_drain_and_resume_reach_the_kernel_and_its_answer_is_shown(module_notebook: NotebookPage, panel: Locator) -> None:
+    choose(panel, "local", "Drain local")
     expect(row(panel, "local")).to_contain_text("Draining", timeout=WAIT_MS)
-    choose(notebook, panel, "local", "Resume local")
+    expect(notices(panel)).to_contain_text("drain local: done.")
+    choose(panel, "local", "Resume local")
     expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
-    notebook.run(1)
-    expected = "[('hello', ''), ('drain', 'r1'), ('resume', 'r2')]"
-    expect(notebook.output(1)).to_contain_text(expected)
+    assert heard(module_notebook) == [{"type": "drain", "instance": "local"}, {"type": "resume", "instance": "local"}]
 
 
-def test_a_refusal_is_shown_in_the_kernels_words(open_notebook: OpenNotebook) -> None:
-    notebook = open_notebook(cells(snapshot(instance("stubborn"))))
-    notebook.run(0)
-    panel = notebook.show_panel()
-    expect(row(panel, "stubborn")).to_contain_text("OK", timeout=WAIT_MS)
-    choose(notebook, panel, "stubborn", "Drain stubborn")
-    expect(notebook.page.get_by_text("It will not.").first).to_be_visible(timeout=WAIT_MS)
+def test_a_refusal_is_shown_in_the_kernels_words_until_it_is_dismissed(panel: Locator) -> None:
+    choose(panel, "stubborn", "Drain stubborn")
+    expect(notices(panel).locator("[data-outcome=failed]")).to_contain_text("It will not.", timeout=WAIT_MS)
+    panel.get_by_role("button", name="Dismiss: It will not.").click()
+    expect(notices(panel)).to_be_empty()
+    expect(panel).to_be_focused()  # what had the focus is gone
 
 
-def test_the_kernel_answers_the_panel_while_a_cell_runs(open_notebook: OpenNotebook) -> None:
-    notebook = open_notebook([*cells(snapshot(instance("local"))), "import time\nwhile not heard[1:]: time.sleep(0.05)"])
-    notebook.run(0)
-    panel = notebook.show_panel()
-    expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
-    notebook.start(2)  # ends only when the panel's word has come in while it runs
+def test_what_takes_a_while_says_so_and_is_not_asked_twice(module_notebook: NotebookPage, panel: Locator) -> None:
+    page = module_notebook.page
+    panel.get_by_role("button", name="Actions for slow").click()
+    page.locator(".lm-Menu-itemLabel", has_text="Warm a model on slow").click()
+    page.locator(".lm-Menu-itemLabel", has_text="mixtral").click()
+    expect(notices(panel).locator("[data-outcome=started]")).to_contain_text("It takes a while.", timeout=WAIT_MS)
+    tell(module_notebook, "finish()")
+    expect(notices(panel).locator("[data-outcome=done]")).to_contain_text("It is done at last.", timeout=WAIT_MS)
+    assert heard(module_notebook) == [{"type": "warm", "instance": "slow", "model": "mixtral"}]
+
+
+@pytest.mark.parametrize(
+    ("button", "title", "no", "yes", "told"),
+    [
+        ("Cancel [12] %%llm llama3.2:70b", "Cancel [12]", "Let it go on", "Cancel it", {"type": "cancel", "run": "r1"}),
+        ("Reset session work", "Reset session work?", "Keep it", "Reset it", {"type": "reset_session", "session": "work"}),
+        (
+            f"Stop container {container().id}",
+            "Stop container",
+            "Keep it",
+            "Stop it",
+            {"type": "stop_container", "container": container().id},
+        ),
+    ],
+)
+def test_what_destroys_something_asks_first(
+    module_notebook: NotebookPage, panel: Locator, button: str, title: str, no: str, yes: str, told: dict[str, str]
+) -> None:
+    page = module_notebook.page
+    containers = panel.get_by_role("button", name="Show containers of Sandbox")
+    if button.startswith("Stop"):
+        containers.click()
+    clicked = panel.get_by_role("button", name=button)
+    clicked.click()
+    expect(page.locator(".jp-Dialog")).to_contain_text(title)
+    answer_dialog(page, no)
+    assert heard(module_notebook) == []
+    expect(clicked).to_be_focused()
+    clicked.press("Enter")
+    answer_dialog(page, yes)
+    expect(notices(panel)).to_contain_text("done.", timeout=WAIT_MS)
+    assert heard(module_notebook) == [told]
+    if button.startswith("Stop"):
+        panel.get_by_role("button", name="Hide containers of Sandbox").click()
+
+
+def test_unloading_a_model_asks_only_where_it_may_be_in_use(module_notebook: NotebookPage, panel: Locator) -> None:
+    page = module_notebook.page
+    choose(panel, "local", "Unload llama3.2 from local")
+    expect(page.locator(".jp-Dialog")).to_contain_text("is answering requests")
+    answer_dialog(page, "Keep it")
+    show(module_notebook, replace(POOL, instances=(instance("local", in_flight=0),)))
+    expect(row(panel, "local")).to_contain_text("0/5")
+    choose(panel, "local", "Unload llama3.2 from local")
+    expect(notices(panel)).to_contain_text("unload local: done.", timeout=WAIT_MS)
+
+
+def test_everything_can_be_done_by_keyboard(module_notebook: NotebookPage, panel: Locator) -> None:
+    page = module_notebook.page
+    panel.get_by_role("button", name="Show details of local").focus()
+    page.keyboard.press("Tab")
+    expect(panel.get_by_role("button", name="Actions for local")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".lm-Menu-item.lm-mod-active")).to_contain_text("Drain local")
+    page.keyboard.press("Escape")
+    expect(panel.get_by_role("button", name="Actions for local")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(row(panel, "local")).to_contain_text("Draining", timeout=WAIT_MS)
+    expect(panel.get_by_role("button", name="Actions for local")).to_be_focused()
+
+
+def test_the_focus_stays_while_numbers_change_and_goes_to_the_panel_with_its_row(module_notebook: NotebookPage, panel: Locator) -> None:
+    button = panel.get_by_role("button", name="Cancel [13]")
+    button.focus()
+    for tokens in (400, 500):
+        show(module_notebook, replace(POOL, runs=(run("r1", tokens=tokens), run("r2", label="[13] %%llm", tokens=tokens))))
+        expect(panel.locator("[data-run=r2]")).to_contain_text(f"{tokens} tokens")
+    expect(button).to_be_focused()
+    show(module_notebook, replace(POOL, runs=(run("r1"),)))
+    expect(button).to_have_count(0)
+    expect(panel).to_be_focused()
+
+
+def test_the_kernel_answers_the_panel_while_a_cell_runs(module_notebook: NotebookPage, panel: Locator) -> None:
+    module_notebook.start(1)
     expect(panel.get_by_text("kernel busy")).to_be_visible(timeout=WAIT_MS)
-    choose(notebook, panel, "local", "Drain local")
+    choose(panel, "local", "Drain local")
     expect(row(panel, "local")).to_contain_text("Draining", timeout=WAIT_MS)
-    notebook.wait_for_kernel()
+    assert module_notebook.is_running(1)
+    module_notebook.interrupt()
 
 
-def test_strings_of_the_kernel_stay_text(open_notebook: OpenNotebook) -> None:
-    hostile = instance(HOSTILE, tags=(HOSTILE,), reason=HOSTILE, state="degraded", warm=(WarmModel(HOSTILE, None),))
-    notebook = open_notebook(cells(snapshot(hostile)))
-    notebook.run(0)
-    panel = notebook.show_panel()
-    expect(panel.locator(".gz-Instances th[scope=row]")).to_contain_text(HOSTILE, timeout=WAIT_MS)
-    panel.get_by_role("button", name="Actions for").click()
-    expect(notebook.page.locator(".lm-Menu-itemLabel").first).to_contain_text(HOSTILE)
-    assert notebook.page.locator("#gleitzeit-nb-panel img, .lm-Menu img").count() == 0
-    assert "owned" not in notebook.page.title()
+def test_a_kernel_without_subshells_is_said_to_wait(module_notebook: NotebookPage, panel: Locator) -> None:
+    notebook = module_notebook
+    tell(notebook, "greet(False)")
+    notebook.start(1)
+    expect(panel.get_by_text("kernel busy")).to_be_visible(timeout=WAIT_MS)
+    choose(panel, "silent", "Drain silent")
+    expect(notices(panel)).to_contain_text("waits until the running cell has ended", timeout=WAIT_MS)
+    notebook.interrupt()
+    expect(notices(panel)).not_to_contain_text("waits until")
+    tell(notebook, "greet(True)")
 
 
-def test_a_restart_clears_what_the_old_kernel_said(open_notebook: OpenNotebook) -> None:
-    notebook = open_notebook(cells(snapshot(instance("local"))))
-    notebook.run(0)
-    panel = notebook.show_panel()
-    expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
-    notebook.page.evaluate("() => { void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }")
-    expect(panel.get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
-    assert row(panel, "local").count() == 0
-
-
-def test_another_version_of_the_snapshot_is_named(open_notebook: OpenNotebook) -> None:
-    notebook = open_notebook(cells(snapshot(version=SCHEMA_VERSION + 1)))
-    notebook.run(0)
-    panel = notebook.show_panel()
-    expect(panel.get_by_text("The kernel speaks another version")).to_be_visible(timeout=WAIT_MS)
+def test_strings_of_the_kernel_stay_text(module_notebook: NotebookPage, watched: WatchedPage, panel: Locator) -> None:
+    page = module_notebook.page
+    show(module_notebook, hostile())
+    expect(panel.locator(".gz-Instances th[scope=row]").first).to_contain_text("<script>alert(1)</script>", timeout=WAIT_MS)
+    openers = panel.get_by_role("button", name=re.compile("^Show (details|containers)"))
+    while openers.count() > 0:
+        openers.first.click()
+    assert WatchedPage.faults(panel.locator(".gz-Header, .gz-Body, .gz-Notices")) == []
+    panel.get_by_role("button", name="Actions for").first.click()
+    expect(page.locator(".lm-Menu-itemLabel").first).to_contain_text("<script>alert(1)</script>")
+    assert page.locator(".lm-Menu img, .lm-Menu script").count() == 0
+    page.keyboard.press("Escape")
+    panel.get_by_role("button", name="Cancel").first.click()
+    expect(page.locator(".jp-Dialog")).to_contain_text("<script>alert(1)</script>")
+    assert page.locator(".jp-Dialog img, .jp-Dialog script").count() == 0
+    answer_dialog(page, "Let it go on")
+    assert watched.acted() == {}
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_the_panel_follows_the_theme(open_notebook: OpenNotebook, theme: str) -> None:
-    notebook = open_notebook(cells(snapshot(instance("local"))))
-    notebook.execute("apputils:change-theme", {"theme": theme})
-    notebook.run(0)
-    panel = notebook.show_panel()
-    expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
-    light = "light" if theme.endswith("Light") else "dark"
-    expect(notebook.page.locator(f"body[data-jp-theme-light={'true' if light == 'light' else 'false'}]")).to_have_count(1, timeout=WAIT_MS)
+def test_the_panel_follows_the_theme(module_notebook: NotebookPage, panel: Locator, theme: str) -> None:
+    module_notebook.execute("apputils:change-theme", {"theme": theme})
+    light = theme.endswith("Light")
+    expect(module_notebook.page.locator(f"body[data-jp-theme-light={'true' if light else 'false'}]")).to_have_count(1, timeout=WAIT_MS)
     colours = panel.evaluate("node => { const s = getComputedStyle(node); return [s.color, s.backgroundColor]; }")
     foreground, background = (
         sum(int(part) for part in colour[4:-1].split(",")[:3]) for colour in (c.replace("rgba", "rgb") for c in colours)
     )
     assert abs(foreground - background) > 300, colours
-    assert (foreground < background) == (light == "light"), colours
+    assert (foreground < background) == light, colours
+
+
+def test_silence_while_something_runs_is_not_shown_as_life(module_notebook: NotebookPage, panel: Locator) -> None:
+    notebook = module_notebook
+    expect(panel.locator(".gz-mod-stale")).to_have_count(1, timeout=WAIT_MS)  # it speaks of requests, and then no more
+    expect(notices(panel)).to_contain_text("No word from the kernel for")
+    elapsed = panel.locator("[data-run=r1] .gz-sub").inner_text()
+    notebook.page.wait_for_timeout(1500)
+    assert panel.locator("[data-run=r1] .gz-sub").inner_text() == elapsed  # what may have ended does not go on
+    tell(notebook, "publish()")
+    expect(panel.locator(".gz-mod-stale")).to_have_count(0)
+    expect(notices(panel)).not_to_contain_text("No word")
+
+
+def test_another_version_of_the_snapshot_is_named(module_notebook: NotebookPage, panel: Locator) -> None:
+    show(module_notebook, replace(POOL, schema_version=SCHEMA_VERSION + 1))
+    expect(panel.get_by_text("The kernel speaks another version")).to_be_visible(timeout=WAIT_MS)
+    show(module_notebook, POOL)
+    expect(row(panel, "local")).to_be_visible(timeout=WAIT_MS)
+
+
+def test_a_restart_clears_what_the_old_kernel_said(module_notebook: NotebookPage, panel: Locator) -> None:
+    module_notebook.page.evaluate("() => { void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }")
+    expect(panel.get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    assert row(panel, "local").count() == 0
+    module_notebook.run(0)
+    expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
 
 
 def test_notebook_7_shows_the_panel_too(page: Page, tmp_path: Path) -> None:
     root = tmp_path / "notebooks"
     root.mkdir()
     with running_lab(root, {}, "notebook") as server:
-        server.write_notebook("seven.ipynb", cells(snapshot(instance("local"))))
+        server.write_notebook("seven.ipynb", [speaking_cell(POOL)])
         notebook = NotebookPage(page, server, "seven.ipynb")
         notebook.run(0)
-        expect(row(notebook.show_panel(), "local")).to_contain_text("OK", timeout=WAIT_MS)
+        panel = notebook.show_panel()
+        expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
+        choose(panel, "local", "Drain local")
+        expect(row(panel, "local")).to_contain_text("Draining", timeout=WAIT_MS)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
-from gleitzeit_nb.snapshot import SecurityCount, SecurityNote, SecurityView, Snapshot
+from gleitzeit_nb.snapshot import SecurityCount, SecurityNote, SecurityView
 from tests.support.accessibility import violations
 from tests.support.lab import LabServer, NotebookPage
 from tests.support.snapshots import MOCK_UP, container, session
-from tests.support.spoken_panel import publishing_cell, speaking_cell
+from tests.support.spoken_panel import show, speaking_cell
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000
@@ -51,15 +51,6 @@ def set_theme(notebook: NotebookPage, theme: str) -> None:
     expect(notebook.page.locator(f"body[data-jp-theme-light={'true' if theme == 'Light' else 'false'}]")).to_have_count(1, timeout=WAIT_MS)
 
 
-def redraw(notebook: NotebookPage, snapshot: Snapshot = FULL) -> None:
-    """Shows that snapshot without a cell of the notebook, whose run would take the focus."""
-    notebook.page.evaluate(
-        """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code, store_history: false }).done
-            .then(() => undefined)""",
-        publishing_cell(snapshot),
-    )
-
-
 def test_every_table_has_its_caption_and_every_row_its_header(panel: Locator) -> None:
     assert panel.get_attribute("role") == "region"
     assert panel.get_attribute("aria-label") == "Gleitzeit"
@@ -94,7 +85,7 @@ def test_a_row_opens_to_its_last_minute_and_stays_open_and_focused(module_notebo
     for line in ("Load of gpu-1", "Latency of gpu-1", "Tokens per second of gpu-1"):
         expect(details.get_by_role("img", name=line)).to_be_visible()
     expect(details).to_contain_text("41\u00a0GB VRAM")
-    redraw(module_notebook)
+    show(module_notebook, FULL)
     expect(panel.get_by_role("button", name="Hide details of gpu-1")).to_be_focused()
     expect(details).to_be_visible()
     module_notebook.page.keyboard.press("Space")

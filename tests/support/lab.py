@@ -242,11 +242,15 @@ class NotebookPage:
         return panel
 
     def set_panel_width(self, width: int) -> None:
-        """The width of JupyterLab's left side, as a person drags it."""
-        self.page.evaluate(
-            """width => {
-                const split = window.jupyterapp.shell._hsplitPanel;  // a part of JupyterLab's shell that it does not show
-                split.setRelativeSizes([width / split.node.clientWidth, 1 - width / split.node.clientWidth, 0]);
-            }""",
-            width,
+        """Drags the edge of JupyterLab's left side there."""
+        panel, mouse = self.page.locator("#gleitzeit-nb-panel"), self.page.mouse
+        box = panel.bounding_box()
+        assert box is not None
+        mouse.move(box["x"] + box["width"] + 2, box["y"] + 300)
+        mouse.down()
+        mouse.move(box["x"] + width + 20, box["y"] + 300, steps=4)
+        mouse.move(box["x"] + width + 2, box["y"] + 300, steps=4)
+        mouse.up()
+        self.page.wait_for_function(
+            "width => Math.abs(document.getElementById('gleitzeit-nb-panel').clientWidth - width) < 4", arg=width, timeout=READY_MS
         )

@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from playwright.sync_api import Locator
+
 from gleitzeit_nb.snapshot import Snapshot
+from tests.support.lab import NotebookPage
 
 _KERNEL_SIDE = """
 import contextvars, json, threading
@@ -24,6 +27,11 @@ def publish(fresh=None):
     snapshot["seq"] += 1
     for comm, context in views:
         context.copy().run(comm.send, {{"type": "snapshot", "snapshot": snapshot}})
+
+def greet(free=True):
+    for comm, context in views:
+        welcome = {{"type": "welcome", "version": "0", "answers_while_busy": free, "commands": []}}
+        context.copy().run(comm.send, welcome)
 
 def answer(comm, context, outcome, data, text):
     words = {{"of": data["type"], "request": data.get("request", ""), "text": text, "report": ""}}
@@ -56,8 +64,7 @@ def on_open(comm, message):
         context = contextvars.copy_context()
         if data["type"] == "hello":
             views.append((comm, context))
-            welcome = {{"type": "welcome", "version": "0", "answers_while_busy": {free}, "commands": []}}
-            context.copy().run(comm.send, welcome)
+            greet()
             threading.Thread(target=publish).start()
         else:
             threading.Thread(target=obey, args=(comm, context, data)).start()
@@ -71,11 +78,26 @@ def as_json(snapshot: Snapshot) -> str:
     return json.dumps(snapshot.to_dict())
 
 
-def speaking_cell(snapshot: Snapshot, *, free: bool = True) -> str:
-    """A cell after which the kernel answers the panel with this snapshot. `free`: it says that it answers while a cell runs."""
-    return _KERNEL_SIDE.format(snapshot=as_json(replace(snapshot, seq=0)), free=free)
+def speaking_cell(snapshot: Snapshot) -> str:
+    """A cell after which the kernel answers the panel with this snapshot."""
+    return _KERNEL_SIDE.format(snapshot=as_json(replace(snapshot, seq=0)))
 
 
-def publishing_cell(snapshot: Snapshot) -> str:
-    """A cell that shows another snapshot."""
-    return f"publish({as_json(snapshot)!r})"
+def tell(notebook: NotebookPage, code: str) -> None:
+    """Runs that in the kernel without a cell of the notebook, whose run would take the focus."""
+    notebook.page.evaluate(
+        """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code, store_history: false }).done
+            .then(reply => { if (reply.content.status !== 'ok') throw new Error(reply.content.evalue); })""",
+        code,
+    )
+
+
+def show(notebook: NotebookPage, snapshot: Snapshot) -> None:
+    """Another snapshot."""
+    tell(notebook, f"publish({as_json(snapshot)!r})")
+
+
+def choose(panel: Locator, row: str, label: str) -> None:
+    """An entry of a row's menu."""
+    panel.get_by_role("button", name=f"Actions for {row}").click()
+    panel.page.locator(".lm-Menu-itemLabel", has_text=label).click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,3 +187,19 @@ def test_interrupt_kills_a_real_run_and_keeps_its_output(sandboxed: Kernel) -> N
     assert run.error["ename"] == "KeyboardInterrupt"
     assert len("\n".join(run.error["traceback"]).split("\n")) <= 3
     assert sandboxed.run("%%sandbox\nprint('next')").stream("stdout") == "next\n"
+
+
+def test_tab_is_answered_as_the_protocol_has_it_and_soon(kernel: Kernel) -> None:
+    kernel.run("%llm models\nmy_data = 1")
+    for code, at, matches, start in (
+        ("%%llm -m lla\nhi", 12, ["llama3.2"], 9),
+        ("%%llm --instance=no", 19, ["north"], 17),
+        ("%%llm\nhello {my_", 16, ["my_data"], 13),
+        ("%%llm\nhello my_", 15, [], 15),
+    ):
+        begun = time.monotonic()
+        reply = kernel.client.complete(code, at, reply=True, timeout=30)["content"]
+        assert time.monotonic() - begun < 5
+        assert (reply["matches"], reply["cursor_start"], reply["cursor_end"]) == (matches, start, at), code
+        types = reply["metadata"]["_jupyter_types_experimental"]
+        assert [(each["start"], each["text"]) for each in types] == [(start, each) for each in matches]

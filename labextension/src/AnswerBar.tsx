@@ -7,14 +7,16 @@ import type { Message } from '@lumino/messaging';
 import React from 'react';
 
 import type { AnswerActions } from './answerActions';
-import { type AnswerFacts, answerText, blockLabel, type CodeBlock, codeBlocks, others, runnable } from './answers';
-import { type Choice, offer } from './choices';
+import { type AnswerFacts, answerText, blockLabel, type CodeBlock, codeBlocks, markdownOf, others, runnable } from './answers';
+import { type MenuCommand, openMenu } from './menus';
 import type { InstanceView } from './model';
 
 const COPIED_MS = 2000;
 const MARGIN_PX = 2;
 const BAR_PX = 32;
 const MOST_INSTANCES = 30;
+/** One answer is shown as Markdown, several side by side as HTML. */
+const SHOWN_BLOCKS = '.jp-RenderedMarkdown pre, .jp-RenderedHTML pre';
 
 /** The block under the pointer, and where it stands. */
 interface Pointed {
@@ -31,7 +33,7 @@ interface Action {
   /** Why it cannot be done now; "" when it can. */
   readonly unless: string;
   readonly opensMenu?: boolean;
-  readonly act: (anchor: HTMLElement) => void;
+  readonly act: (anchor: HTMLElement, byKeyboard: boolean) => void;
 }
 
 export class AnswerBar extends ReactWidget {
@@ -69,7 +71,7 @@ export class AnswerBar extends ReactWidget {
       this.point(null);
     } else if (event.target instanceof Element) {
       this.follow();
-      this.point(event.target.closest<HTMLElement>('.jp-RenderedMarkdown pre'));
+      this.point(event.target.closest<HTMLElement>(SHOWN_BLOCKS));
     }
   }
 
@@ -94,8 +96,11 @@ export class AnswerBar extends ReactWidget {
 
   protected override render(): React.JSX.Element {
     const { facts, pointed, trans } = this;
-    const who = [facts.model, facts.instance].filter(Boolean);
-    const label = who.length === 2 ? trans.__('Answer of %1 on %2', ...who) : trans.__('Answer');
+    const label = facts.instance
+      ? trans.__('Answer of %1 on %2', facts.model, facts.instance)
+      : facts.model
+        ? trans.__('Answers of %1', facts.model)
+        : trans.__('Answer');
     return (
       <>
         <Toolbar className="gz-AnswerBar" label={label} actions={this.forAnswer()} />
@@ -115,8 +120,7 @@ export class AnswerBar extends ReactWidget {
   }
 
   private read(): void {
-    const markdown: unknown = Reflect.get(Object(this.data), 'text/markdown');
-    this.blocks = this.facts.state !== 'arriving' && typeof markdown === 'string' ? codeBlocks(markdown) : [];
+    this.blocks = this.facts.state === 'arriving' ? [] : codeBlocks(markdownOf(this.data));
     this.pointed = null;
   }
 
@@ -133,7 +137,7 @@ export class AnswerBar extends ReactWidget {
         icon: addBelowIcon,
         unless: unready || (blocks.length ? '' : trans.__('The answer holds no code')),
         opensMenu: blocks.length > 1,
-        act: anchor => this.chooseBlocks(anchor, this.shown(blocks), trans.__('All, each in a cell'), some => actions.insert(cell, some))
+        act: (...by) => this.chooseBlocks(by, this.shown(blocks), trans.__('All, each in a cell'), some => actions.insert(cell, some))
       },
       {
         id: 'run',
@@ -141,7 +145,7 @@ export class AnswerBar extends ReactWidget {
         icon: runIcon,
         unless: unready || (runnable(blocks).length ? '' : trans.__('The answer holds no Python')),
         opensMenu: runnable(blocks).length > 1,
-        act: anchor => this.chooseBlocks(anchor, runnable(this.shown(blocks)), trans.__('All, as one program'), some => this.runInSandbox(some))
+        act: (...by) => this.chooseBlocks(by, runnable(this.shown(blocks)), trans.__('All, as one program'), some => this.runInSandbox(some))
       },
       {
         id: 'ask',
@@ -149,7 +153,7 @@ export class AnswerBar extends ReactWidget {
         icon: refreshIcon,
         unless: unready || (actions.canAsk(cell) ? '' : trans.__('The cell is no %%llm cell any more')),
         opensMenu: true,
-        act: anchor => offer(anchor, this.whomToAsk())
+        act: (...by) => openMenu(this.whomToAsk(), ...by)
       }
     ];
   }
@@ -209,33 +213,39 @@ export class AnswerBar extends ReactWidget {
     void this.actions.runInSandbox(this.cell, blocks);
   }
 
-  private chooseBlocks(anchor: HTMLElement, blocks: readonly CodeBlock[], all: string, act: (some: readonly CodeBlock[]) => void): void {
+  private chooseBlocks(
+    by: [anchor: HTMLElement, byKeyboard: boolean],
+    blocks: readonly CodeBlock[],
+    all: string,
+    act: (some: readonly CodeBlock[]) => void
+  ): void {
     const { trans } = this;
     if (blocks.length === 1) {
       act(blocks);
     } else if (blocks.length) {
       const lines = (count: number): string => trans._n('%1 line', '%1 lines', count, count);
-      const each = blocks.map((block, index) => ({ label: blockLabel(block, index, lines), choose: () => act([block]) }));
-      offer(anchor, [{ label: all, choose: () => act(blocks) }, ...each]);
+      const each = blocks.map((block, index) => entry(blockLabel(block, index, lines), () => act([block])));
+      openMenu([entry(all, () => act(blocks)), ...each], ...by);
     }
   }
 
-  private whomToAsk(): Choice[] {
+  private whomToAsk(): MenuCommand[] {
     const { actions, cell, facts, trans } = this;
-    const again: Choice = { label: trans.__('Run the cell again as it is'), choose: () => void actions.askAgain(cell) };
+    const again = entry(trans.__('Run the cell again as it is'), () => void actions.askAgain(cell));
     const snapshot = actions.snapshot;
     if (!snapshot) {
-      return [again, { label: trans.__('The instances are not known: the kernel has not loaded gleitzeit_nb') }];
+      return [again, entry(trans.__('The instances are not known: the kernel has not loaded gleitzeit_nb'), null)];
     }
     const able = others(snapshot.instances, facts);
     if (!able.length) {
-      return [again, { label: facts.model ? trans.__('No other instance has %1', facts.model) : trans.__('There is no other instance') }];
+      return [again, entry(facts.model ? trans.__('No other instance has %1', facts.model) : trans.__('There is no other instance'), null)];
     }
-    const asking = (instance: InstanceView): Choice => ({
-      label: trans.__('Ask %1', this.described(instance)),
-      caption: trans.__('Writes --instance %1 into the first line of the cell, and runs it', instance.id),
-      choose: () => void actions.ask(cell, instance.id)
-    });
+    const asking = (instance: InstanceView): MenuCommand =>
+      entry(
+        trans.__('Ask %1', this.described(instance)),
+        () => void actions.ask(cell, instance.id),
+        trans.__('Writes --instance %1 into the first line of the cell, and runs it', instance.id)
+      );
     return [again, ...able.slice(0, MOST_INSTANCES).map(asking)];
   }
 
@@ -251,7 +261,7 @@ export class AnswerBar extends ReactWidget {
 
   /** Only code that is in sight: what a file hides from its reader is offered to nobody. */
   private shown(blocks: readonly CodeBlock[]): readonly CodeBlock[] {
-    const texts = new Set([...(this.parent?.node.querySelectorAll('.jp-RenderedMarkdown pre') ?? [])].map(textOf));
+    const texts = new Set([...(this.parent?.node.querySelectorAll(SHOWN_BLOCKS) ?? [])].map(textOf));
     return blocks.filter(block => texts.has(block.code.trim()));
   }
 
@@ -278,6 +288,10 @@ export class AnswerBar extends ReactWidget {
     this.above = Math.max(0, Math.min(hidden, box.height - BAR_PX));
     this.node.style.setProperty('--gz-answer-above', `${this.above}px`);
   }
+}
+
+function entry(label: string, run: MenuCommand['run'], caption = label): MenuCommand {
+  return { label, caption, run };
 }
 
 function textOf(element: Element): string {
@@ -333,7 +347,7 @@ function Toolbar(props: { className: string; label: string; actions: readonly Ac
           onFocus={() => setStop(index)}
           onClick={event => {
             if (!action.unless) {
-              action.act(event.currentTarget);
+              action.act(event.currentTarget, event.detail === 0);
             }
           }}
         >

@@ -1,19 +1,22 @@
 /** What a person can do with an answer: each is one change of the notebook that undo takes back. Nothing runs outside the sandbox. */
 
 import { Clipboard, type ISessionContextDialogs } from '@jupyterlab/apputils';
-import { type Cell, CodeCell } from '@jupyterlab/cells';
+import type { Cell } from '@jupyterlab/cells';
 import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 import type { ITranslator } from '@jupyterlab/translation';
 
 import { type CodeBlock, cellSource, sandboxSource } from './answers';
-import type { KernelLink } from './connection';
 import { readMagic, settingOption } from './magicLine';
 import type { Snapshot } from './model';
+import type { IGleitzeit } from './tokens';
+
+/** How long a kernel that is asked whether it has the extension may take to say so. */
+const PATIENCE_MS = 10_000;
 
 export class AnswerActions {
   constructor(
     private readonly panel: NotebookPanel,
-    private readonly link: KernelLink | null,
+    private readonly gleitzeit: IGleitzeit | null,
     private readonly dialogs: ISessionContextDialogs | null,
     private readonly translator: ITranslator
   ) {}
@@ -24,7 +27,8 @@ export class AnswerActions {
 
   /** What the kernel's instances are; null while nobody says. */
   get snapshot(): Snapshot | null {
-    return this.link?.state.kind === 'live' ? this.link.state.snapshot : null;
+    const state = this.gleitzeit?.link.state;
+    return state?.kind === 'live' ? state.snapshot : null;
   }
 
   async copy(text: string): Promise<void> {
@@ -45,16 +49,16 @@ export class AnswerActions {
   async runInSandbox(cell: Cell, blocks: readonly CodeBlock[]): Promise<void> {
     const { content } = this.panel;
     const source = sandboxSource(blocks);
-    const below = content.widgets[content.widgets.indexOf(cell) + 1];
-    if (below?.model.type === 'code' && below.model.sharedModel.getSource() === source) {
-      content.activeCellIndex = content.widgets.indexOf(below);
+    const next = content.widgets[content.widgets.indexOf(cell) + 1];
+    if (next?.model.type === 'code' && next.model.sharedModel.getSource() === source) {
+      content.activeCellIndex = content.widgets.indexOf(next);
     } else {
       this.insertBelow(cell, [source]);
     }
-    if (this.link?.state.kind === 'not-loaded' || this.link?.state.kind === 'unasked') {
-      await this.link.load(); // a kernel that has just begun does not know the magic
-    }
-    await this.run(content.activeCell);
+    const below = content.widgets[content.widgets.indexOf(cell) + 1];
+    await this.loadWhereNew();
+    content.activeCellIndex = content.widgets.indexOf(below);
+    await this.run(below);
   }
 
   /** Whether the cell can be asked again: it may have been edited since. */
@@ -80,6 +84,30 @@ export class AnswerActions {
     await this.run(cell);
   }
 
+  /** A kernel that has just begun does not know the magic. */
+  private async loadWhereNew(): Promise<void> {
+    const link = this.gleitzeit?.link;
+    if (link?.state.kind === 'connecting') {
+      await new Promise<void>(resolve => {
+        const settle = (): void => {
+          if (link.state.kind !== 'connecting') {
+            stop();
+          }
+        };
+        const stop = (): void => {
+          window.clearTimeout(timer);
+          link.changed.disconnect(settle);
+          resolve();
+        };
+        const timer = window.setTimeout(stop, PATIENCE_MS);
+        link.changed.connect(settle);
+      });
+    }
+    if (link?.state.kind === 'not-loaded' || link?.state.kind === 'unasked') {
+      await this.gleitzeit?.load();
+    }
+  }
+
   private insertBelow(cell: Cell, sources: readonly string[]): void {
     const { content } = this.panel;
     const at = content.widgets.indexOf(cell) + 1;
@@ -99,10 +127,8 @@ export class AnswerActions {
     content.activate();
   }
 
-  private async run(cell: Cell | null): Promise<void> {
-    if (cell instanceof CodeCell) {
-      const { content, sessionContext } = this.panel;
-      await NotebookActions.runCells(content, [cell], sessionContext, this.dialogs ?? undefined, this.translator);
-    }
+  private async run(cell: Cell): Promise<void> {
+    const { content, sessionContext } = this.panel;
+    await NotebookActions.runCells(content, [cell], sessionContext, this.dialogs ?? undefined, this.translator);
   }
 }

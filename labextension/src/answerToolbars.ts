@@ -83,7 +83,7 @@ export const answerToolbars: JupyterFrontEndPlugin<void> = {
     const texts = translator ?? nullTranslator;
     const trans = texts.load('gleitzeit_nb');
     const watch = (panel: NotebookPanel): void => {
-      const actions = new AnswerActions(panel, gleitzeit?.link ?? null, dialogs, texts);
+      const actions = new AnswerActions(panel, gleitzeit, dialogs, texts);
       new AnswerToolbars(panel, (cell, ...answer) => new AnswerBar(cell, actions, trans, ...answer));
     };
     notebooks.forEach(watch);

@@ -7,7 +7,7 @@ export type AnswerState = 'arriving' | 'cut' | 'whole';
 
 export interface AnswerFacts {
   readonly state: AnswerState;
-  /** "" where the output does not say: nobody has answered yet, or to the end. */
+  /** "" where the output does not say: nobody has answered yet, or to the end; of several answers, the model alone is one. */
   readonly model: string;
   readonly instance: string;
   readonly note: string;
@@ -48,9 +48,12 @@ export function readFacts(metadata: unknown): AnswerFacts | null {
   if (state === 'arriving' || state === 'cut') {
     return { state, model: line(model), instance: line(instance), note: line(note, 400) };
   }
-  return typeof model === 'string' && typeof instance === 'string'
-    ? { state: 'whole', model: line(model), instance: line(instance), note: '' }
-    : null;
+  if (typeof model === 'string' && typeof instance === 'string') {
+    return { state: 'whole', model: line(model), instance: line(instance), note: '' };
+  }
+  const several = get(ours, 'answers');
+  const first = Array.isArray(several) ? several.map(each => get(each, 'model')).find(name => typeof name === 'string') : undefined;
+  return first === undefined ? null : { state: 'whole', model: line(first), instance: '', note: '' };
 }
 
 /** The answer as the model wrote it, as far as the output holds it. `data`: the output by type. */
@@ -61,6 +64,12 @@ export function answerText(data: unknown, facts: AnswerFacts): string {
     return facts.note && plain.endsWith(note) ? plain.slice(0, -note.length).trimEnd() : plain;
   }
   return typeof markdown === 'string' ? markdown : '';
+}
+
+/** The form of an output in which its blocks of code are looked for. Several answers side by side have HTML and plain text only. */
+export function markdownOf(data: unknown): string {
+  const found = ['text/markdown', 'text/plain'].map(key => get(data, key)).find(text => typeof text === 'string');
+  return typeof found === 'string' ? found : '';
 }
 
 /** The blocks of code between fences, also in lists and quotes. A fence that is never closed ends with the text. */

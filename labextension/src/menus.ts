@@ -1,4 +1,4 @@
-/** The menu of a row: JupyterLab's own kind, so that keys, theme and screen readers work as everywhere. */
+/** The menu of a row or an answer: JupyterLab's own kind, so that keys, theme and screen readers work as everywhere. */
 
 import { CommandRegistry } from '@lumino/commands';
 import { Menu } from '@lumino/widgets';
@@ -6,7 +6,8 @@ import { Menu } from '@lumino/widgets';
 export interface MenuCommand {
   readonly label: string;
   readonly caption: string;
-  readonly run: () => void;
+  /** null: the line only says something. */
+  readonly run: (() => void) | null;
 }
 
 export interface Submenu {
@@ -44,7 +45,7 @@ function filled(menu: Menu, commands: CommandRegistry, entries: readonly MenuEnt
     } else {
       const command = `gleitzeit-row:${commands.listCommands().length}`;
       const { label, caption, run } = entry;
-      commands.addCommand(command, { label, caption, describedBy: { args: null }, execute: run });
+      commands.addCommand(command, { label, caption, describedBy: { args: null }, isEnabled: () => run !== null, execute: () => run?.() });
       menu.addItem({ command });
     }
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { answerText, blockLabel, cellSource, codeBlocks, others, readFacts, runnable, sandboxSource } from '../lib/answers.js';
+import { answerText, blockLabel, cellSource, codeBlocks, markdownOf, others, readFacts, runnable, sandboxSource } from '../lib/answers.js';
 
 const whole = { state: 'whole', model: 'llama3.2', instance: 'north', note: '' };
 const lines = count => `${count} lines`;
@@ -11,6 +11,14 @@ test('an answer is known by what the kernel says of it', () => {
   assert.deepEqual(readFacts({ gleitzeit_nb: { model: 'llama3.2', instance: 'north', tokens: 3 } }), whole);
   assert.deepEqual(readFacts({ gleitzeit_nb: { state: 'arriving' } }), { state: 'arriving', model: '', instance: '', note: '' });
   assert.equal(readFacts({ gleitzeit_nb: { state: 'cut', note: 'interrupted' } }).note, 'interrupted');
+});
+
+test('several answers are one output of one model', () => {
+  const answers = [{ ended: 'NoInstanceError' }, { model: 'llama3.2', instance: 'north' }, { model: 'llama3.2', instance: 'south' }];
+  assert.deepEqual(readFacts({ gleitzeit_nb: { answers } }), { ...whole, instance: '' });
+  assert.equal(readFacts({ gleitzeit_nb: { answers: [{ ended: 'interrupted' }] } }), null);
+  assert.equal(markdownOf({ 'text/html': '<p>', 'text/plain': 'both' }), 'both');
+  assert.equal(markdownOf({ 'text/markdown': 'this', 'text/plain': 'both' }), 'this');
 });
 
 test('what is not ours, or not well made, is no answer', () => {

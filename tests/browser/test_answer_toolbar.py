@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.support.accessibility import violations
 from tests.support.fake_ollama import FakeOllama
 from tests.support.kernel import serving
 from tests.support.lab import LabServer, NotebookPage, running_lab
@@ -219,8 +220,7 @@ def test_the_keyboard_reaches_every_button(answered: NotebookPage) -> None:
     expect(page.locator(".lm-TabBar-tab.jp-mod-dirty")).to_have_count(1)
     page.keyboard.press("Control+S")  # which is JupyterLab's, here too
     expect(page.locator(".lm-TabBar-tab.jp-mod-dirty")).to_have_count(0, timeout=WAIT_MS)
-    page.keyboard.press("Enter")
-    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")  # a menu, at its first item
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator(".jp-Notebook-cell")).to_have_count(3)
@@ -244,6 +244,25 @@ def test_while_an_answer_arrives_it_can_be_copied_and_no_more(answered: Notebook
     bar.get_by_role("button", name="Copy the answer").click()
     expect(bar.get_by_role("button", name="Copied")).to_be_visible()
     assert "interrupted" not in copied(answered)
+
+
+def test_answers_side_by_side_have_one_toolbar(answered: NotebookPage) -> None:
+    cell = answered.add("%%llm -n 2\nA question?")
+    answered.run(cell)
+    answer(answered, cell).locator("pre").first.hover()
+    bar = answered.page.get_by_role("toolbar", name="Answers of llama3.2")
+    bar.get_by_role("button", name="Insert the code below").click()
+    assert answered.page.locator(".lm-Menu-item").count() == 7
+    answered.page.keyboard.press("Escape")
+    answer(answered, cell).locator("pre").first.hover()
+    answer(answered, cell).get_by_role("toolbar", name="Block of code").get_by_role("button", name="Insert this code below").click()
+    assert sources(answered)[cell + 1 :] == [FIRST]
+
+
+def test_axe_finds_nothing(answered: NotebookPage) -> None:
+    answer(answered).locator("pre").first.hover()
+    expect(answer(answered).get_by_role("toolbar")).to_have_count(2)
+    assert violations(answered.page, ".gz-AnswerLayer") == []
 
 
 def test_nothing_of_it_is_saved(answered: NotebookPage, lab: LabServer) -> None:
@@ -274,7 +293,9 @@ def test_code_of_a_saved_answer_runs_in_a_new_kernel(page: Page, lab: LabServer)
     (lab.root / "new_kernel.ipynb").write_text(json.dumps(document))
     notebook = NotebookPage(page, lab, "new_kernel.ipynb")
     toolbar(notebook, 0).get_by_role("button", name="Run the code in the sandbox").click()
-    expect(notebook.output(1)).to_contain_text("42", timeout=WAIT_MS)
+    cells = page.locator(".jp-Notebook-cell")
+    expect(cells.filter(has_text="%%sandbox").locator(".jp-Cell-outputArea")).to_contain_text("42", timeout=WAIT_MS)
+    expect(cells.first).to_contain_text("%load_ext gleitzeit_nb")
     notebook.wait_for_kernel()
 
 

@@ -15,6 +15,7 @@ from gleitzeit_nb.config import Config
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.errors import EngineClosedError, GleitzeitError
 from gleitzeit_nb.events import EventBus
+from gleitzeit_nb.jobs import Jobs
 from gleitzeit_nb.snapshot import SCHEMA_VERSION, RunView, Snapshot
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Engine:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.events = EventBus()
+        self.jobs = Jobs()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: OllamaPoolManager | None = None
         self._receipts: Receipts | None = None  # outlives the pool when the engine is started again
@@ -93,6 +95,7 @@ class Engine:
         if ticker is not None:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)
+        await self.jobs.close()
         pool, self._pool = self._pool, None
         sandbox, self._sandbox = self._sandbox, None
         embedded, self._embedded = self._embedded, None
@@ -146,8 +149,8 @@ class Engine:
                 await asyncio.to_thread(embedded.stop)
 
     def cancel(self, run: str, by: str) -> bool:
-        """End a request or run by the id that snapshots show. `by`: from where, such as "from the side panel". False: it does not go on."""
-        return self.pool.cancel(run, by) or self.sandbox.cancel(run, f"cancelled {by}")
+        """End a request, run or job by its id in snapshots. `by`: from where, such as "from the side panel". False: it does not go on."""
+        return self.jobs.cancel(run, by) or self.pool.cancel(run, by) or self.sandbox.cancel(run, f"cancelled {by}")
 
     async def _start_pool(self) -> None:
         from gleitzeit_nb.llm.pool import OllamaPoolManager
@@ -226,8 +229,8 @@ class Engine:
             return self._latest
 
     def run_views(self) -> tuple[RunView, ...]:
-        """All requests and runs that are going on. On the loop."""
-        return self.pool.run_views() + self.sandbox.run_views()
+        """All requests, runs and jobs that are going on. On the loop."""
+        return self.jobs.merged(self.pool.run_views() + self.sandbox.run_views())
 
     async def doctor(self) -> list[Finding]:
         """What is there and what is missing, each with what to do. Takes a second or two: it starts a guest to see whether it holds."""

@@ -6,6 +6,7 @@
     ├── UsageError                   a magic's line or cell that cannot be used: what to write instead
     ├── RunFailedError               a %%sandbox cell whose run did not end ok; carries the result
     ├── NoCodeError                  the answer whose code should be run holds none
+    ├── JobCancelledError            the result of a background job that was cancelled
     ├── EngineClosedError            the engine, pool or sandbox was used before it started or after it stopped
     ├── AlreadyOpenError             a client that is open was opened again
     ├── WrongLoopError               an object of one event loop was used from another
@@ -79,6 +80,10 @@ class RunFailedError(GleitzeitError):
 
 class NoCodeError(GleitzeitError):
     """The answer whose code should be run holds none that can be run."""
+
+
+class JobCancelledError(GleitzeitError):
+    """The result of a job was asked for that had been cancelled."""
 
 
 class EngineClosedError(GleitzeitError):

@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
 from functools import partial
 from pathlib import Path
@@ -125,7 +126,7 @@ class Runtime:
             raise RuntimeError("Runtime.call would block its own loop: await the coroutine instead")
         future = asyncio.run_coroutine_threadsafe(coro, self._loop)
         try:
-            return future.result()
+            return outcome(future)
         except KeyboardInterrupt:
             _cancel(future)
             raise
@@ -300,6 +301,17 @@ class _Bridge(Generic[T]):
 def _forget_listener(listeners: list[EngineListener], listener: EngineListener) -> None:
     if listener in listeners:
         listeners.remove(listener)
+
+
+def outcome(future: concurrent.futures.Future[T], timeout: float | None = None) -> T:
+    """Block for a future's result, and be interrupted soon wherever the system delivers the signal: a lock that another thread's signal
+    does not wake is looked at again after a tick. Raises concurrent.futures.TimeoutError."""
+    ends_at = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left_s = TICK_S if ends_at is None else min(TICK_S, ends_at - time.monotonic())
+        done, _ = concurrent.futures.wait([future], timeout=max(0.0, left_s))
+        if done or left_s <= 0:
+            return future.result(0)
 
 
 def _cancel(future: concurrent.futures.Future[Any]) -> None:

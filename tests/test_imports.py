@@ -20,7 +20,7 @@ LAYERS = (
     {"events", "snapshot", "protocols"},
     {"config"},
     {"llm", "sandbox", "embedded", "batch", "workflow", "fleet"},
-    {"doctor"},
+    {"doctor", "jobs"},
     {"engine", "rendering"},
     {"metrics", "runtime"},
     {"client"},

@@ -16,7 +16,6 @@ from gleitzeit_nb.core.plain import clean, one_line
 from gleitzeit_nb.core.requests import Chunk
 from gleitzeit_nb.errors import GleitzeitError, StreamInterruptedError
 from gleitzeit_nb.jupyter.display import (
-    BYTES_PER_S,
     LAST_PAINT_WAIT_S,
     PLAIN_CHARS,
     Publish,
@@ -27,7 +26,7 @@ from gleitzeit_nb.jupyter.display import (
 )
 from gleitzeit_nb.jupyter.markdown import MAX_CHARS, harmless
 from gleitzeit_nb.jupyter.markdown_html import html_of
-from gleitzeit_nb.jupyter.pace import Pace
+from gleitzeit_nb.jupyter.pace import ANSWERS_BYTES_PER_S, Budget, Pace
 from gleitzeit_nb.jupyter.thinking import thinking_bundle
 from gleitzeit_nb.jupyter.values import LLMReply
 
@@ -111,7 +110,7 @@ def columns_view(front: Front, *, stream: bool, quiet: bool, as_json: bool = Fal
         return NoColumns()
     if not front.in_kernel:
         return PrintedColumns(sys.stdout)
-    return DrawnColumns(publisher(), harmless_json if as_json else harmless, stream=stream)
+    return DrawnColumns(publisher(), harmless_json if as_json else harmless, stream=stream, budget=front.budget)
 
 
 class NoColumns:
@@ -133,13 +132,14 @@ class DrawnColumns:
         stream: bool = True,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        budget: Budget | float = ANSWERS_BYTES_PER_S,
     ) -> None:
         self._publish = publish
         self._written = written
         self._stream = stream
         self._clock = clock
         self._sleep = sleep
-        self._pace = Pace(BYTES_PER_S, REPAINT_S)
+        self._pace = Pace(budget, REPAINT_S)
         self._drawn = ""
 
     def show(self, columns: Sequence[Column]) -> None:
@@ -147,10 +147,11 @@ class DrawnColumns:
         if not self._stream or self._pace.wait_s(began):
             return
         drawn = columns_html(columns, self._written)
-        if drawn != self._drawn:
+        is_new = drawn != self._drawn
+        if is_new:
             self._send({"text/html": drawn, "text/plain": _progress(columns)}, {})
         ended = self._clock()
-        self._pace.sent(message_bytes(drawn), ended, ended - began)
+        self._pace.sent(message_bytes(drawn) if is_new else 0, ended, ended - began)
 
     def finish(self, columns: Sequence[Column], metadata: dict[str, Any]) -> None:
         try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.display import AnswerView
     from gleitzeit_nb.jupyter.front import Front
 
-_WHY: dict[type[GleitzeitError], str] = {StreamInterruptedError: "the answer was cut here", RequestCancelledError: "cancelled"}
+WHY: dict[type[GleitzeitError], str] = {StreamInterruptedError: "the answer was cut here", RequestCancelledError: "cancelled"}
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def given_up(view: AnswerView, also: str = "") -> Iterator[None]:
         view.give_up(f"interrupted{more}")
         raise
     except GleitzeitError as error:
-        view.give_up(_WHY.get(type(error), "failed") + more)
+        view.give_up(WHY.get(type(error), "failed") + more)
         raise
 
 

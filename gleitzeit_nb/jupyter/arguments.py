@@ -26,6 +26,8 @@ Kind = Literal[
     "draining instance",
     "tag",
     "thread",
+    "job",
+    "running job",
     "mode",
     "session",
     "host",
@@ -101,11 +103,13 @@ class MagicParser(argparse.ArgumentParser):
 
     def read(self, line: str, expand: Callable[[str], str] | None = None) -> argparse.Namespace:
         """The arguments of `line`. `expand` is applied to each of them after they were told apart."""
-        words = split(line)
-        words = _kept_values(words, self.verbatim)
+        silent = _is_silenced(line) and any(action.dest == "quiet" for action in self._actions)
+        words = _kept_values(split(_without_comment(line).rstrip()[:-1] if silent else line), self.verbatim)
         found, unknown = self.parse_known_args(words if expand is None else _expanded(words, expand, self.verbatim))
         if unknown:
             self.error(self._unknown(unknown[0]))
+        if silent:
+            found.quiet = True
         return found
 
     def error(self, message: str) -> NoReturn:
@@ -194,6 +198,11 @@ def split(line: str) -> list[str]:
     except ValueError as error:
         advice = "Close the quote, or write an apostrophe inside double quotes."
         raise UsageError(f"the line cannot be read: {str(error).lower()}.\n{advice}") from error
+
+
+def _is_silenced(line: str) -> bool:
+    """A semicolon ends it, as it silences a line of Python; one in quotes has a quote behind it."""
+    return _without_comment(line).rstrip().endswith(";")
 
 
 def _without_comment(line: str) -> str:

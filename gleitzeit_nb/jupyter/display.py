@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from gleitzeit_nb.core.plain import OutputText, clean, one_line
 from gleitzeit_nb.jupyter.markdown import harmless, harmless_line
-from gleitzeit_nb.jupyter.pace import Pace
+from gleitzeit_nb.jupyter.pace import ANSWERS_BYTES_PER_S, Pace
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
 
-BYTES_PER_S = 150_000  # of a streamed answer's display; the dashboard has its own share below 250 kB/s
 STATUS_AFTER_S = 0.3  # a line that would be gone at once is not shown
 STATUS_INTERVAL_S = 0.25
 LAST_PAINT_WAIT_S = 1.5
+SMALL_BYTES = 10_000  # the end of an answer of that size waits for nothing
 PLAIN_CHARS = 50_000
 
 ARRIVING: dict[str, Any] = {"gleitzeit_nb": {"state": "arriving"}}  # what a front end knows an answer by before it is whole
@@ -59,7 +59,9 @@ def answer_view(front: Front, *, stream: bool, quiet: bool, as_json: bool = Fals
     if not front.in_kernel:
         return TerminalView(sys.stdout) if stream else WholeView(lambda data, _metadata, _update: print(data["text/plain"]))  # noqa: T201
     publish, written = publisher(), harmless_json if as_json else harmless
-    return StreamView(publish, time.monotonic, time.sleep, written) if stream else WholeView(publish, written)
+    if not stream:
+        return WholeView(publish, written)
+    return StreamView(publish, time.monotonic, time.sleep, written, Pace(front.budget))
 
 
 def harmless_json(text: str) -> str:
@@ -117,22 +119,29 @@ class WholeView:
         self._pieces.clear()
 
     def finish(self, metadata: dict[str, Any], instead: str = "") -> None:
-        self._publish(_whole("".join(self._pieces), self._written, instead=instead), metadata, False)
+        self._publish(whole("".join(self._pieces), self._written, instead=instead), metadata, False)
 
     def give_up(self, note: str) -> None:
         if self._pieces:
-            self._publish(_whole("".join(self._pieces), self._written, note), _cut(note), False)
+            self._publish(whole("".join(self._pieces), self._written, note), cut_metadata(note), False)
 
 
 class StreamView:
     """Repaints one display as text arrives: often while it is short, more seldom as it grows, and once more when it is whole."""
 
-    def __init__(self, publish: Publish, clock: Callable[[], float], sleep: Callable[[float], None], written: Written = harmless) -> None:
+    def __init__(
+        self,
+        publish: Publish,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        written: Written = harmless,
+        pace: Pace | None = None,
+    ) -> None:
         self._publish = publish
         self._written = written
         self._clock = clock
         self._sleep = sleep
-        self._pace = Pace(BYTES_PER_S)
+        self._pace = pace or Pace(ANSWERS_BYTES_PER_S)
         self._pieces: list[str] = []
         self._dirty = False
         self._shown = False
@@ -147,7 +156,7 @@ class StreamView:
             self._status = line
             shown = one_line(line)
             self._send({"text/markdown": f"*{harmless_line(shown)}*", "text/plain": shown}, {})
-            self._pace.sent(int(BYTES_PER_S * STATUS_INTERVAL_S), now)
+            self._pace.sent(2 * message_bytes(shown), now, rest_s=STATUS_INTERVAL_S)
 
     def add(self, text: str) -> None:
         if text:
@@ -172,14 +181,18 @@ class StreamView:
         self._dirty = False
 
     def finish(self, metadata: dict[str, Any], instead: str = "") -> None:
+        data = whole("".join(self._pieces), self._written, instead=instead)
+        size_bytes = sum(map(message_bytes, data.values()))
         try:
-            self._sleep(min(self._pace.wait_s(self._clock()), LAST_PAINT_WAIT_S))
+            if size_bytes > SMALL_BYTES:
+                self._sleep(min(self._pace.wait_s(self._clock()), LAST_PAINT_WAIT_S))
         finally:  # an interrupt now must not cost the end of a whole answer
-            self._send(_whole("".join(self._pieces), self._written, instead=instead), metadata)
+            self._send(data, metadata)
+            self._pace.sent(size_bytes, self._clock())
 
     def give_up(self, note: str) -> None:
         if self._shown or self._pieces:
-            self._send(_whole("".join(self._pieces), self._written, note), _cut(note) if self._pieces else {})
+            self._send(whole("".join(self._pieces), self._written, note), cut_metadata(note) if self._pieces else {})
 
     def _send(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         self._publish(data, metadata, self._shown)
@@ -226,12 +239,12 @@ class TerminalView:
             self._began, self._last = True, text[-1]
 
 
-def _cut(note: str) -> dict[str, Any]:
+def cut_metadata(note: str) -> dict[str, Any]:
     """What a front end knows a part of an answer by, and what in it is not the model's."""
     return {"gleitzeit_nb": {"state": "cut", "note": one_line(note)}}
 
 
-def _whole(text: str, written: Written, note: str = "", instead: str = "") -> dict[str, Any]:
+def whole(text: str, written: Written, note: str = "", instead: str = "") -> dict[str, Any]:
     """An answer's last form; `instead` is what one without text consists of. Readers without Markdown get the text too, of a very long
     one the beginning."""
     empty = one_line(instead) or "an empty answer"

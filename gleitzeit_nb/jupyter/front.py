@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.threads import Thread
+from gleitzeit_nb.jupyter.pace import ANSWERS_BYTES_PER_S, Budget
 from gleitzeit_nb.jupyter.settings import GleitzeitNB
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.engine import Engine
     from gleitzeit_nb.jupyter.comms import ControlTarget
     from gleitzeit_nb.jupyter.dashboard import Dashboard
+    from gleitzeit_nb.jupyter.job_board import JobBoard
     from gleitzeit_nb.runtime import Runtime
     from gleitzeit_nb.sandbox.artifacts import ArtifactFolder
 
@@ -29,9 +31,11 @@ class Front:
         self.control: ControlTarget | None = None
         self.threads: dict[str, Thread] = {}  # the conversations of this notebook; they end with its kernel
         self.asked: Counter[str] = Counter()  # how many answers each question was asked for that wanted several at once
+        self.budget = Budget(ANSWERS_BYTES_PER_S)
         self._runtime_of = runtime_of or _process_runtime
         self._dashboard: Dashboard | None = None
         self._artifacts: ArtifactFolder | None = None
+        self._jobs: JobBoard | None = None
 
     def __repr__(self) -> str:
         return f"<Front of {type(self.shell).__name__}, {'kernel' if self.in_kernel else 'terminal'}>"
@@ -86,6 +90,15 @@ class Front:
         name = parent.get("metadata", {}).get("cellId", "") if isinstance(parent, dict) else ""
         return name if isinstance(name, str) else ""
 
+    @property
+    def jobs(self) -> JobBoard:
+        """What goes on in the background."""
+        if self._jobs is None:
+            from gleitzeit_nb.jupyter.job_board import JobBoard
+
+            self._jobs = JobBoard(self)
+        return self._jobs
+
     def evaluate(self, expression: str) -> Any:
         """The value of a user's expression, in their namespace."""
         return self.shell.ev(expression)  # type: ignore[no-untyped-call]
@@ -99,7 +112,9 @@ class Front:
         return self._dashboard
 
     def close(self) -> None:
-        """Close what front ends are connected to. The engine goes on."""
+        """Cancel the jobs, and close what front ends are connected to. The engine goes on."""
+        if self._jobs is not None and (cancelled := self._jobs.close()):
+            print(f"Cancelled: {'job' if len(cancelled) == 1 else 'jobs'} {', '.join(map(str, cancelled))}.")  # noqa: T201
         dashboard, self._dashboard = self._dashboard, None
         if dashboard is not None:
             dashboard.close()

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
@@ -21,11 +21,13 @@ from gleitzeit_nb.core.threads import Thread
 from gleitzeit_nb.errors import GleitzeitError, UsageError
 from gleitzeit_nb.jupyter.answering import answer_into, given_up
 from gleitzeit_nb.jupyter.arguments import MagicParser, documented, ending_with, identifier, joined, key_value, listed
+from gleitzeit_nb.jupyter.bg_option import add_bg_option, answer_in_background, refuse_beside_bg
 from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_parser, cache_text
 from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, constraint_keywords
 from gleitzeit_nb.jupyter.conversation import Conversation
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.fix_command import FIX_HELP, Fixer, fix_parser
+from gleitzeit_nb.jupyter.jobs_command import JOBS_HELP, jobs_parser, look_at_jobs
 from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
 from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts, receipts_parser
 from gleitzeit_nb.jupyter.run_option import CodeRunner, add_run_options, runner_of
@@ -44,6 +46,7 @@ from gleitzeit_nb.llm.params import MODEL_OPTIONS
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
+    from gleitzeit_nb.jupyter.job_handle import JobHandle
     from gleitzeit_nb.jupyter.several import Answers
     from gleitzeit_nb.jupyter.transcripts import ThreadTable, Transcript
     from gleitzeit_nb.llm.tools import Toolbox
@@ -98,11 +101,13 @@ def llm_parser() -> MagicParser:
     )
     add_run_options(parser)
     parser.section("what is shown")
+    add_bg_option(parser)
     add("--no-stream", action="store_true", help="show the answer once, when it is whole")
     add("-q", "--quiet", action="store_true", help="show nothing")
     return parser
 
 
+Given = TypeVar("Given", LLMReply, "JobHandle")
 SUBCOMMANDS: Mapping[str, str] = {
     "models": "what each instance has",
     "ps": "what is loaded",
@@ -112,6 +117,7 @@ SUBCOMMANDS: Mapping[str, str] = {
     **THREAD_COMMANDS,
     **COMMANDS,
     "cache": CACHE_HELP,
+    "jobs": JOBS_HELP,
     "help": "all commands, and the options of %%llm",
 }
 
@@ -121,7 +127,7 @@ def look_parser() -> MagicParser:
     parser = MagicParser("%llm", "What the pool has and does. To ask a model, begin a cell with %%llm.")
     own: dict[str, Callable[[], MagicParser]] = {name: partial(upkeep_parser, name) for name in COMMANDS}
     own |= {name: partial(thread_parser, name) for name in THREAD_COMMANDS}
-    own |= {"fix": fix_parser, "explain": llm_parser, "receipts": receipts_parser, "cache": cache_parser}
+    own |= {"fix": fix_parser, "explain": llm_parser, "receipts": receipts_parser, "cache": cache_parser, "jobs": jobs_parser}
     parser.commands = {name: own.get(name, partial(MagicParser, f"%llm {name}", text)) for name, text in SUBCOMMANDS.items()}
     return parser
 
@@ -144,14 +150,14 @@ class LLMMagics(Magics):
     @cell_magic("llm")  # type: ignore[arg-type]
     @fails_briefly
     @documented(llm_parser)
-    def ask(self, line: str, cell: str) -> LLMReply | Answers | None:
+    def ask(self, line: str, cell: str) -> LLMReply | Answers | JobHandle | None:
         """Ask the pool of models; the cell's text is the prompt.
 
         `{expression}` in the cell and in the options is replaced by its value from the notebook, once; `{{` and `}}` are literal
         braces; `--raw` replaces nothing. The cell's value is the reply: `.text`, `.json()`, `.model`, `.instance`, `.reply`.
         """
         parser = llm_parser()
-        raw = "--raw" in line.split()
+        raw = "--raw" in line.replace(";", " ").split()
         args = parser.read(line, None if raw else self._expand_word)
         if args.help:
             print(parser.format_help())  # noqa: T201
@@ -159,6 +165,7 @@ class LLMMagics(Magics):
         if not cell.strip():
             raise UsageError("%%llm: the cell holds no prompt.\nWrite it below the first line.")
         kind = kind_of(args)
+        refuse_beside_bg(args)
         expanded = str if raw else self._expand
         if kind == "embed":
             runner_of(args, self.front, str)  # which refuses
@@ -177,6 +184,8 @@ class LLMMagics(Magics):
             return None if args.quiet else answers
         if box is not None:
             request = replace(request, tools=box.schemas, cache=False if box.allowed else request.cache)
+        if args.bg:
+            return self._given(answer_in_background(self.front, request, args, runner, talk), args)
         reply = self._answered(request, args, talk, box)
         given = self._given(reply, args)
         return given if runner is None else self._run_code(runner, reply, args)
@@ -212,7 +221,7 @@ class LLMMagics(Magics):
             self.front.shell.displayhook(reply)
         raise failure
 
-    def _given(self, reply: LLMReply, args: argparse.Namespace) -> LLMReply | None:
+    def _given(self, reply: Given, args: argparse.Namespace) -> Given | None:
         """The cell's value, bound where that was asked for."""
         if args.output:
             self.front.shell.user_ns[args.output] = reply
@@ -222,7 +231,7 @@ class LLMMagics(Magics):
     @line_magic("llm")  # type: ignore[arg-type]
     @fails_briefly
     @ending_with(look_text)
-    def look(self, line: str) -> LLMReply | ReceiptTable | ThreadTable | Transcript | None:
+    def look(self, line: str) -> LLMReply | ReceiptTable | ThreadTable | Transcript | JobHandle | None:
         """What the pool has and does. To ask a model, begin a cell with %%llm."""
         words = line.split()
         command = words[0] if words else "help"
@@ -238,6 +247,8 @@ class LLMMagics(Magics):
             keep_up(self.front, command, line.partition(command)[2])
         elif command == "explain":
             self._explain(line.partition(command)[2])
+        elif command == "jobs":
+            return look_at_jobs(self.front, line.partition(command)[2])
         elif command == "cache":
             print(cache_text(self.front, words[1:]))  # noqa: T201
         elif command in ("models", "ps") and words[1:] in (["-h"], ["--help"]):

@@ -215,6 +215,15 @@ def _threads(scene: Scene) -> Iterator[Candidate]:
     return (Candidate(name, "thread") for name in scene.front.threads)
 
 
+def _jobs(scene: Scene) -> Iterator[Candidate]:
+    """The newest first."""
+    return (Candidate(str(each.id), f"job: {each.state}") for each in reversed(scene.front.jobs.known))
+
+
+def _running_jobs(scene: Scene) -> Iterator[Candidate]:
+    return (Candidate(str(each.id), "job") for each in reversed(scene.front.jobs.running))
+
+
 # -- files --------------------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +263,8 @@ SOURCES: Mapping[Kind, Callable[[Scene], Iterable[Candidate]]] = {
     "draining instance": _draining,
     "tag": _tags,
     "thread": _threads,
+    "job": _jobs,
+    "running job": _running_jobs,
     "mode": _modes,
     "session": _sessions,
     "container image": _images,

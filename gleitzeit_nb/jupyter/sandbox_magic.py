@@ -9,6 +9,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from gleitzeit_nb.core.limit_options import add_limits
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, documented, identifier, identifiers
+from gleitzeit_nb.jupyter.bg_option import add_bg_option, run_in_background
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.file_options import add_files
 from gleitzeit_nb.jupyter.sandbox_cell import bring_back, execute, failure_of, run_options
@@ -16,6 +17,7 @@ from gleitzeit_nb.jupyter.values import SandboxRun
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
+    from gleitzeit_nb.jupyter.job_handle import JobHandle
 
 
 def sandbox_parser() -> MagicParser:
@@ -59,6 +61,7 @@ def sandbox_parser() -> MagicParser:
     add("-o", "--output", type=identifier, metavar="NAME", offers="variable", help="bind the run (status, stdout, …) to this variable")
     add_files(parser)
     parser.section("what is shown")
+    add_bg_option(parser)
     add("--no-fail", action="store_true", help="do not fail the cell when the run is not ok")
     add("--trust-html", action="store_true", help="show HTML that the code makes: it runs in your browser, with your rights")
     add("-q", "--quiet", action="store_true", help="show no output and no footer")
@@ -79,7 +82,7 @@ class SandboxMagics(Magics):
     @cell_magic("sandbox")  # type: ignore[arg-type]
     @fails_briefly
     @documented(sandbox_parser)
-    def run(self, line: str, cell: str) -> SandboxRun | None:
+    def run(self, line: str, cell: str) -> SandboxRun | JobHandle | None:
         """Run the cell's Python code in a sandbox.
 
         Plain Python: top-level `await` works, shell commands and magics do not, `input()` is an EOFError. `--in` and `--out` carry
@@ -92,6 +95,11 @@ class SandboxMagics(Magics):
             return None
         if not cell.strip():
             raise UsageError("%%sandbox: the cell holds no code.\nWrite it below the first line.")
+        if args.bg:
+            handle = run_in_background(self.front, cell, args)
+            if args.output:
+                self.front.shell.user_ns[args.output] = handle
+            return None if args.quiet else handle
         run = SandboxRun(execute(self.front, cell, args, run_options(self.front, args, "%%sandbox")))
         if args.output:
             self.front.shell.user_ns[args.output] = run

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gleitzeit_nb.jupyter.display import BYTES_PER_S, StreamView, TerminalView, WholeView, harmless_json, message_bytes
+from gleitzeit_nb.jupyter.display import StreamView, TerminalView, WholeView, harmless_json, message_bytes
 from gleitzeit_nb.jupyter.markdown import harmless
-from gleitzeit_nb.jupyter.pace import Pace
+from gleitzeit_nb.jupyter.pace import ANSWERS_BYTES_PER_S, Budget, Pace
 from tests.conftest import FakeClock
 
 
@@ -67,7 +67,7 @@ def test_traffic_stays_below_its_limit_and_nothing_is_lost(view: StreamView, scr
         clock.advance(0.004)
     view.finish({})
     assert screen.shown == "y" * (size // 1000 * 1000)
-    assert screen.bytes <= BYTES_PER_S * (clock() - began) + 2 * message_bytes(screen.shown)
+    assert screen.bytes <= ANSWERS_BYTES_PER_S * (clock() - began) + 2 * message_bytes(screen.shown)
 
 
 def test_a_tick_without_text_shows_what_came_too_soon(view: StreamView, screen: Screen, clock: FakeClock) -> None:
@@ -122,10 +122,10 @@ def test_an_interrupt_of_the_last_pause_still_shows_the_whole(screen: Screen, cl
 
     view = StreamView(screen.publish, clock, interrupted)
     view.add("one ")
-    view.add("two")
+    view.add("two" * 5000)
     with pytest.raises(KeyboardInterrupt):
         view.finish({})
-    assert screen.shown == "one two"
+    assert screen.shown == "one " + "two" * 5000
 
 
 def test_a_whole_view_speaks_once(screen: Screen) -> None:
@@ -185,3 +185,49 @@ def test_what_is_shown_is_what_the_markdown_of_the_whole_shows(view: StreamView,
         clock.advance(0.06)
     view.finish({})
     assert screen.shown == harmless(text)
+
+
+def test_an_answer_of_eight_kilobytes_is_repainted_ten_to_twenty_times_a_second(view: StreamView, screen: Screen, clock: FakeClock) -> None:
+    view.add("word " * 1500)
+    began, before = clock(), len(screen.sent)
+    for _ in range(1000):
+        view.add("x")
+        clock.advance(0.005)
+    assert 10 <= (len(screen.sent) - before) / (clock() - began) <= 20
+
+
+def test_several_views_share_one_budget_and_none_starves(clock: FakeClock) -> None:
+    budget = Budget(ANSWERS_BYTES_PER_S)
+    paces = [Pace(budget) for _ in range(6)]
+    sizes, sent, began = [500, 9_000, 9_000, 60_000, 60_000, 200_000], [0] * 6, clock()
+    total = 0
+    for _ in range(20_000):
+        for index, pace in enumerate(paces):
+            if pace.wait_s(clock()) == 0:
+                pace.sent(sizes[index], clock())
+                sent[index] += 1
+                total += sizes[index]
+        clock.advance(0.002)
+    assert total <= ANSWERS_BYTES_PER_S * (clock() - began) + max(sizes)
+    assert total >= 0.9 * ANSWERS_BYTES_PER_S * (clock() - began)
+    assert min(sent) >= 0.5 * max(sent)
+
+
+def test_the_end_of_a_short_answer_waits_for_nobody_and_is_paid_for(screen: Screen, clock: FakeClock) -> None:
+    budget = Budget(100_000)
+    budget.reserve(1_000_000, clock())
+    slept: list[float] = []
+    view = StreamView(screen.publish, clock, slept.append, pace=Pace(budget))
+    view.add("short")
+    view.finish({})
+    assert (screen.shown, slept) == ("short", [])
+    assert budget.reserve(0, clock()) > clock() + 10
+
+
+def test_what_was_not_as_large_as_reserved_is_given_back() -> None:
+    budget = Budget(1000)
+    pace = Pace(budget)
+    pace.sent(2000, 0.0)
+    assert pace.wait_s(3.0) == 0
+    pace.sent(500, 3.0)
+    assert budget.reserve(0, 3.0) == pytest.approx(3.5)

@@ -69,6 +69,7 @@ class Kernel:
     def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
         self.manager = manager
         self.client = client
+        self.seen: list[tuple[float, dict[str, Any]]] = []  # every message, whichever cell it belongs to
 
     def run(self, code: str, *, interrupt_when: Callable[[Run], bool] | None = None) -> Run:
         """Execute and wait for the end. Interrupts once, as soon as `interrupt_when` says so."""
@@ -97,7 +98,20 @@ class Kernel:
             message: dict[str, Any] = self.client.get_iopub_msg(timeout=0.02)
         except queue.Empty:
             return None
+        self.seen.append((time.monotonic(), message))
         return message
+
+    def listen_until(self, condition: Callable[[], bool], *, limit_s: float = 30.0) -> bool:
+        """Take messages while no cell runs."""
+        deadline = time.monotonic() + limit_s
+        while not condition() and time.monotonic() < deadline:
+            self._next()
+        return condition()
+
+    def shown(self, display_id: str) -> dict[str, Any]:
+        """What the place of that id shows now: its data."""
+        contents = [message["content"] for _, message in self.seen if "display_data" in message["msg_type"]]
+        return dict([each["data"] for each in contents if each["transient"].get("display_id") == display_id][-1])
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from gleitzeit_nb.core.execution import ExecutionResult, Timings
 from gleitzeit_nb.core.explanation import Explained, Explanation
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route, Usage
+from gleitzeit_nb.jobs import Jobs
 from gleitzeit_nb.jupyter import extension
 from gleitzeit_nb.jupyter.front import Front
 from gleitzeit_nb.runtime import Runtime
@@ -141,6 +142,23 @@ class FakeSandbox:
         return self.result
 
 
+class FakeKernel:
+    """What a front end was sent beside the running cell: `updates` of displays, from whichever thread."""
+
+    iopub_socket = object()
+
+    def __init__(self) -> None:
+        self.session = self
+        self.updates: list[dict[str, Any]] = []
+
+    def get_parent(self) -> dict[str, Any]:
+        return {"header": {"msg_id": "the cell"}}
+
+    def send(self, socket: object, kind: str, content: dict[str, Any], *, parent: dict[str, Any], ident: bytes) -> None:
+        assert (socket, kind, parent) == (self.iopub_socket, "update_display_data", self.get_parent())
+        self.updates.append(content)
+
+
 class FakeEngine:
     """Pool, sandbox and a snapshot that a test replaces; watchers are told on the runtime's loop."""
 
@@ -148,6 +166,7 @@ class FakeEngine:
         self.pool = FakePool()
         self.sandbox = FakeSandbox()
         self.config = Config()
+        self.jobs = Jobs()
         self.findings: list[Any] = []
         self._runtime = runtime
         self._snapshot = snapshot
@@ -231,7 +250,7 @@ class Shell:
         InteractiveShell.clear_instance()
         self.ip = InteractiveShell.instance()
         if in_kernel:
-            self.ip.kernel = object()
+            self.ip.kernel = FakeKernel()
         self.front: Front = extension.load(self.ip, lambda: runtime)
 
     @property

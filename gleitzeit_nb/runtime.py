@@ -91,8 +91,9 @@ class Runtime:
         self._engine: Engine | None = None
         self._engine_lock = threading.RLock()  # invariant: at most one engine is made or replaced at a time
         self._layers: dict[str, Any] = {}
+        self._leaving = False
         self._thread.start()
-        atexit.register(self._stop_loop)
+        atexit.register(self._leave)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else ("running" if self.running else "idle")
@@ -227,7 +228,7 @@ class Runtime:
                     self._tell(None)
             finally:
                 self._stop_loop()
-                atexit.unregister(self._stop_loop)
+                atexit.unregister(self._leave)
 
     # -- the thread -------------------------------------------------------------------------------------------------------
 
@@ -241,10 +242,15 @@ class Runtime:
                 task.cancel()
             with contextlib.suppress(RuntimeError):  # at interpreter exit executors are gone before this thread is
                 self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            self._loop.close()
+            if not self._leaving:  # asyncio reports, on standard error, each child that ends when its loop is closed
+                self._loop.close()
+
+    def _leave(self) -> None:
+        """The exit handler: sockets close here, and what depends on them (guests, children) ends by that."""
+        self._leaving = True
+        self._stop_loop()
 
     def _stop_loop(self) -> None:
-        """Also the exit handler: sockets close here, and what depends on them (guests, children) ends by that."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=1.0)

@@ -30,6 +30,7 @@ PROGRAMS = {
 }
 LIBRARIES = {"libatomic.so.1": "libatomic1"}  # Playwright's own Node is linked to it
 FILES = {
+    "/usr/bin/python3": "python3",  # for a test that acts as another user, whom this environment's Python may be closed to
     "/usr/share/fonts/truetype/dejavu": "fonts-dejavu-core",
     "/usr/include/linux/seccomp.h": "linux-libc-dev",  # the kernel's own list of system calls, for a test of the sandbox's
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -207,3 +209,15 @@ def test_submit_waits_for_nothing_and_a_closed_runtime_refuses(runtime: Runtime)
     runtime.close()
     with pytest.raises(EngineClosedError):
         runtime.submit(asyncio.sleep(0))
+
+
+def test_a_child_that_ends_with_the_process_is_no_news(project_root: Path) -> None:
+    code = (
+        "import asyncio, atexit, os, signal, time\n"
+        "from gleitzeit_nb.runtime import get_runtime\n"
+        "atexit.register(lambda: (os.kill(child.pid, signal.SIGKILL), time.sleep(1)))\n"  # runs after the runtime's own, which is younger
+        "child = get_runtime().call(asyncio.create_subprocess_exec('sleep', '60'))\n"
+        "print('to the end')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "to the end\n", "")

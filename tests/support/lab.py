@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -86,13 +86,17 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_lab(root: Path, environment: Mapping[str, str], application: Application = "lab") -> Iterator[LabServer]:
-    """Starts the server with `environment` on top of this process's, and stops it with its kernels."""
+def running_lab(
+    root: Path, environment: Mapping[str, str], application: Application = "lab", start: Sequence[str] = ()
+) -> Iterator[LabServer]:
+    """Starts the server with `environment` on top of this process's, and stops it with its kernels.
+
+    `start`: what starts it instead of this environment's own Jupyter, which then serves the extension of the tree under test.
+    """
     server = LabServer(root, free_port(), application)
     command = [
-        str(Path(sys.executable).parent / f"jupyter-{application}"),
+        *(start or [str(Path(sys.executable).parent / f"jupyter-{application}"), "--allow-root"]),
         "--no-browser",
-        "--allow-root",
         "--ip=127.0.0.1",
         f"--port={server.url.rpartition(':')[2]}",
         "--ServerApp.port_retries=0",
@@ -103,7 +107,8 @@ def running_lab(root: Path, environment: Mapping[str, str], application: Applica
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     log = root.parent / "jupyterlab.log"
-    variables = {**os.environ, "JUPYTER_PATH": str(_with_this_extension(root.parent / "jupyter")), **environment}
+    served = {} if start else {"JUPYTER_PATH": str(_with_this_extension(root.parent / "jupyter"))}
+    variables = {**os.environ, **served, **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=root, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
@@ -182,7 +187,7 @@ class NotebookPage:
     def error(self, cell: int) -> list[str]:
         """The lines of the error that the cell shows; none when it shows none. How they look to a person: without colours."""
         traces = self._shell(
-            f"widget.content.widgets[{cell}].model.outputs.toJSON().filter(each => each.output_type === 'error')"
+            f"(widget.content.widgets[{cell}].model.outputs?.toJSON() ?? []).filter(each => each.output_type === 'error')"
             ".flatMap(each => each.traceback)"
         )
         return [_COLOUR.sub("", line) for trace in traces for line in str(trace).split("\n")]

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from bench.calls import call_promises
 from bench.conversations import conversation_promises
 from bench.faults import fault_promises
+from bench.front import front_promises
 from bench.haproxy import haproxy_promises
 from bench.imports import import_promises
 from bench.loads import load_promises
@@ -37,6 +38,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "restricted": restricted_promises,
     "output": output_promises,
     "datascience": datascience_promises,
+    "front": front_promises,
 }
 
 

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.lab import READY_MS, NotebookPage, running_lab
+from tests.support.lab import READY_MS, LabServer, NotebookPage, running_lab
 
 USER_ID = 54321  # nobody's; when the suite runs as an ordinary user, that one is it
-STORY_MS = 240_000
+STORY_MS = 420_000
 NOTEBOOK = "notebooks/01_quickstart.ipynb"
 
 
@@ -62,19 +62,24 @@ def _built(project_root: Path, root: Path) -> Image:
     return Image(repository, environment, as_user)
 
 
-def test_a_visitor_finds_the_quickstart_that_runs_and_the_panel_that_shows_it(image: Image, page: Page) -> None:
-    start = [*image.as_user, "bash", "binder/start", "jupyter-lab"]
+@pytest.fixture
+def started(image: Image) -> Iterator[LabServer]:
+    """Asked for before the page, which must be gone before its server is."""
     outside = {name: "" for name in os.environ if name.startswith(("XDG_", "GLEITZEIT", "JUPYTER", "IPYTHON"))}
+    start = [*image.as_user, "bash", "binder/start", "jupyter-lab"]
     with running_lab(image.repository, {**outside, **image.environment}, start=start) as lab:
-        notebook = NotebookPage(page, lab, NOTEBOOK)
-        panel = notebook.show_panel()
-        expect(panel).to_contain_text("Load gleitzeit_nb", timeout=READY_MS)
-        notebook.execute("notebook:run-all-cells")
-        table = panel.get_by_role("table", name="Ollama instances")
-        expect(table.get_by_role("rowheader", name="north")).to_be_visible(timeout=READY_MS)
-        last = page.evaluate(
-            "() => window.jupyterapp.shell.currentWidget.content.widgets.findLastIndex(cell => cell.model.type === 'code')"
-        )
-        notebook.output(last).get_by_text("alive: []").wait_for(timeout=STORY_MS)
-        assert [line for cell in range(last) for line in notebook.error(cell)] == []
-        assert page.locator(".jp-OutputArea-output").get_by_text("restricted ·").count() > 3  # each footer says what isolated it
+        yield lab
+
+
+def test_a_visitor_finds_the_quickstart_that_runs_and_the_panel_that_shows_it(started: LabServer, page: Page) -> None:
+    notebook = NotebookPage(page, started, NOTEBOOK)
+    panel = notebook.show_panel()
+    expect(panel).to_contain_text("Load gleitzeit_nb", timeout=READY_MS)
+    notebook.execute("notebook:run-all-cells")
+    table = panel.get_by_role("table", name="Ollama instances")
+    expect(table.get_by_role("rowheader", name="north")).to_be_visible(timeout=READY_MS)
+    cells = "window.jupyterapp.shell.currentWidget.content.widgets"
+    last = page.evaluate(f"() => {cells}.findLastIndex(cell => cell.model.type === 'code')")
+    notebook.output(last).get_by_text("alive: []").wait_for(timeout=STORY_MS)
+    assert [line for cell in range(last) for line in notebook.error(cell)] == []
+    assert page.locator(".jp-OutputArea-output").get_by_text("restricted ·").count() > 3  # each footer says what isolated it

@@ -1,0 +1,190 @@
+"""The side panel in a real JupyterLab: how late it shows what is so, how soon it acts and a cell ends, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from bench.fast_server import Kind, fast_servers
+from bench.promises import Promise, at_most
+from tests.support.lab import CHROMIUM_FLAGS, NotebookPage, running_lab
+
+CHROMIUM = "chromium"
+WATCHED_S = 6
+COST_S = 12
+TRIES = 5
+
+SETUP = """%load_ext gleitzeit_nb
+import asyncio, os, time
+from gleitzeit_nb import configure
+from gleitzeit_nb.runtime import get_runtime
+
+async def churn():
+    while True:
+        await pool.chat("t8", "x", strategy="round_robin")
+        await asyncio.sleep(0.02)
+
+def ask_all(urls):
+    global pool, going
+    configure(ollama_config={"instances": [{"id": f"i{number}", "url": url} for number, url in enumerate(urls)]})
+    pool = get_runtime().engine.pool
+    going = get_runtime().submit(churn())
+
+print(os.getpid())
+"""
+COMPUTES = f"end = time.monotonic() + {WATCHED_S}\nwhile time.monotonic() < end:\n    sum(range(1000))"
+
+# `gzLate`: ms from the moment that a snapshot was made in the kernel to the picture with what changed by it.
+LATENESS = """() => {
+    const { sessionContext } = window.jupyterapp.shell.currentWidget;
+    let at = 0;
+    window.gzLate = [];
+    sessionContext.iopubMessage.connect((_, { header, content }) => {
+        at = header.msg_type === 'comm_msg' && content.data.snapshot ? content.data.snapshot.at : at;
+    });
+    new MutationObserver(() => {
+        const made = at;
+        at = 0;
+        if (made) requestAnimationFrame(() => window.gzLate.push(Date.now() - made * 1000));
+    }).observe(document.querySelector('#gleitzeit-nb-panel'), { subtree: true, childList: true, characterData: true, attributes: true });
+}"""
+
+# `gzActed`: ms from the click on a menu's entry to the row that says so.
+ACTION = """words => {
+    window.gzActed = null;
+    document.addEventListener('mouseup', () => {
+        const began = performance.now();
+        const panel = document.querySelector('#gleitzeit-nb-panel');
+        const look = () => {
+            const row = [...panel.querySelectorAll('tr')].find(each => each.querySelector('th')?.textContent.startsWith('i0'));
+            if (row?.textContent.includes(words)) window.gzActed = performance.now() - began;
+            else requestAnimationFrame(look);
+        };
+        look();
+    }, { capture: true, once: true });
+}"""
+
+
+async def front_promises() -> AsyncIterator[Promise]:
+    if not shutil.which(CHROMIUM):
+        print("the side panel: not measured, there is no chromium")
+        return
+    for promise in await asyncio.to_thread(lambda: list(_measured())):  # Playwright's synchronous face wants a thread without a loop
+        yield promise
+
+
+def _measured() -> Iterator[Promise]:
+    with contextlib.ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "notebooks"
+        root.mkdir()
+        urls = stack.enter_context(fast_servers(*[Kind()] * 100, Kind(service_s=600)))
+        lab = stack.enter_context(running_lab(root, {"XDG_CONFIG_HOME": str(root.parent / "settings")}))
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), headless=True, args=list(CHROMIUM_FLAGS))
+        stack.callback(browser.close)
+        cells = [SETUP, f"ask_all({urls[:4]})", f"time.sleep({WATCHED_S})", COMPUTES, "time.sleep(3)", f"ask_all({urls[:100]})"]
+        cells += ["%%sandbox --mode restricted --timeout 60\nwhile True: pass", f"ask_all({urls[100:]})", "%%llm -m t8\nx"]
+        lab.write_notebook("bench.ipynb", cells)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        notebook = NotebookPage(page, lab, "bench.ipynb")
+        notebook.run(0)
+        notebook.show_panel()
+        notebook.run(1)
+        page.evaluate(LATENESS)
+        yield _lateness(notebook, 2, "the panel, behind a cell that sleeps (p95)")
+        yield _lateness(notebook, 3, "the same, a cell that computes (p95)")
+        yield _action(notebook, 4)
+        notebook.run(5)
+        yield from _cost(notebook, int(notebook.output(0).inner_text()))
+        yield _interrupts(notebook, 6, "Interrupt to idle, %%sandbox (slowest)")
+        notebook.run(7)
+        yield _interrupts(notebook, 8, "Interrupt to idle, %%llm (slowest)")
+
+
+def _lateness(notebook: NotebookPage, cell: int, name: str) -> Promise:
+    notebook.page.evaluate("() => { window.gzLate = []; }")
+    notebook.run(cell)
+    late_ms = notebook.page.evaluate("() => window.gzLate")
+    p95 = statistics.quantiles(late_ms, n=20)[-1]
+    return at_most(name, p95, 50, f"{len(late_ms)} pictures in {WATCHED_S} s, median {statistics.median(late_ms):.0f} ms", "ms")
+
+
+def _action(notebook: NotebookPage, cell: int) -> Promise:
+    page, took_ms = notebook.page, []
+    for number in range(TRIES):
+        verb, words = (("Resume", "OK"), ("Drain", "Draining"))[number % 2 == 0]
+        notebook.start(cell)
+        page.wait_for_timeout(300)
+        page.locator("#gleitzeit-nb-panel").get_by_role("button", name="Actions for i0").click()
+        entry = page.locator(".lm-Menu-item", has_text=f"{verb} i0")
+        entry.wait_for()
+        page.evaluate(ACTION, words)
+        entry.click()
+        page.wait_for_function("() => window.gzActed !== null")
+        took_ms.append(page.evaluate("() => window.gzActed"))
+        if not notebook.is_running(cell):
+            raise RuntimeError("the cell had ended before the panel's action was answered")
+        notebook.wait_for_end(cell)
+    return at_most(
+        "an action of the panel, busy (slowest)", max(took_ms), 200, f"median of {TRIES}: {statistics.median(took_ms):.0f} ms", "ms"
+    )
+
+
+def _cost(notebook: NotebookPage, kernel: int) -> Iterator[Promise]:
+    """Of one core, with a hundred instances: with the panel shown, less the same without it."""
+    shown = _shares(notebook.page, kernel)
+    notebook.execute("application:toggle-left-area")
+    notebook.page.wait_for_timeout(1000)
+    hidden = _shares(notebook.page, kernel)
+    notebook.execute("application:toggle-left-area")
+    for name, limit, number in (("the browser", 10, 0), ("the kernel", 2, 1)):
+        seen = f"{shown[number]:.1f} % of a core, and {hidden[number]:.1f} % without the panel"
+        yield at_most(f"100 instances in the panel: {name}", shown[number] - hidden[number], limit, seen, "%")
+
+
+def _shares(page: Page, kernel: int) -> tuple[float, float]:
+    began, before = time.monotonic(), _used(kernel)
+    page.wait_for_timeout(COST_S * 1000)
+    elapsed_s = time.monotonic() - began
+    browser_s, kernel_s = (now - then for now, then in zip(_used(kernel), before, strict=True))
+    return 100 * browser_s / elapsed_s, 100 * kernel_s / elapsed_s
+
+
+def _used(kernel: int) -> tuple[float, float]:
+    """CPU seconds of the browser's processes, and of the kernel."""
+    return sum(map(_seconds, _below(os.getpid()))), _seconds(kernel)
+
+
+def _below(pid: int) -> Iterator[int]:
+    """The browser's processes among all that this one has started."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):  # it has just ended
+            if Path(f"/proc/{child}/comm").read_text().startswith(CHROMIUM):
+                yield int(child)
+            yield from _below(int(child))
+
+
+def _seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has just ended
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, see proc(5)
+
+
+def _interrupts(notebook: NotebookPage, cell: int, name: str) -> Promise:
+    took_s = []
+    for _ in range(TRIES):
+        notebook.start(cell)
+        notebook.page.wait_for_timeout(1500)
+        took_s.append(notebook.interrupt())
+    return at_most(name, max(took_s) * 1000, 500, f"median of {TRIES}: {statistics.median(took_s) * 1000:.0f} ms", "ms")

@@ -71,6 +71,7 @@ def started(image: Image) -> Iterator[LabServer]:
         yield lab
 
 
+@pytest.mark.timeout(900)
 def test_a_visitor_finds_the_quickstart_that_runs_and_the_panel_that_shows_it(started: LabServer, page: Page) -> None:
     notebook = NotebookPage(page, started, NOTEBOOK)
     panel = notebook.show_panel()

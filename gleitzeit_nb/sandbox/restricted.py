@@ -182,8 +182,9 @@ class RestrictedLauncher:
                 mounts = (lambda uid: (reachable, stage_mounts(folders, limits, uid))) if confinement.root else None
                 pipes = await start_process(jail_command(), {}, (arguments, seccomp), _telling(command, claiming, mounts))
             else:
+                await asyncio.shield(claiming)
                 pipes = await start_process(command, {}, (arguments, seccomp))
-            uid, cgroup = await claiming
+            uid, cgroup = claiming.result()
         finally:
             os.close(arguments)
             os.close(seccomp)

@@ -325,6 +325,7 @@ def test_a_group_closes_memory_processes_and_cpu(tmp_path: Path) -> None:
     written = {path.name: path.read_text() for path in (tmp_path / "one").iterdir()}
     assert written == {"memory.max": str(64 * MIB), "pids.max": "11", "cpu.max": "50000 100000"}
     assert group.entrances == [str(tmp_path / "one" / "cgroup.procs")]
+    assert Cgroup(Hierarchy(1, tmp_path, tmp_path), "one").entrances == [str(tmp_path / "one" / "tasks")]
     with pytest.raises(FileExistsError):
         Cgroup.make(Hierarchy(2, tmp_path, tmp_path, tmp_path), "one", Limits())
 

@@ -13,7 +13,7 @@ from gleitzeit_nb.core.addresses import is_loopback
 from gleitzeit_nb.core.breaker import Breaker, BreakerSettings
 from gleitzeit_nb.core.limits import RateLimits
 from gleitzeit_nb.core.load import Load
-from gleitzeit_nb.core.models import LoadedModel, canonical
+from gleitzeit_nb.core.models import LoadedModel, canonical, display
 from gleitzeit_nb.core.pauses import Pause
 from gleitzeit_nb.core.sharing import SlotShare
 
@@ -62,6 +62,7 @@ class Instance:
     reason: str = ""
     draining: bool = False
     models: tuple[str, ...] | None = None  # as `/api/tags` spells them; None: not known yet
+    shown_models: tuple[str, ...] = field(default=(), init=False)  # for people: those, else the declared ones
     digests: dict[str, str] = field(default_factory=dict)  # canonical name -> digest, as `/api/tags` tells them
     sizes_bytes: dict[str, int] = field(default_factory=dict)  # canonical name -> size, as `/api/tags` tells them
     loaded: dict[str, LoadedModel] = field(default_factory=dict)  # by canonical name
@@ -88,6 +89,7 @@ class Instance:
         self.adaptive = AdaptiveLimit(settings.max_concurrent) if settings.adaptive and settings.max_concurrent else None
         self.is_private = is_loopback(self.settings.url) and self.settings.proxy is None
         self._declared = frozenset(map(canonical, self.settings.models))
+        self.shown_models = tuple(map(display, settings.models))
         if self.models is not None:
             self.learn_models(self.models)
 
@@ -143,6 +145,7 @@ class Instance:
 
     def learn_models(self, names: Iterable[str]) -> None:
         self.models = tuple(names)
+        self.shown_models = tuple(map(display, self.models))
         self._known = frozenset(map(canonical, self.models))
 
     def forget_model(self, model: str) -> None:

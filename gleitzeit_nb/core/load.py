@@ -69,6 +69,7 @@ class Load:
     paces: dict[str, Pace] = field(default_factory=dict)  # by model
     share: float = 0.0  # what it was given so far, each request counted as 1 / weight
     _latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _median_s: float | None = None  # of those; None when it has to be looked for
     _failures: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     _recent_failures: int = 0  # among those
 
@@ -107,6 +108,7 @@ class Load:
         self._note(False)
         if elapsed_s is not None:
             self._latencies_s.append(elapsed_s)
+            self._median_s = None
             self.latency.observe(elapsed_s, now)
             self.answers.add(elapsed_s, now)
 
@@ -122,7 +124,9 @@ class Load:
     @property
     def latency_s(self) -> float | None:
         """Median of the recent answers, whole; None before the first."""
-        return median(self._latencies_s) if self._latencies_s else None
+        if self._median_s is None and self._latencies_s:
+            self._median_s = median(self._latencies_s)
+        return self._median_s
 
     @property
     def mean_latency_s(self) -> float | None:

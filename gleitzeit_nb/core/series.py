@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 BUCKET_S = 2.0
 BUCKETS = 30  # one minute
 
 
+_T = TypeVar("_T")
+
+
 @dataclass
-class _Minute:
+class _Minute(Generic[_T]):
     """A ring of buckets. `_newest` is the number of the one that was looked at last; None before the first."""
 
     _newest: int | None = field(default=None, init=False)
+    _told: tuple[int | None, tuple[_T, ...]] = field(default=(None, ()), init=False, repr=False)
 
     def _turn(self, now: float) -> int:
         """Clear the buckets that time has passed over and return the number of the current one."""
@@ -26,17 +31,22 @@ class _Minute:
         self._newest = max(bucket, self._newest)
         return self._newest
 
-    def _places(self, now: float) -> list[int]:
-        """Where the buckets stand, oldest first."""
-        newest = self._turn(now)
-        return [(newest + 1 + step) % BUCKETS for step in range(BUCKETS)]
+    def _past(self, newest: int) -> tuple[_T, ...]:
+        """What is told of the buckets before the current one, oldest first. They are over, so that it is worked out once for each."""
+        if self._told[0] != newest:
+            self._told = (newest, tuple(self._value((newest + 1 + step) % BUCKETS, BUCKET_S) for step in range(BUCKETS - 1)))
+        return self._told[1]
+
+    def _value(self, place: int, lasted_s: float) -> _T:
+        """What is told of a bucket of which so much is over."""
+        raise NotImplementedError
 
     def _clear(self, place: int) -> None:
         raise NotImplementedError
 
 
 @dataclass
-class TokenHistory(_Minute):
+class TokenHistory(_Minute[float]):
     """Tokens per second."""
 
     _counts: list[int] = field(default_factory=lambda: [0] * BUCKETS, init=False)
@@ -48,14 +58,18 @@ class TokenHistory(_Minute):
         """Oldest first; empty before the first token."""
         if self._newest is None:
             return ()
-        return tuple(self._counts[place] / BUCKET_S for place in self._places(now))
+        newest = self._turn(now)
+        return (*self._past(newest), self._value(newest % BUCKETS, BUCKET_S))
+
+    def _value(self, place: int, lasted_s: float) -> float:
+        return self._counts[place] / lasted_s
 
     def _clear(self, place: int) -> None:
         self._counts[place] = 0
 
 
 @dataclass
-class AnswerHistory(_Minute):
+class AnswerHistory(_Minute[float | None]):
     """How long the answers took that ended in each bucket."""
 
     _counts: list[int] = field(default_factory=lambda: [0] * BUCKETS, init=False)
@@ -70,27 +84,41 @@ class AnswerHistory(_Minute):
         """Oldest first, None where none ended; empty when none did for a minute."""
         if self._newest is None:
             return ()
-        places = self._places(now)
+        newest = self._turn(now)
         if not any(self._counts):
             return ()
-        return tuple(self._sums_s[place] / self._counts[place] if self._counts[place] else None for place in places)
+        return (*self._past(newest), self._value(newest % BUCKETS, BUCKET_S))
+
+    def _value(self, place: int, lasted_s: float) -> float | None:
+        return self._sums_s[place] / self._counts[place] if self._counts[place] else None
 
     def _clear(self, place: int) -> None:
         self._counts[place], self._sums_s[place] = 0, 0.0
 
 
 @dataclass
-class Occupancy(_Minute):
+class Occupancy(_Minute[float]):
     """How many requests an instance had, on average over each bucket."""
 
     _busy_s: list[float] = field(default_factory=lambda: [0.0] * BUCKETS, init=False)  # added up over the requests
     _level: int = field(default=0, init=False)
+    _shares: tuple[tuple[int | None, int], tuple[float, ...]] = field(default=((None, 0), ()), init=False, repr=False)
     _since: float = field(default=0.0, init=False)  # when the level was added up last
 
     def moved(self, level: int, now: float) -> None:
         """From now on there are so many."""
         self._add_up(now)
         self._level = level
+
+    def shares(self, slots: int, now: float) -> tuple[float, ...]:
+        """As `levels`, as shares of so many, at most all of them."""
+        levels = self.levels(now)
+        if not levels:
+            return ()
+        key = (self._told[0], slots)
+        if self._shares[0] != key:
+            self._shares = (key, tuple([min(1.0, level / slots) for level in levels[:-1]]))
+        return (*self._shares[1], min(1.0, levels[-1] / slots))
 
     def levels(self, now: float) -> tuple[float, ...]:
         """Oldest first; the last is of the part of its bucket that is over. Empty when there was none for a minute."""
@@ -99,10 +127,12 @@ class Occupancy(_Minute):
         self._add_up(now)
         if not self._level and not any(self._busy_s):
             return ()
-        *before, last = [self._busy_s[place] for place in self._places(now)]
-        part_s = now % BUCKET_S
-        current = last / part_s if part_s > 0 else float(self._level)
-        return (*(busy_s / BUCKET_S for busy_s in before), current)
+        newest, part_s = self._turn(now), now % BUCKET_S
+        current = self._value(newest % BUCKETS, part_s) if part_s > 0 else float(self._level)
+        return (*self._past(newest), current)
+
+    def _value(self, place: int, lasted_s: float) -> float:
+        return self._busy_s[place] / lasted_s
 
     def _add_up(self, now: float) -> None:
         before, newest = self._newest, self._turn(now)

@@ -23,6 +23,7 @@ from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import GleitzeitError, UsageError
 from gleitzeit_nb.jupyter.actions import SLOW, doing, perform
 from gleitzeit_nb.jupyter.commands import COMMANDS, Command, kind_of, read_command, request_of
+from gleitzeit_nb.jupyter.messages import empty_snapshot, snapshot_message
 from gleitzeit_nb.jupyter.redraw import Redraw
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ BYTES_PER_S = 60_000  # its share of the 250 kB/s that a kernel may show, beside
 MOST_LINES = 32  # one per open page; more is not a person
 TEXT_CHARS = 300
 PATIENCE_S = 0.1  # a command that takes longer is answered twice
-NAMES_SHOWN = 50  # models of one instance: a hostile server may list any number
 
 
 class ControlTarget:
@@ -229,28 +229,3 @@ async def _obey(line: Line, command: Command, engine: Engine | None, runtime: Ru
         line.answer("error", command, f"It failed in a way that was not foreseen: {type(error).__name__}: {error}")
     else:
         line.answer("done", command, told.text, told.report)
-
-
-def snapshot_message(snapshot: Snapshot) -> dict[str, Any]:
-    """Plain JSON types. Names that servers gave are clean and cut, so that no message grows or breaks by them."""
-    return {"type": "snapshot", "snapshot": _plain(snapshot.to_dict())}
-
-
-def _plain(value: Any, key: str = "") -> Any:
-    if isinstance(value, str):
-        return one_line(value, TEXT_CHARS)
-    if isinstance(value, float):
-        return value if key == "at" else round(value, 4)
-    if isinstance(value, dict):
-        return {name: _plain(each, name) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each, key) for each in (value[:NAMES_SHOWN] if key in ("models", "warm", "tags") else value)]
-    return value
-
-
-def empty_snapshot() -> Snapshot:
-    """What is true before there is an engine."""
-    from gleitzeit_nb import __version__
-    from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot
-
-    return Snapshot(SCHEMA_VERSION, 0, 0.0, (), 0, 0, 0.0, (), "", 0, (), (), version=__version__)

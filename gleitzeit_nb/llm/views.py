@@ -37,8 +37,8 @@ def instance_view(instance: Instance, now: float) -> InstanceView:
             WarmModel(display(name), entry.gpu_share, entry.vram_bytes, entry.size_bytes, entry.expires_at)
             for name, entry in instance.loaded.items()
         ),
-        models=_models(instance),
-        load=tuple(min(1.0, level / instance.slots) for level in load.occupancy.levels(now)),
+        models=instance.shown_models,
+        load=load.occupancy.shares(instance.slots, now),
         latencies_s=load.answers.means_s(now),
     )
 
@@ -105,7 +105,7 @@ def _instance_status(instance: Instance, now: float) -> dict[str, Any]:
         "draining": instance.draining,
         "max_concurrent": instance.slots,
         "failed_requests": load.failed,
-        "models": list(_models(instance)),
+        "models": list(instance.shown_models),
         "tags": list(instance.settings.tags),
     }
 
@@ -115,7 +115,3 @@ def _reason(instance: Instance) -> str:
     settings = instance.settings
     unverified = settings.url.startswith("https:") and not settings.tls.verify
     return ", ".join([*([instance.reason] if instance.reason else []), *(["its certificate is not verified"] if unverified else [])])
-
-
-def _models(instance: Instance) -> tuple[str, ...]:
-    return tuple(map(display, instance.models if instance.models is not None else instance.settings.models))

@@ -13,7 +13,8 @@ from gleitzeit_nb import errors
 from gleitzeit_nb.core.kept_failures import KeptFailure
 from gleitzeit_nb.errors import PoolError
 
-NOT_OF_A_REQUEST = {errors.ReplayMissError, errors.SchemaMismatchError, errors.UpkeepError}
+NOT_OF_A_REQUEST = {errors.ReplayMissError, errors.SchemaMismatchError, errors.UpkeepError, errors.AnswersFailedError}
+NOT_OF_A_REQUEST |= {errors.RequestCancelledError}  # somebody's wish, which a recording does not hold
 
 
 def family(kind: type[PoolError]) -> set[type[PoolError]]:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from gleitzeit_nb import __version__
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.commands import COMMANDS, FIELDS, read_command
-from gleitzeit_nb.jupyter.comms import MOST_LINES, TARGET, ControlTarget, empty_snapshot, snapshot_message
+from gleitzeit_nb.jupyter.comms import MOST_LINES, TARGET, ControlTarget
+from gleitzeit_nb.jupyter.messages import empty_snapshot, snapshot_message
 from tests.support.kernel import wait_until
 from tests.support.shell import Shell
-from tests.support.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance, large
+from tests.support.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance
 
 
 class FakeComm:
@@ -238,10 +239,6 @@ def test_a_snapshot_can_always_be_sent(name: str) -> None:
     shown = replace(hostile(), instances=(instance(name, url=name, reason=name, models=(name,) * 5000),))
     text = json.dumps(snapshot_message(shown), ensure_ascii=False, allow_nan=False)
     assert len(text.encode()) < 60_000
-
-
-def test_a_snapshot_of_a_hundred_instances_is_sent_within_the_traffic_limit() -> None:
-    assert len(json.dumps(snapshot_message(large(100)))) < 80_000
 
 
 def test_who_stops_looking_costs_nothing_more(listening: Listening) -> None:

@@ -37,7 +37,8 @@ class Conversation:
         self._request: LLMRequest | None = None
         self._outgoing = Outgoing((), 0)
         self._system = ""
-        self._again = False
+        self._cell = ""
+        self._replaced: Turn | None = None  # whose place the next one takes: threads may go on while a job answers
         self._kept: Turn | None = None
 
     def __repr__(self) -> str:
@@ -52,7 +53,8 @@ class Conversation:
         """`request`, which is for the question alone, with what was said before. `system` None: the thread's own goes on."""
         thread, question = self._thread, request.messages[-1]
         self._system = thread.system if system is None else system
-        self._again = thread.repeats(self._front.cell_id, _content(question))
+        self._cell = self._front.cell_id
+        self._replaced = thread.turns[-1] if thread.repeats(self._cell, _content(question)) else None
         room = room_for_question(self._context(request), request.options.get("num_predict"))
         self._outgoing = outgoing(self._before, self._system, question, room=room, left_out=thread.left_out)
         label = f"{request.label} --thread {thread.name}"
@@ -71,7 +73,7 @@ class Conversation:
             model=reply.model,
             instance=reply.instance,
             at=time.time(),
-            cell=self._front.cell_id,
+            cell=self._cell,
             chars=sum(map(weight, (*request.messages, *said))),
             tokens=usage.tokens or None,
         )
@@ -87,13 +89,13 @@ class Conversation:
         turns = self._front.threads.get(self._thread.name, self._thread).turns
         if not turns or turns[-1] is not self._kept:
             raise UsageError(f"thread {self._thread.name} has gone on since, and its last turn is another.\nAsk again to choose.")
-        self._again = True
+        self._replaced = self._kept
         return self.keep(reply)
 
     @property
     def _before(self) -> list[Turn]:
         """A cell that asks the thread's last question once more replaces that turn."""
-        return self._thread.turns[:-1] if self._again else self._thread.turns
+        return [turn for turn in self._thread.turns if turn is not self._replaced]
 
     def _context(self, request: LLMRequest) -> int | None:
         last = self._thread.turns[-1] if self._thread.turns else Turn(())

@@ -29,7 +29,12 @@ _TAGS = {
 }
 _EMPTY = {"hr": "<hr>", "softbreak": "\n", "hardbreak": "<br>"}
 _ALIGNED = ("text-align:left", "text-align:right", "text-align:center")
-_PREFORMATTED = "white-space:pre-wrap;overflow-wrap:anywhere"
+_PREFORMATTED = (
+    "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;"
+    "margin:0 0 1em;padding:6px 8px;background:var(--jp-layout-color2,#f5f5f5)"
+)
+_BARE = "background:none;padding:0"
+_UNDRAWN = f"font:inherit;color:inherit;{_BARE}"  # code that looks like text
 
 
 def html_of(markdown: str) -> str:
@@ -48,7 +53,7 @@ def _written(tokens: Iterable[Token]) -> Iterable[str]:
         elif token.type in _EMPTY:
             yield _EMPTY[token.type]
         elif token.type in ("fence", "code_block"):
-            yield f'<pre style="{_PREFORMATTED}"><code>{html.escape(token.content)}</code></pre>'
+            yield f'<pre style="{_PREFORMATTED}"><code style="{_BARE}">{html.escape(token.content)}</code></pre>'
         elif token.type == "code_inline":
             yield f"<code>{html.escape(token.content)}</code>"
         else:  # text; and whatever else there may be, which is only text here
@@ -58,7 +63,7 @@ def _written(tokens: Iterable[Token]) -> Iterable[str]:
 def _text(text: str) -> str:
     """As code, where no formula is typeset, if there is anything in it that could begin one."""
     shown = html.escape(text)
-    return f'<code style="font:inherit">{shown}</code>' if "$" in text or "\\" in text else shown
+    return f'<code style="{_UNDRAWN}">{shown}</code>' if "$" in text or "\\" in text else shown
 
 
 def _opened(token: Token) -> str:

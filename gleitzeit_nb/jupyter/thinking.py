@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MOST_CHARS = 100_000
 _STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
-_TEXT_STYLE = "white-space:pre-wrap;overflow-wrap:anywhere;font-size:inherit;color:inherit"
+_TEXT_STYLE = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;font-size:inherit;color:inherit"
 
 
 def show_thinking(front: Front, text: str) -> None:

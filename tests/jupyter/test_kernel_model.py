@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,3 +58,38 @@ def test_an_interrupt_stops_the_model(kernel: Kernel) -> None:
 def test_the_listings_name_the_model(kernel: Kernel) -> None:
     assert MODEL in kernel.run("%llm models").stream("stdout")
     assert MODEL in kernel.run("%llm ps").stream("stdout")
+
+
+def test_a_conversation_is_remembered_by_the_real_model(kernel: Kernel) -> None:
+    options = "--thread talk --option temperature=0 --option num_predict=24"
+    assert kernel.run(f"%%llm {options}\nMy name is Ada. Say hello.").reply["status"] == "ok"
+    second = kernel.run(f"%%llm -o again {options}\nWhat did I say before?")
+    assert "thread talk, turn 2" in second.value
+    counts = kernel.run("print([turn.tokens for turn in get_ipython()._gleitzeit_nb_loaded.front.threads['talk'].turns])").stream("stdout")
+    first_tokens, second_tokens = json.loads(counts)
+    assert second_tokens > first_tokens
+    assert "Ada" in kernel.run("%llm history talk").value
+
+
+def test_several_answers_of_the_real_model_differ(kernel: Kernel) -> None:
+    run = kernel.run("%%llm -n 3 -o names --option temperature=1.5 --option num_predict=24\nInvent a name for a boat.")
+    assert run.reply["status"] == "ok"
+    assert run.value.startswith("3 answers · north")
+    assert len(set(json.loads(kernel.run("import json\nprint(json.dumps([str(each) for each in names]))").stream("stdout")))) > 1
+
+
+def test_an_error_is_explained_by_the_real_model(kernel: Kernel) -> None:
+    kernel.run("values = {'a': 1}\nvalues['b']")
+    run = kernel.run("%llm fix --option num_predict=60")
+    assert run.reply["status"] == "ok"
+    assert "KeyError: 'b'" in run.of("display_data")[0]["data"]["text/plain"]
+    assert run.value.startswith("north · ")
+
+
+def test_what_outgrows_the_real_models_context_is_told(kernel: Kernel) -> None:
+    options = "--thread long --option temperature=0 --option num_predict=4 --option num_ctx=256 --force-ctx"
+    for number in range(3):
+        run = kernel.run(f"%%llm {options}\n{number} {'word ' * 90}")
+        assert run.reply["status"] == "ok"
+    assert "were not sent, since the context of" in run.value or "was not sent, since the context of" in run.value
+    assert "holds 256 tokens" in run.value

@@ -12,7 +12,7 @@ from gleitzeit_nb.core.requests import Chunk, LLMRequest
 from gleitzeit_nb.errors import AnswersFailedError, NoInstanceError, StreamInterruptedError, UsageError
 from gleitzeit_nb.jupyter.answer_columns import Column, DrawnColumns, columns_html, columns_text
 from gleitzeit_nb.jupyter.markdown import harmless
-from gleitzeit_nb.jupyter.markdown_html import html_of
+from gleitzeit_nb.jupyter.markdown_html import _BARE, _PREFORMATTED, _UNDRAWN, html_of
 from tests.jupyter.html_check import Page
 from tests.support.hostile import NAME, answers
 from tests.support.shell import FakePool, Shell, reply_of
@@ -188,7 +188,13 @@ def column(text: str) -> Column:
 
 @pytest.mark.parametrize("case", answers("http://trap.example"), ids=lambda case: case.name)
 def test_a_hostile_answer_is_only_text_in_its_column(case: Any) -> None:
-    page = Page(html_of(harmless(case.text)).replace(' target="_blank" rel="noopener noreferrer"', "").replace(_PRE, "").replace(_FONT, ""))
+    page = Page(
+        html_of(harmless(case.text))
+        .replace(' target="_blank" rel="noopener noreferrer"', "")
+        .replace(_PRE, "")
+        .replace(_FONT, "")
+        .replace(_CODE, "")
+    )
     assert page.faults == []
     assert [run for run in page.runs if "$" in run or "\\" in run] == []
     visible = "".join(page.visible)
@@ -196,8 +202,9 @@ def test_a_hostile_answer_is_only_text_in_its_column(case: Any) -> None:
     assert f"last-{case.name}" in visible
 
 
-_PRE = ' style="white-space:pre-wrap;overflow-wrap:anywhere"'
-_FONT = ' style="font:inherit"'
+_PRE = f' style="{_PREFORMATTED}"'
+_CODE = f' style="{_BARE}"'
+_FONT = f' style="{_UNDRAWN}"'
 
 
 def test_names_and_errors_are_text_in_a_column() -> None:
@@ -222,7 +229,7 @@ def test_markdown_is_drawn_with_the_tags_of_the_house() -> None:
         assert part in drawn
     for part in ("<blockquote><p>q</p></blockquote>", '<th style="text-align:center">x</th>', "<hr>", "&lt;a&gt;"):
         assert part in drawn
-    assert '<code style="font:inherit">$2$</code>' in drawn
+    assert f"<code{_FONT}>$2$</code>" in drawn
     assert '<a href="http://a.b/c" target="_blank" rel="noopener noreferrer">l</a>' in drawn
 
 

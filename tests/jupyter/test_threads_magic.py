@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from gleitzeit_nb.core.requests import Chunk
 from gleitzeit_nb.errors import StreamInterruptedError, UsageError
+from gleitzeit_nb.jupyter.conversation import Conversation
+from gleitzeit_nb.jupyter.values import LLMReply
 from tests.support.completing import offered
 from tests.support.shell import Shell, reply_of
 
@@ -112,6 +115,19 @@ def test_a_cell_that_runs_again_asks_its_turn_again(shell: Shell) -> None:
     cells.name = "c1"
     say(shell, "d", "--thread t", "1")
     assert [turn.question for turn in shell.front.threads["t"].turns] == ["1", "2", "2, and another question", "1"]
+
+
+def test_a_job_that_asks_again_takes_the_place_of_its_own_turn_only(shell: Shell) -> None:
+    cells = Cells(shell)
+    cells.name = "c1"
+    say(shell, "a", "--thread t", "1")
+    request = shell.engine.pool.requests[-1]
+    late = Conversation(shell.front, shell.front.threads["t"])
+    late.of(replace(request, messages=({"role": "user", "content": "1"},)), None)
+    cells.name = "c2"
+    say(shell, "b", "--thread t", "2")
+    late.keep(LLMReply(reply_of("a, later")))
+    assert [(turn.answer, turn.cell) for turn in shell.front.threads["t"].turns] == [("b", "c2"), ("a, later", "c1")]
 
 
 def test_turns_that_do_not_fit_are_left_out_and_that_is_told(shell: Shell) -> None:

@@ -300,15 +300,15 @@ function textOf(element: Element): string {
 
 /**
  * Buttons of which one is a stop of the Tab key; the arrows lead to the others.
- * A key alone is theirs and not JupyterLab's (Enter would begin to edit the cell); with Ctrl, Cmd or Alt it is JupyterLab's. It looks at
- * keys before they reach any element, so that has to be said at the window.
+ * A key alone is theirs and not JupyterLab's (D twice would delete the cell); with Ctrl, Cmd or Alt it is JupyterLab's. It may
+ * look at keys before they reach any element, so that has to be said at the window.
  */
 function Toolbar(props: { className: string; label: string; actions: readonly Action[]; top?: number }): React.JSX.Element {
   const [stop, setStop] = React.useState(0);
   const buttons = React.useRef<(HTMLButtonElement | null)[]>([]);
-  const element = React.useRef<HTMLDivElement>(null);
   const [guard] = React.useState(() => (event: KeyboardEvent) => {
-    element.current?.toggleAttribute('data-lm-suppress-shortcuts', !(event.ctrlKey || event.metaKey || event.altKey));
+    const button = buttons.current.find(each => each === event.target);
+    button?.toggleAttribute('data-lm-suppress-shortcuts', !(event.ctrlKey || event.metaKey || event.altKey));
   });
   React.useEffect(() => () => window.removeEventListener('keydown', guard, true), [guard]);
   const onKeyDown = (event: React.KeyboardEvent): void => {
@@ -323,7 +323,6 @@ function Toolbar(props: { className: string; label: string; actions: readonly Ac
   };
   return (
     <div
-      ref={element}
       className={props.className}
       role="toolbar"
       aria-label={props.label}

@@ -212,10 +212,14 @@ def test_the_keyboard_reaches_every_button(answered: NotebookPage) -> None:
             break
     assert page.evaluate(focused) == "Copy the answer"
     expect(answer(answered).locator(".gz-AnswerBar")).to_have_css("opacity", "1")
-    page.keyboard.press("Enter")  # which JupyterLab would take to begin editing the cell
+    page.keyboard.press("Enter")
     expect(answer(answered).get_by_role("status")).to_have_text("Copied")
     page.keyboard.press("ArrowRight")
     assert page.evaluate(focused) == "Insert the code below"
+    page.keyboard.press("b")  # which would insert a cell, if JupyterLab took it
+    page.keyboard.press("ArrowUp")  # and this one leave the cell
+    assert page.evaluate(focused) == "Insert the code below"
+    expect(page.locator(".jp-Notebook-cell")).to_have_count(2)
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.model.sharedModel.setMetadata('touched', 1); }")
     expect(page.locator(".lm-TabBar-tab.jp-mod-dirty")).to_have_count(1)
     page.keyboard.press("Control+S")  # which is JupyterLab's, here too

@@ -18,6 +18,7 @@ SHOWN_CHARS = 300  # of a name, in snapshots
 TOLD_CHARS = 60  # … and in a sentence
 SLOW = frozenset({"restart_pool", "reload", "diagnostics"})  # it is said at once that they have begun
 PANEL = "from the side panel"
+CELL = "from a cell"
 
 
 class Done(NamedTuple):
@@ -27,8 +28,8 @@ class Done(NamedTuple):
     report: str = ""
 
 
-async def perform(command: Command, engine: Engine | None, runtime: Runtime) -> Done:
-    """Do it. Raises GleitzeitError. `engine` None: nothing runs yet, and nothing is started for a command."""
+async def perform(command: Command, engine: Engine | None, runtime: Runtime, by: str = PANEL) -> Done:
+    """Do it. Raises GleitzeitError. `engine` None: nothing runs yet, and nothing is started for a command. `by`: who wants it."""
     if command.type == "reload":
         await asyncio.to_thread(runtime.reload)  # which reads files, and waits for this loop
         return Done("The configuration was read again.")
@@ -39,7 +40,7 @@ async def perform(command: Command, engine: Engine | None, runtime: Runtime) -> 
         raise UsageError(f"This kernel cannot do that: {command.type}.")
     if engine is None:
         raise UsageError("Nothing runs in this kernel yet: the first %%llm or %%sandbox cell starts it.")
-    return Done(await action(command, engine))
+    return Done(await action(command, engine, by))
 
 
 def doing(command: Command) -> str:
@@ -63,19 +64,19 @@ def _instance(command: Command, engine: Engine) -> str:
     return meant("instance", command.target, (view.id for view in engine.pool.instance_views()))
 
 
-async def _drain(command: Command, engine: Engine) -> str:
+async def _drain(command: Command, engine: Engine, _by: str) -> str:
     instance = _instance(command, engine)
     await engine.pool.drain(instance)
     return f"{_told(instance)} gets nothing new; what it is answering goes on."
 
 
-async def _resume(command: Command, engine: Engine) -> str:
+async def _resume(command: Command, engine: Engine, _by: str) -> str:
     instance = _instance(command, engine)
     await engine.pool.resume(instance)
     return f"{_told(instance)} gets work again."
 
 
-async def _warm(command: Command, engine: Engine) -> str:
+async def _warm(command: Command, engine: Engine, _by: str) -> str:
     from gleitzeit_nb.rendering.upkeep import warmed_text
 
     instance = _instance(command, engine)
@@ -84,7 +85,7 @@ async def _warm(command: Command, engine: Engine) -> str:
     return warmed_text(await engine.pool.warm(model, instance=instance))
 
 
-async def _unload(command: Command, engine: Engine) -> str:
+async def _unload(command: Command, engine: Engine, _by: str) -> str:
     from gleitzeit_nb.rendering.upkeep import unloaded_text
 
     instance = _instance(command, engine)
@@ -93,7 +94,7 @@ async def _unload(command: Command, engine: Engine) -> str:
     return unloaded_text(model, await engine.pool.unload(model, instance=instance))
 
 
-async def _restart_pool(command: Command, engine: Engine) -> str:
+async def _restart_pool(command: Command, engine: Engine, _by: str) -> str:
     running = len(engine.pool.run_views())
     await engine.restart_pool()
     ended = "" if not running else " The request that was going on has ended." if running == 1 else f" {running} requests have ended."
@@ -103,28 +104,28 @@ async def _restart_pool(command: Command, engine: Engine) -> str:
 # -- requests, runs and containers -------------------------------------------------------------------------------------------------
 
 
-async def _cancel(command: Command, engine: Engine) -> str:
+async def _cancel(command: Command, engine: Engine, by: str) -> str:
     runs = {view.id: view.label for view in engine.run_views()}
     run = meant("request or run", command.target, runs)
-    if not engine.cancel(run, PANEL):
+    if not engine.cancel(run, by):
         raise UsageError(f"{_told(runs[run])} has just ended.")
     return f"{_told(runs[run])} was cancelled."
 
 
-async def _stop_container(command: Command, engine: Engine) -> str:
+async def _stop_container(command: Command, engine: Engine, by: str) -> str:
     views = {view.id: view for view in engine.sandbox.container_views() if view.id}
     container = meant("container", command.target, views)
     view = views[container]
-    if not await engine.sandbox.stop_container(container, f"stopped {PANEL}"):
+    if not await engine.sandbox.stop_container(container, f"stopped {by}"):
         raise UsageError(f"The container {_told(container)} is just changing hands: try again.")
     ended = f" The session {_told(view.session)} is over, and its variables are gone." if view.session else ""
     ended = ended or (" The run in it ends as killed." if view.run else "")
     return f"The container {_told(container)} was stopped.{ended}"
 
 
-async def _reset_session(command: Command, engine: Engine) -> str:
+async def _reset_session(command: Command, engine: Engine, by: str) -> str:
     session = meant("session", command.target, (view.name for view in engine.sandbox.session_views()))
-    await engine.sandbox.reset_session(session, f"its session was reset {PANEL}")
+    await engine.sandbox.reset_session(session, f"its session was reset {by}")
     return f"The session {_told(session)} is over, and its variables are gone."
 
 
@@ -153,7 +154,7 @@ def _told(name: str) -> str:
     return one_line(name, TOLD_CHARS)
 
 
-_ACTIONS: Mapping[str, Callable[[Command, Engine], Awaitable[str]]] = {
+_ACTIONS: Mapping[str, Callable[[Command, Engine, str], Awaitable[str]]] = {
     "drain": _drain,
     "resume": _resume,
     "warm": _warm,

@@ -28,6 +28,8 @@ Kind = Literal[
     "thread",
     "job",
     "running job",
+    "run",  # a request, run or job that goes on
+    "container",
     "mode",
     "session",
     "host",

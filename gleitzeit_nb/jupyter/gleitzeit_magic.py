@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from gleitzeit_nb.errors import UsageError
+from gleitzeit_nb.jupyter import steering
 from gleitzeit_nb.jupyter.arguments import Kind, MagicParser, ending_with, listed, split
 from gleitzeit_nb.jupyter.failures import fails_briefly
 from gleitzeit_nb.jupyter.sandbox_command import sandbox_command_parser, steer_sandbox
@@ -31,10 +32,13 @@ COMMANDS = {
     "selfcheck": "[MODE …]: try every promise of the sandbox here; prints counts, and what does not hold",
     "drain": "ID: give an instance nothing new",
     "resume": "ID: give it work again",
+    "cancel": "[ID …]: end requests, runs or jobs beside your cells; without ID: what goes on",
+    "restart": "start the pool anew: requests end, sandboxes and sessions go on",
+    "diagnostics": "print a report to paste: no keys, prompts, code, addresses or folders",
     "sandbox": "its workers and sessions; `sandbox warm [MODE]`, `cleanup`, `reset NAME`, …",
     "help": "print this",
 }
-_OFFERS: Mapping[str, Kind] = {"drain": "serving instance", "resume": "draining instance", "selfcheck": "mode"}
+_OFFERS: Mapping[str, Kind] = {"drain": "serving instance", "resume": "draining instance", "selfcheck": "mode", "cancel": "run"}
 
 
 def gleitzeit_parser() -> MagicParser:
@@ -51,8 +55,8 @@ def command_parser(command: str) -> MagicParser:
     if command == "config":
         parser.commands = {"use": _use_parser}
     elif command in _OFFERS:
-        many = command == "selfcheck"
-        parser.add_argument("names", metavar="MODE" if many else "ID", nargs="*" if many else "?", offers=_OFFERS[command])
+        count, what = "*" if command in ("selfcheck", "cancel") else "?", "MODE" if command == "selfcheck" else "ID"
+        parser.add_argument("names", metavar=what, nargs=count, offers=_OFFERS[command])
     return parser
 
 
@@ -90,6 +94,9 @@ class GleitzeitMagics(Magics):
             "selfcheck": self._selfcheck,
             "drain": lambda words: self._set_draining("drain", words),
             "resume": lambda words: self._set_draining("resume", words),
+            "cancel": lambda words: print(steering.cancel(self.front, words)),  # noqa: T201
+            "restart": lambda words: print(steering.restart(self.front, words)),  # noqa: T201
+            "diagnostics": lambda words: print(steering.diagnostics(self.front, words)),  # noqa: T201
             "sandbox": lambda words: steer_sandbox(self.front, words),
             "help": self._help,
         }

@@ -150,6 +150,16 @@ def _sessions(scene: Scene) -> Iterator[Candidate]:
     return (Candidate(view.name, "session") for view in sorted(sessions, key=lambda view: -view.used_at))
 
 
+def _runs(scene: Scene) -> Iterator[Candidate]:
+    """What goes on, whatever it is."""
+    return (Candidate(view.id, view.kind) for view in (scene.snapshot.runs if scene.snapshot is not None else ()))
+
+
+def _containers(scene: Scene) -> Iterator[Candidate]:
+    views = scene.snapshot.container_list if scene.snapshot is not None else ()
+    return (Candidate(view.id, view.state) for view in views if view.id)
+
+
 def _images(scene: Scene) -> Iterator[Candidate]:
     return (Candidate(mode.image, "image") for mode in scene.modes.values() if mode.image)
 
@@ -265,6 +275,8 @@ SOURCES: Mapping[Kind, Callable[[Scene], Iterable[Candidate]]] = {
     "thread": _threads,
     "job": _jobs,
     "running job": _running_jobs,
+    "run": _runs,
+    "container": _containers,
     "mode": _modes,
     "session": _sessions,
     "container image": _images,

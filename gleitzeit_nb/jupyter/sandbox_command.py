@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.arguments import Kind, MagicParser
+from gleitzeit_nb.jupyter.steering import stop
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "warm": "[MODE]: make the workers that are kept ready now",
     "cleanup": "remove all workers that are idle",
+    "containers": "list the containers and guest processes",
+    "stop": "ID: remove a container; a run in it ends as killed, a session in it is over",
     "sessions": "list the sessions",
     "reset": "NAME: end a session; its variables are gone",
 }
 
 
-_OFFERS: Mapping[str, Kind] = {"warm": "mode", "reset": "session"}
+_OFFERS: Mapping[str, Kind] = {"warm": "mode", "reset": "session", "stop": "container"}
 
 
 def sandbox_command_parser() -> MagicParser:
@@ -44,7 +47,7 @@ def steer_sandbox(front: Front, words: Sequence[str]) -> None:
         near = difflib.get_close_matches(command, SUBCOMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise UsageError(f"%gleitzeit sandbox: there is no command {command[:40]!r}{hint}\nKnown are {', '.join(SUBCOMMANDS)}.")
-    if len(rest) > (command in ("warm", "reset")):
+    if len(rest) > (command in _OFFERS):
         raise UsageError(f"%gleitzeit sandbox {command}: {rest[-1][:40]!r} is more than it takes.\nAll commands: %gleitzeit help")
     runtime, sandbox = front.runtime, front.engine.sandbox
     if command == "warm":
@@ -55,6 +58,8 @@ def steer_sandbox(front: Front, words: Sequence[str]) -> None:
         print(f"{count} idle {'worker was' if count == 1 else 'workers were'} removed.")  # noqa: T201
     elif command == "reset":
         _reset(front, rest)
+    elif command in ("stop", "containers"):
+        print(stop(front, rest))  # noqa: T201
     else:
         _show(front, sessions_only=command == "sessions")
 

@@ -1,4 +1,4 @@
-"""The sandbox's workers and sessions as text. Pure."""
+"""The sandbox's workers, containers and sessions as text, and what goes on. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gleitzeit_nb.rendering import words
 from gleitzeit_nb.rendering.columns import columns
-from gleitzeit_nb.snapshot import CountView, SessionView, Snapshot
+from gleitzeit_nb.snapshot import ContainerView, CountView, RunView, SessionView, Snapshot
 
 
 def sessions_text(views: Sequence[SessionView]) -> str:
@@ -27,6 +27,26 @@ def workers_text(snapshot: Snapshot) -> str:
         held = f"{view.containers}/{view.max_containers}"
         rows.append((view.id, str(view.active), str(view.queued), held, _counts(view.outcomes), _counts(view.discards)))
     return "Workers\n" + columns(rows, indent="  ")
+
+
+def containers_text(views: Sequence[ContainerView]) -> str:
+    """ "" when there is none."""
+    if not views:
+        return ""
+    rows = [("Container", "Mode", "State", "Runs", "Memory", "Since", "Session")]
+    for view in views:
+        size, since = words.memory(view.memory_bytes), words.clock_time(view.made_at)
+        rows.append((view.id or words.UNKNOWN, view.mode, view.state, str(view.runs), size, since, view.session or words.UNKNOWN))
+    return "Containers\n" + columns(rows, indent="  ")
+
+
+def runs_text(views: Sequence[RunView]) -> str:
+    """ "" when nothing goes on."""
+    if not views:
+        return ""
+    rows = [("ID", "What", "Where", "Since", "State")]
+    rows += [(view.id, view.label, view.where or words.UNKNOWN, f"{view.elapsed_s:.0f} s", view.state) for view in views]
+    return "Going on\n" + columns(rows, indent="  ")
 
 
 def _counts(counts: Sequence[CountView]) -> str:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -231,6 +232,12 @@ def test_every_command_is_read_with_and_without_a_request(kind: str) -> None:
     said = {"type": kind, **{name: f"some {name}" for name in FIELDS[kind]}}
     assert read_command(said).type == kind
     assert read_command({**said, "request": "click-7"}).request == "click-7"
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_every_command_is_documented_for_other_front_ends(kind: str, project_root: Path) -> None:
+    page = (project_root / "docs" / "dashboard.md").read_text()
+    assert f'"type": "{kind}"' in page or f"`{kind}`" in page
 
 
 @settings(max_examples=50)

@@ -327,3 +327,19 @@ def test_without_subshells_the_kernel_says_that_messages_wait(panel: Panel, tmp_
         panel.front_end.close(plain.comm)
     finally:
         panel.front_end.subshell = subshell
+
+
+def test_the_same_can_be_done_from_a_cell(shared: FrontEnd) -> None:
+    assert shared.run("%gleitzeit cancel") == "Nothing goes on beside this cell.\n"
+    shared.run("%%sandbox --mode local --session work\nx = 1")
+    listed = shared.run("%gleitzeit sandbox containers").splitlines()
+    container = next(line.split()[0] for line in listed if line.split()[-1] == "work")
+    assert "work" in shared.run("%gleitzeit sandbox stop")
+    told = shared.run(f"%gleitzeit sandbox stop {container}")
+    assert told == f"The container {container} was stopped. The session work is over, and its variables are gone.\n"
+    assert shared.run("%gleitzeit restart").startswith("The pool was started anew with 2 instances.")
+    report = shared.run("%gleitzeit diagnostics")
+    assert "Doctor\n" in report
+    assert str(Path.home()) not in report
+    name = shared.start("%gleitzeit cancel nothing")
+    assert "This kernel has no request or run 'nothing'." in error_of(shared, name)["evalue"]

@@ -7,6 +7,7 @@ installed, that holds the picture still while text is selected (labextension/src
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from gleitzeit_nb.runtime import Runtime
     from gleitzeit_nb.snapshot import Snapshot
 
+PICTURE_BYTES = 20_000  # of a picture in pieces are sent at once: three times a second is as often as that may be
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 BYTES_PER_S = 60_000  # its share of the 250 kB/s that a kernel may show, beside a streamed answer and the side panel
-ENVELOPE_BYTES = 1000
 
 
 class Dashboard:
@@ -112,8 +113,11 @@ class Dashboard:
     def _draw(self) -> int:
         if self._widgets is None:
             return 0
-        markup = dashboard_html.live(self._latest, self._pill)
-        return len(markup) + ENVELOPE_BYTES if self._widgets.show(markup) else 0
+        pieces = dashboard_html.live(self._latest, self._pill)
+        sent = self._widgets.show(pieces, PICTURE_BYTES)
+        if self._widgets.lags(pieces):
+            asyncio.get_running_loop().call_soon(self._redraw.ask)  # the rest follows as soon as the pace allows it
+        return sent
 
     async def _ask(self) -> None:
         self._redraw.ask()

@@ -15,6 +15,8 @@ from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.jupyter import dashboard_html
 from gleitzeit_nb.rendering.words import NAME_CHARS
 
+ENVELOPE_BYTES = 1000
+_FLUSH = {"margin": "0", "overflow": "visible", "flex": "0 0 auto"}
 LATE = "While a cell runs, this may wait for its end; the Gleitzeit side panel does not."
 
 
@@ -25,8 +27,11 @@ class DashboardWidgets:
         self._on_pause = on_pause
         self._on_steer = on_steer
         style = ipywidgets.HTML(dashboard_html.style(), layout={"display": "none"})
-        # The picture's own box scrolls, since it stays when the picture is replaced.
-        self._picture = ipywidgets.HTML(layout={"margin": "0", "overflow": "auto", "max_width": "1062px"})
+        # The pieces' own box scrolls, since it stays when they are replaced.
+        self._pieces: list[Any] = []
+        self._picture = ipywidgets.VBox(layout={"margin": "0", "overflow": "auto", "max_width": "1062px"})
+        self._shown_at: list[int] = []  # by piece: the turn in which it was last sent
+        self._turn = 0
         self._controls = self._make_controls()
         row = ipywidgets.HBox(self._controls, layout={"flex_flow": "row wrap", "align_items": "center", "margin": "4px 0 0"})
         self._box = ipywidgets.VBox([style, self._picture, row])
@@ -48,12 +53,42 @@ class DashboardWidgets:
     def model_id(self) -> str:
         return str(self._box.model_id)
 
-    def show(self, markup: str) -> bool:
-        """Replace the picture; whether it was another one. The same is not sent twice."""
-        if markup == self._picture.value:
-            return False
-        self._picture.value = markup
-        return True
+    def show(self, pieces: Sequence[str], most_bytes: float = float("inf")) -> int:
+        """Replace the pieces that changed, and say how many bytes that took.
+
+        Where they take more than `most_bytes`, the first goes, and the one that has waited longest, and others while there is room; the
+        rest waits for the next call.
+        """
+        self._have(len(pieces))
+        sent = others = 0
+        self._turn += 1
+        for index in sorted(range(len(pieces)), key=lambda each: (each > 0, self._shown_at[each])):
+            piece, markup = self._pieces[index], pieces[index]
+            size_bytes = len(markup) + ENVELOPE_BYTES
+            if piece.value != markup and (index == 0 or others == 0 or sent + size_bytes <= most_bytes):
+                piece.value = markup
+                self._shown_at[index] = self._turn
+                sent += size_bytes
+                others += index > 0
+        return sent
+
+    def lags(self, pieces: Sequence[str]) -> bool:
+        """Whether some of them are not shown yet."""
+        return self.shown != tuple(pieces)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        return tuple(piece.value for piece in self._pieces)
+
+    def _have(self, count: int) -> None:
+        """So many pieces. Those that are there stay, with their scroll and selection."""
+        if len(self._pieces) != count:
+            self._pieces = self._pieces[:count] + [ipywidgets.HTML(layout=_FLUSH) for _ in range(count - len(self._pieces))]
+            for gone in self._picture.children[count:]:
+                gone.close()
+            self._shown_at = self._shown_at[:count] + [0] * (count - len(self._shown_at))
+            self._picture.children = self._pieces
+            self._answer_where_asked()
 
     def offer(self, ids: Sequence[str]) -> None:
         """The instances to choose from; what was chosen stays chosen."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gleitzeit_nb.doctor import Finding
 
 FAILOVERS_SHOWN = 8
+RUNS_SHOWN = 8
+CONTAINERS_SHOWN = 12
 NO_INSTANCE = "No instance is known. Start one with `ollama serve` or `gleitzeit-nb embedded serve`, or list yours in the configuration."
 _MARKS = {"ok": "ok     ", "warn": "warning", "missing": "missing"}
 
@@ -27,7 +29,8 @@ _MARKS = {"ok": "ok     ", "warn": "warning", "missing": "missing"}
 def status_text(snapshot: Snapshot) -> str:
     """The whole snapshot: a line that counts, then the tables of the dashboard."""
     head = f"{words.tally(snapshot)}\n{words.traffic(snapshot)}"
-    parts = [head, _instances(snapshot.instances), _modes(snapshot), sessions_text(snapshot.sessions)]
+    parts = [head, _instances(snapshot.instances), _running(snapshot), _modes(snapshot), _containers(snapshot)]
+    parts += [sessions_text(snapshot.sessions)]
     parts += [security_text(snapshot.security), _failovers(snapshot.failovers)]
     return "\n\n".join(part for part in parts if part).replace("\u00a0", " ")
 
@@ -44,6 +47,31 @@ def _instances(views: Sequence[InstanceView]) -> str:
     notes = [(view.id, words.trouble(view)) for view in views if words.trouble(view)]
     told = "".join(f"\n  {one_line(name, CELL_CHARS)}: {note}" for name, note in notes)
     return "Ollama instances\n" + columns(rows, indent="  ") + told
+
+
+def _running(snapshot: Snapshot) -> str:
+    if not snapshot.runs:
+        return ""
+    rows = [("Cell or job", "Model, where", "State", "Time", "Tokens")]
+    for view in snapshot.runs[:RUNS_SHOWN]:
+        state = words.progress(view.progress) if view.progress is not None else view.state
+        where = " on ".join(filter(None, (view.model, view.where)))
+        rows.append((view.label or view.kind, where, state, words.whole_seconds(view.elapsed_s), str(view.tokens or words.UNKNOWN)))
+    more = max(snapshot.runs_total, len(snapshot.runs)) - RUNS_SHOWN
+    return "Running\n" + columns(rows, indent="  ") + (f"\n  and {more} more" if more > 0 else "")
+
+
+def _containers(snapshot: Snapshot) -> str:
+    views = snapshot.container_list
+    if not views:
+        return ""
+    rows = [("Container", "Mode", "State", "Age", "Runs", "Memory")]
+    for view in views[:CONTAINERS_SHOWN]:
+        state = f"session {view.session}" if view.session else view.state
+        age, held = words.whole_seconds(snapshot.at - view.made_at), words.memory(view.memory_bytes)
+        rows.append((view.id[:12] or words.UNKNOWN, view.mode, state, age, str(view.runs), held))
+    more = len(views) - CONTAINERS_SHOWN
+    return "Containers\n" + columns(rows, indent="  ") + (f"\n  and {more} more" if more > 0 else "")
 
 
 def _modes(snapshot: Snapshot) -> str:

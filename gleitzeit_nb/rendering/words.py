@@ -9,7 +9,7 @@ import time
 from typing import Literal, NamedTuple
 
 from gleitzeit_nb.core.plain import one_line
-from gleitzeit_nb.snapshot import FailoverView, InstanceView, ModeView, Snapshot
+from gleitzeit_nb.snapshot import FailoverView, InstanceView, ModeView, ProgressView, Snapshot
 
 UNKNOWN = "–"
 NAME_CHARS = 60
@@ -97,6 +97,23 @@ def errors(view: InstanceView) -> str:
     if view.error_rate is None:
         return UNKNOWN
     return f"{view.error_rate * 100:.{0 if view.error_rate == 1 else 1}f}{_THIN}%"
+
+
+def share(fraction: float) -> str:
+    return f"{fraction * 100:.0f}{_THIN}%"
+
+
+def rate(per_second: float) -> str:
+    """Of tokens; the unit stands elsewhere."""
+    return f"{per_second:.1f}" if 0 < per_second < 9.95 else f"{per_second:.0f}"
+
+
+def progress(view: ProgressView) -> str:
+    """How far a job of many items is: "128 of 500, 3 failed, 2 min left"."""
+    parts = [f"{view.done} of {view.total}" if view.total is not None else f"{view.done} done"]
+    parts += [f"{view.failed} failed"] if view.failed else []
+    parts += [f"{whole_seconds(view.eta_s)} left"] if view.eta_s is not None else []
+    return ", ".join(parts)
 
 
 def load(view: InstanceView) -> str:

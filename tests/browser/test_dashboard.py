@@ -135,7 +135,7 @@ def test_scroll_and_focus_stay_when_the_picture_is_replaced(open_notebook: OpenN
         notebook.run(cell)
     shown(notebook)
     notebook.output(0).locator("select").focus()
-    box = notebook.output(0).locator(".widget-html", has=notebook.page.locator("section.gz-dash"))
+    box = notebook.output(0).locator(".widget-vbox", has=notebook.page.locator("section.gz-dash")).last  # the innermost
     box.evaluate("node => { node.scrollLeft = 60; }")
     before = box.evaluate("node => node.scrollLeft")
     assert before > 0, "the window is narrow enough to scroll"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gleitzeit_nb.jupyter.dashboard import Dashboard
+from gleitzeit_nb.jupyter.dashboard import WIDGET_VIEW, Dashboard
 from tests.support.fake_ollama import FakeOllama
 from tests.support.front_end import FrontEnd
 from tests.support.kernel import TRAFFIC, instances, running_kernel, serving
@@ -193,3 +193,17 @@ def test_unloading_takes_it_away(front_end: FrontEnd, picture: str) -> None:
     assert picture in closed
     assert pictures <= closed
     assert front_end.run("import threading; print([t.name for t in threading.enumerate() if 'gleitzeit' in t.name])") == "[]\n"
+
+
+def test_an_exported_page_shows_the_still_picture(shell: Shell) -> None:
+    """The widget stands beside it in the saved notebook, without its state."""
+    nbformat = pytest.importorskip("nbformat")
+    nbconvert = pytest.importorskip("nbconvert")
+    bundle = Dashboard(shell.runtime, in_kernel=True)._repr_mimebundle_()
+    assert WIDGET_VIEW in bundle
+    output = nbformat.v4.new_output("display_data", bundle)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%gleitzeit dashboard", outputs=[output])])
+    page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
+    assert 'aria-label="Gleitzeit dashboard"' in page
+    assert "gpu-1" in page
+    assert "widget-view" not in page

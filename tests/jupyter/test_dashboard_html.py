@@ -11,15 +11,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gleitzeit_nb.jupyter import dashboard_html
-from gleitzeit_nb.snapshot import FailoverView, Snapshot, WarmModel
+from gleitzeit_nb.jupyter.dashboard_html import Pill
+from gleitzeit_nb.jupyter.dashboard_parts import spark
+from gleitzeit_nb.snapshot import FailoverView, SecurityCount, SecurityNote, SecurityView, Snapshot, WarmModel
 from tests.support.snapshots import EMPTY, MOCK_UP, hostile, instance, large, mode, session
 
-TAGS = {"section", "div", "b", "span", "table", "caption", "thead", "tbody", "tr", "th", "td", "i", "u", "svg", "polyline", "br", "bdi"}
-ATTRIBUTES = {"class", "aria-label", "scope", "colspan", "title", "role", "width", "height", "points", "style"}
+TAGS = {
+    "section",
+    "div",
+    "b",
+    "span",
+    "table",
+    "caption",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "i",
+    "u",
+    "svg",
+    "path",
+    "col",
+    "colgroup",
+    "br",
+    "bdi",
+}
+ATTRIBUTES = {"class", "aria-label", "scope", "colspan", "title", "role", "viewbox", "preserveaspectratio", "d", "style"}
 VALUES = {
     "class": re.compile(r"gz-[a-z]+( gz-[a-z]+)*"),
     "style": re.compile(r"width:\d{1,3}%"),
-    "points": re.compile(r"[\d,. -]+"),
+    "d": re.compile(r"M\d+ \d+([ML]\d+ \d+)*"),
+    "viewbox": re.compile(r"0 -1 \d+ \d+"),
+    "preserveaspectratio": re.compile(r"none"),
     "scope": re.compile(r"row|col"),
     "role": re.compile(r"img"),
 }
@@ -47,7 +71,7 @@ class Markup(HTMLParser):
                 self.faults.append(f"<{tag} {name}={value!r}>")
             if name == "aria-label":
                 self.labels.append(value or "")
-        if tag != "br":
+        if tag not in ("br", "col"):
             self.open.append(tag)
         if tag == "tr" and self._caption:
             self.tables[self._caption].append([])
@@ -75,9 +99,13 @@ class Markup(HTMLParser):
         self.faults.append(f"<?{data}>")
 
 
+def drawn(snapshot: Snapshot, pill: Pill) -> str:
+    return "".join(dashboard_html.live(snapshot, pill))
+
+
 def rows(snapshot: Snapshot, caption: str) -> list[list[str]]:
     """The body of one table."""
-    return [[cell.replace("\u00a0", " ") for cell in row] for row in Markup(dashboard_html.live(snapshot, "live")).tables[caption][1:]]
+    return [[cell.replace("\u00a0", " ") for cell in row] for row in Markup(drawn(snapshot, "live")).tables[caption][1:]]
 
 
 def test_the_tables_of_the_mock_up_are_there() -> None:
@@ -97,7 +125,7 @@ def test_the_tables_of_the_mock_up_are_there() -> None:
 
 
 def test_the_head_sums_up() -> None:
-    assert "3 of 4 instances up · 6 in flight, 2 queued · 63 tok/s · sandbox 4 containers" in dashboard_html.live(MOCK_UP, "live")
+    assert "3 of 4 instances up · 6 in flight, 2 queued · 63 tok/s · sandbox 4 containers" in drawn(MOCK_UP, "live")
 
 
 def test_unknown_is_never_a_zero() -> None:
@@ -120,23 +148,64 @@ def test_what_is_weaker_about_a_mode_is_told() -> None:
 
 
 def test_an_empty_pool_says_what_to_do() -> None:
-    assert "ollama serve" in dashboard_html.live(EMPTY, "live")
+    assert "ollama serve" in drawn(EMPTY, "live")
 
 
 def test_a_sparkline_is_told_in_words() -> None:
-    labels = Markup(dashboard_html.live(MOCK_UP, "live")).labels
-    assert "tokens per second, last minute: now 18, at most 18" in labels
+    labels = Markup(drawn(MOCK_UP, "live")).labels
+    assert "tokens per second of local, last minute: now 18, at most 18" in labels
+    assert any(label.startswith("load of gpu-1, last minute: now ") and "%" in label for label in labels)
+    assert any(label.startswith("latency of gpu-1, last minute: now ") and "ms" in label for label in labels)
 
 
-def test_row_and_column_heads_are_marked_as_such() -> None:
-    markup = dashboard_html.live(MOCK_UP, "live")
-    assert markup.count('scope="row"') == 7
-    assert markup.count('scope="col"') == 16
+def test_every_row_is_headed_and_every_column_named() -> None:
+    full = replace(
+        MOCK_UP, sessions=(session(),), security=SecurityView((SecurityCount("oom", "x", 1),), (SecurityNote(1.0, "oom", "x", ""),))
+    )
+    markup = drawn(full, "live")
+    captions = ["Ollama instances", "Running", "Python execution", "Recent failovers", "Containers", "Sandbox sessions", "Security events"]
+    assert re.findall("<caption>(.*?)</caption>", markup) == captions
+    rows_of_values = markup.count("<tr>") - len(captions) - 1  # the heads, and the line that sums up the security events
+    assert markup.count('scope="row"') == rows_of_values
+    assert markup.count('scope="col"') == 8 + 6 + 5 + 3 + 6 + 6 + 4
+
+
+def test_what_goes_on_is_listed_with_its_pace() -> None:
+    assert [[cell.strip() for cell in row] for row in rows(MOCK_UP, "Running")] == [
+        ["[12] %%llm", "llama3.2:70b on gpu-1", "answering on gpu-1, 312 tokens", "14 s", "312", "41"],
+        ["[job 3] batch", "", "128 of 500, 3 failed, 2 min left", "90 s", "–", ""],
+    ]
+    many = replace(MOCK_UP, runs=MOCK_UP.runs * 10, runs_total=400)
+    assert rows(many, "Running")[-1] == ["and 392 more"]
+
+
+def test_containers_are_listed_with_their_memory() -> None:
+    first, _, third = rows(MOCK_UP, "Containers")
+    assert first == ["3f2a9c1d5b7e", "Sandbox", "running", "5 min", "3", "61 MB"]
+    assert third[2] == "session work"
+    assert rows(replace(MOCK_UP, container_list=MOCK_UP.container_list * 10), "Containers")[-1] == ["and 18 more"]
+
+
+def test_a_line_has_a_gap_where_nothing_is_known_and_is_none_for_one_value() -> None:
+    assert spark((1.0, None, 0.0, 2.0), "x", str).count("M") == 2
+    assert spark((None, 1.0), "x", str) == ""
+
+
+def test_a_large_pool_is_drawn_in_pieces_of_which_only_some_change() -> None:
+    before = large(100)
+    busy = replace(before.instances[30], in_flight=5)
+    after = replace(before, instances=(*before.instances[:30], busy, *before.instances[31:]))
+    pieces, others = dashboard_html.live(before, "live"), dashboard_html.live(after, "live")
+    assert len(pieces) == len(others) == 1 + 10 + 1
+    assert [one == other for one, other in zip(pieces, others, strict=True)].count(False) == 1
+    captions = [f"Ollama instances {first} to {first + 9} of 100" for first in range(1, 100, 10)]
+    names = [row[0] for piece, caption in zip(pieces[1:], captions, strict=False) for row in Markup(piece).tables[caption][1:]]
+    assert names == [view.id for view in before.instances]
 
 
 @pytest.mark.parametrize("snapshot", [MOCK_UP, EMPTY, hostile(), large(100)], ids=["mock-up", "empty", "hostile", "100 instances"])
 def test_only_what_the_dashboard_writes_is_in_it(snapshot: Snapshot) -> None:
-    assert Markup(dashboard_html.live(snapshot, "paused")).faults == []
+    assert Markup(drawn(snapshot, "paused")).faults == []
     static = dashboard_html.static(snapshot)
     assert static.startswith("<style>")
     assert Markup(static[len(dashboard_html.style()) :]).faults == []
@@ -183,15 +252,15 @@ def test_no_string_becomes_markup(name: str, model: str, reason: str, number: fl
         queue_depth=count,
         tokens_per_s=number or 0.0,
     )
-    for markup in (dashboard_html.live(shown, "live"), dashboard_html.static(shown)[len(dashboard_html.style()) :]):
+    for markup in (drawn(shown, "live"), dashboard_html.static(shown)[len(dashboard_html.style()) :]):
         assert Markup(markup).faults == []
         markup.encode()  # no lone surrogate, which no message could carry
 
 
 def test_a_hundred_instances_take_less_than_a_kilobyte_each() -> None:
-    assert len(dashboard_html.live(large(100), "live")) < 100_000
+    assert len(drawn(large(100), "live")) < 100_000
 
 
-def test_a_session_is_a_row_below_the_modes() -> None:
-    last = rows(replace(MOCK_UP, sessions=(session(),)), "Python execution")[-1]
-    assert last == ["work", "session in docker-sandbox: 3 runs, idle", "24 MB"]
+def test_a_session_is_a_row_of_its_own() -> None:
+    [row] = rows(replace(MOCK_UP, sessions=(session(),)), "Sandbox sessions")
+    assert [*row[:4], row[5]] == ["work", "Sandbox", "idle", "3", "24 MB"]

@@ -57,9 +57,18 @@ def test_no_name_acts_on_a_terminal(name: str, model: str, reason: str) -> None:
 
 
 def test_hostile_names_keep_their_lines() -> None:
-    assert len(status_text(hostile()).split("\n")) == 28
+    assert len(status_text(hostile()).split("\n")) == 37
 
 
 def test_a_finding_of_several_lines_is_indented_under_its_first() -> None:
     text = findings_text([Finding("ok", "python", "3.11"), Finding("missing", "ollama", "none\nStart one: ollama serve")])
     assert text.split("\n") == ["ok       python  3.11", "missing  ollama  none", "                 Start one: ollama serve"]
+
+
+def test_what_runs_and_the_containers_are_listed() -> None:
+    text = status_text(replace(MOCK_UP, runs=MOCK_UP.runs * 5, runs_total=40))
+    assert "[job 3] batch" in text
+    assert "128 of 500, 3 failed, 2 min left" in text
+    assert "and 32 more" in text
+    assert "session work" in text
+    assert "24 MB" in text

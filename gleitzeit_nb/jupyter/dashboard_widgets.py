@@ -125,6 +125,8 @@ class DashboardWidgets:
 
 
 def _close(widget: Any) -> None:
-    for child in getattr(widget, "children", ()):
-        _close(child)
+    """With its layout and its style, which are widgets with comms of their own."""
+    for part in (*getattr(widget, "children", ()), getattr(widget, "layout", None), getattr(widget, "style", None)):
+        if isinstance(part, ipywidgets.Widget):
+            _close(part)
     widget.close()

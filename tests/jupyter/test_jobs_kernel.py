@@ -89,9 +89,10 @@ def test_a_cancelled_job_closes_its_connection(kernel: Kernel, north: FakeOllama
 
 
 def test_several_jobs_share_the_display_traffic(kernel: Kernel, north: FakeOllama) -> None:
-    north.tokens = lambda _body: ["word " * 50] * 200
+    north.tokens = lambda _body: ["word " * 50] * 100
     north.token_s = 0.02
-    kernel.run("import time\njobs = []")
+    five_at_once = {"instances": [{"id": "north", "url": north.url, "max_concurrent": 5}]}
+    kernel.run(f"from gleitzeit_nb import configure\nconfigure(ollama_config={five_at_once})\njobs = []")
     for _ in range(5):
         kernel.run("%%llm --bg -q -o job\nhi")
         kernel.run("jobs.append(job)")
@@ -100,7 +101,7 @@ def test_several_jobs_share_the_display_traffic(kernel: Kernel, north: FakeOllam
     sent = [(at, wire_bytes(message)) for at, message in kernel.seen if "display_data" in message["msg_type"]]
     span_s = sent[-1][0] - begun.messages[0][0]
     print(f"{sum(size for _, size in sent) / span_s / 1000:.0f} kB/s in {span_s:.1f} s, {len(sent)} messages")
-    last_of_each = 5 * 2 * 50_000
+    last_of_each = 5 * 2 * 25_000
     assert sum(size for _, size in sent) <= 250_000 * max(1.0, span_s) + last_of_each
 
 

@@ -93,3 +93,14 @@ def test_what_outgrows_the_real_models_context_is_told(kernel: Kernel) -> None:
         assert run.reply["status"] == "ok"
     assert "were not sent, since the context of" in run.value or "was not sent, since the context of" in run.value
     assert "holds 256 tokens" in run.value
+
+
+def test_a_real_answer_comes_in_the_background_while_another_cell_is_interrupted(kernel: Kernel) -> None:
+    """The interrupt goes to the kernel's whole process group, and the model's server must not be in it."""
+    kernel.run("%%llm --bg -o job --option temperature=0 --option num_predict=200\nTell a long story.")
+    busy = kernel.run("print('started')\nimport time\ntime.sleep(60)", interrupt_when=lambda run: "started" in run.stream("stdout"))
+    assert busy.error["ename"] == "KeyboardInterrupt"
+    said = kernel.run("print(job.result(100).tokens, job.state)").stream("stdout").split()
+    assert int(said[0]) > 8
+    assert said[1] == "done"
+    assert "done" in kernel.run("%llm jobs").stream("stdout")

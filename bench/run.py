@@ -24,6 +24,7 @@ from bench.sandbox_datascience import datascience_promises
 from bench.sandbox_output import output_promises
 from bench.sandbox_restricted import restricted_promises
 from bench.scaling import scaling_promises
+from bench.telemetry import telemetry_promises
 
 GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "import": import_promises,
@@ -38,6 +39,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "restricted": restricted_promises,
     "output": output_promises,
     "datascience": datascience_promises,
+    "telemetry": telemetry_promises,
     "front": front_promises,
 }
 

@@ -18,9 +18,16 @@ interface Explanation {
   readonly hint?: React.ReactNode;
 }
 
-export function EmptyView({ state }: { readonly state: Silent }): React.JSX.Element {
+interface EmptyProps {
+  readonly state: Silent;
+  /** Whether a kernel is asked without a person's word. */
+  readonly asks: boolean;
+  readonly busy: boolean;
+}
+
+export function EmptyView({ state, asks, busy }: EmptyProps): React.JSX.Element {
   const { trans, steps } = useTools();
-  const { title, text, next, hint } = explanation(state, trans, steps);
+  const { title, text, next, hint } = state.kind === 'unasked' && !asks ? unasked(trans, steps) : explanation(state, busy, trans, steps);
   return (
     <>
       <div className="gz-Empty">
@@ -39,25 +46,37 @@ export function EmptyView({ state }: { readonly state: Silent }): React.JSX.Elem
   );
 }
 
-function explanation(state: Silent, trans: TranslationBundle, steps: NextSteps): Explanation {
+/** As the settings want it. */
+function unasked(trans: TranslationBundle, steps: NextSteps): Explanation {
+  return {
+    title: trans.__('Not asked'),
+    text: trans.__('The settings say that no kernel is asked by itself whether it has instances and sandboxes to show.'),
+    next: [trans.__('Ask the kernel'), steps.ask]
+  };
+}
+
+function explanation(state: Silent, busy: boolean, trans: TranslationBundle, steps: NextSteps): Explanation {
   switch (state.kind) {
     case 'no-notebook':
       return {
         title: trans.__('No notebook'),
-        text: trans.__('Open a notebook to see its instances and sandboxes here.'),
+        text: trans.__('Open a notebook or console to see its instances and sandboxes here.'),
         next: [trans.__('New notebook'), steps.openNotebook]
       };
     case 'no-kernel':
       return {
         title: trans.__('No kernel'),
-        text: trans.__('Start a kernel for this notebook to see its instances and sandboxes here.'),
+        text: trans.__('Start a kernel to see its instances and sandboxes here.'),
         next: [trans.__('Choose a kernel'), steps.chooseKernel]
       };
     case 'not-loaded':
       return notLoaded(state.failure, trans, steps);
     case 'unasked':
     case 'connecting':
-      return { title: trans.__('Asking the kernel'), text: trans.__('Waiting for its first answer.') };
+      return {
+        title: trans.__('Asking the kernel'),
+        text: busy ? trans.__('A cell is running. The answer may wait until it has ended.') : trans.__('Waiting for its first answer.')
+      };
     case 'restarting':
       return { title: trans.__('Kernel restarting'), text: trans.__('What was shown belonged to the old one.') };
     case 'dead':
@@ -91,7 +110,7 @@ function notLoaded(failure: string, trans: TranslationBundle, steps: NextSteps):
     next: [trans.__('Load gleitzeit_nb'), steps.load],
     hint: (
       <>
-        {trans.__('Inserts this cell at the top and runs it:')} {line}
+        {trans.__('Inserts this as the first cell of code and runs it:')} {line}
       </>
     )
   };

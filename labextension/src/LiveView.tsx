@@ -11,27 +11,38 @@ import { Age, Moment, useTools } from './PanelContext';
 import { Running } from './RunningView';
 import { Sessions } from './SessionsView';
 
-/** `age`: seconds since the snapshot came, by which waiting times have moved on. */
-export function LiveView({ snapshot, age }: { readonly snapshot: Snapshot; readonly age: number }): React.JSX.Element {
-  const { trans } = useTools();
+interface LiveProps {
+  readonly snapshot: Snapshot;
+  /** Seconds since it came, by which waiting times have moved on. */
+  readonly age: number;
+  readonly withSecurity: boolean;
+}
+
+export function LiveView({ snapshot, age, withSecurity }: LiveProps): React.JSX.Element {
+  const { trans, steps } = useTools();
   if (snapshot.modes.length === 0) {
     return (
-      <div className="gz-Empty" role="status">
-        <b>{trans.__('Nothing asked yet')}</b>
-        <p>{trans.__('The first %%llm or %%sandbox cell starts what will be shown here.')}</p>
+      <div className="gz-Empty">
+        <div role="status">
+          <b>{trans.__('Nothing asked yet')}</b>
+          <p>{trans.__('The first %1 or %2 cell starts what will be shown here.', '%%llm', '%%sandbox')}</p>
+        </div>
+        <button className="gz-button gz-mod-primary" onClick={steps.insertPrompt}>
+          {trans.__('Insert a %1 cell', '%%llm')}
+        </button>
       </div>
     );
   }
   return (
     <Moment.Provider value={snapshot.at}>
       <Age.Provider value={age}>
-        <Tables snapshot={snapshot} />
+        <Tables snapshot={snapshot} withSecurity={withSecurity} />
       </Age.Provider>
     </Moment.Provider>
   );
 }
 
-const Tables = React.memo(function Tables({ snapshot }: { readonly snapshot: Snapshot }): React.JSX.Element {
+const Tables = React.memo(function Tables({ snapshot, withSecurity }: Omit<LiveProps, 'age'>): React.JSX.Element {
   return (
     <>
       <Summary snapshot={snapshot} />
@@ -40,7 +51,7 @@ const Tables = React.memo(function Tables({ snapshot }: { readonly snapshot: Sna
       <Execution modes={snapshot.modes} containers={snapshot.container_list} />
       <Sessions sessions={snapshot.sessions} modes={snapshot.modes} />
       <Failovers failovers={snapshot.failovers} />
-      <Security security={snapshot.security} modes={snapshot.modes} />
+      {withSecurity && <Security security={snapshot.security} modes={snapshot.modes} />}
     </>
   );
 });

@@ -7,6 +7,7 @@ import type { Widget } from '@lumino/widgets';
 import React from 'react';
 
 import type { Action } from './actions';
+import { MenuButton } from './ButtonsView';
 import type { KernelLink, LinkState } from './connection';
 import { EmptyView } from './EmptyView';
 import { timeOfDay, wholeSeconds } from './format';
@@ -20,6 +21,8 @@ import { type PanelTools, Pending, Tools, Wide } from './PanelContext';
 import { whyNot } from './requests';
 import { kept } from './sharing';
 import type { NextSteps } from './steps';
+import type { SettingsModel } from './settingsModel';
+import type { IGleitzeit } from './tokens';
 import { letWidthBeDragged } from './width';
 
 const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width="16">
@@ -40,12 +43,15 @@ export class GleitzeitPanel extends ReactWidget {
   private readonly orders: Orders;
   private readonly tools: PanelTools;
 
-  constructor(
-    private readonly link: KernelLink,
-    private readonly trans: TranslationBundle,
-    steps: NextSteps
-  ) {
+  private readonly link: KernelLink;
+  private readonly trans: TranslationBundle;
+  private readonly settings: SettingsModel;
+
+  constructor({ link, settings, trans }: Pick<IGleitzeit, 'link' | 'settings' | 'trans'>, steps: NextSteps) {
     super();
+    this.link = link;
+    this.trans = trans;
+    this.settings = settings;
     this.id = 'gleitzeit-nb-panel';
     this.title.icon = gleitzeitIcon;
     this.title.caption = trans.__('Gleitzeit: instances and sandboxes');
@@ -63,6 +69,7 @@ export class GleitzeitPanel extends ReactWidget {
       order => this.onOrder(order)
     );
     link.changed.connect(this.refresh, this);
+    settings.changed.connect(this.refresh, this);
   }
 
   /** The notebook whose kernel is shown. */
@@ -74,6 +81,7 @@ export class GleitzeitPanel extends ReactWidget {
   override dispose(): void {
     window.clearInterval(this.timer);
     this.link.changed.disconnect(this.refresh, this);
+    this.settings.changed.disconnect(this.refresh, this);
     super.dispose();
   }
 
@@ -99,7 +107,7 @@ export class GleitzeitPanel extends ReactWidget {
   }
 
   protected override render(): React.JSX.Element {
-    const { link, trans } = this;
+    const { link, settings, trans } = this;
     const { state } = link;
     const age = state.kind === 'live' ? (Date.now() - state.receivedAt) / 1000 : 0;
     this.shown = state.kind === 'live' ? kept(this.shown, state.snapshot) : null;
@@ -112,16 +120,17 @@ export class GleitzeitPanel extends ReactWidget {
             {this.where}
           </span>
           <KernelPill state={state} busySince={link.busySince} trans={trans} />
+          {this.shown && <MenuButton label={trans.__('Actions for the pool')} entries={this.tools.steps.poolMenu} />}
         </div>
         <div className={stale ? 'gz-Body gz-mod-stale' : 'gz-Body'}>
           {this.shown ? (
             <Pending.Provider value={this.orders.pending}>
               <Wide.Provider value={this.wide}>
-                <LiveView snapshot={this.shown} age={stale ? 0 : age} />
+                <LiveView snapshot={this.shown} age={stale ? 0 : age} withSecurity={settings.values.showSecurityEvents} />
               </Wide.Provider>
             </Pending.Provider>
           ) : (
-            state.kind !== 'live' && <EmptyView state={state} />
+            state.kind !== 'live' && <EmptyView state={state} asks={link.autoAttach} busy={link.busySince !== null} />
           )}
         </div>
         <Notices
@@ -154,7 +163,7 @@ export class GleitzeitPanel extends ReactWidget {
   /** Asks first where it destroys something, as JupyterLab does before it restarts a kernel. */
   private async act(action: Action): Promise<void> {
     const { question } = action;
-    if (question) {
+    if (question && this.settings.values.confirmDestructive) {
       const { title, body, button, keep } = question;
       const buttons = [Dialog.cancelButton({ label: keep }), Dialog.warnButton({ label: button })];
       const answer = await showDialog({ title, body, buttons });

@@ -17,8 +17,8 @@ function activate(
   restorer: ILayoutRestorer | null,
   palette: ICommandPalette | null
 ): void {
-  const { following, link, trans } = gleitzeit;
-  const panel = new GleitzeitPanel(link, trans, nextSteps(app, gleitzeit));
+  const { following, trans } = gleitzeit;
+  const panel = new GleitzeitPanel(gleitzeit, nextSteps(app, gleitzeit));
   const name = (): void => panel.setWhere(following.label);
   following.changed.connect(name);
   name();

@@ -3,17 +3,26 @@
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 
+import { COPY_DIAGNOSTICS, INSERT_LLM, OPEN_SETTINGS, RELOAD, RESTART_POOL } from './commands';
+import type { MenuEntry } from './menus';
 import type { IGleitzeit } from './tokens';
 
 export interface NextSteps {
   readonly openNotebook: () => void;
   readonly chooseKernel: () => void;
+  /** Without a question: it is offered where the kernel is dead, and has nothing to lose. */
   readonly restartKernel: () => void;
   /** Inserts the line that loads the extension as a cell, and runs it. */
   readonly load: () => void;
   /** Inserts a cell that looks for what is missing, and runs it. */
   readonly examine: () => void;
   readonly copy: (text: string) => void;
+  /** Asks the kernel whether it has the extension, where that is not done unasked. */
+  readonly ask: () => void;
+  /** Inserts a cell that asks the pool. */
+  readonly insertPrompt: () => void;
+  /** What can be done with the pool as a whole: the commands that the palette has too. */
+  readonly poolMenu: () => readonly MenuEntry[];
 }
 
 const NEW_NOTEBOOK = 'notebook:create-new';
@@ -35,10 +44,24 @@ export function nextSteps(app: JupyterFrontEnd, gleitzeit: IGleitzeit): NextStep
   return {
     openNotebook: () => void app.commands.execute(NEW_NOTEBOOK),
     chooseKernel: () => void gleitzeit.chooseKernel(),
-    restartKernel: () => void gleitzeit.restartKernel(),
+    restartKernel: () => {
+      const context = gleitzeit.following.current?.context;
+      // Not `restart`, which JupyterLab refuses to a kernel that is dead.
+      void context?.changeKernel({ name: context.session?.kernel?.name || context.prevKernelName });
+    },
     load: () => void gleitzeit.load(),
     examine: () => void runner(EXAMINE, notebook => notebook.content.activeCellIndex + 1)?.(),
-    copy: text => void navigator.clipboard.writeText(text)
+    copy: text => void navigator.clipboard.writeText(text),
+    ask: () => void gleitzeit.link.attach(),
+    insertPrompt: () => void app.commands.execute(INSERT_LLM),
+    poolMenu: () => {
+      const entry = (id: string): MenuEntry => ({
+        label: app.commands.label(id),
+        caption: app.commands.caption(id),
+        run: () => void app.commands.execute(id)
+      });
+      return [...[RELOAD, RESTART_POOL, COPY_DIAGNOSTICS].filter(id => app.commands.isEnabled(id)).map(entry), 'separator', entry(OPEN_SETTINGS)];
+    }
   };
 }
 

@@ -49,6 +49,7 @@ def table(panel: Locator, caption: str) -> Locator:
 def set_theme(notebook: NotebookPage, theme: str) -> None:
     notebook.execute("apputils:change-theme", {"theme": f"JupyterLab {theme}"})
     expect(notebook.page.locator(f"body[data-jp-theme-light={'true' if theme == 'Light' else 'false'}]")).to_have_count(1, timeout=WAIT_MS)
+    notebook.page.locator("#jupyterlab-splash").wait_for(state="detached")  # it fades over the page while a theme is loaded
 
 
 def test_every_table_has_its_caption_and_every_row_its_header(panel: Locator) -> None:

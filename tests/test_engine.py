@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from gleitzeit_nb.config import Config, load
+from gleitzeit_nb.core.requests import build_request
 from gleitzeit_nb.engine import SNAPSHOT_INTERVAL_S, Engine
-from gleitzeit_nb.errors import ConfigError, EngineClosedError
+from gleitzeit_nb.errors import ConfigError, EngineClosedError, JobCancelledError
+from gleitzeit_nb.jobs import Job
 from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot, json_schema
 from tests.support.fake_ollama import FakeOllama
 
@@ -225,3 +227,26 @@ def test_the_schema_names_every_field_that_the_front_end_reads() -> None:
     schema = json_schema()
     assert set(schema["properties"]) == set(Snapshot.__dataclass_fields__)
     assert schema["$defs"]["InstanceView"]["properties"]["retry_in_s"]["anyOf"][1] == {"type": "null"}
+
+
+async def test_a_job_stands_in_the_snapshot_as_one_run_and_is_cancelled_by_that_name(north: FakeOllama) -> None:
+    north.token_s = 0.5
+    async with Engine(configured(north)) as engine:
+        job = Job(1, "[3] %%llm --bg")
+
+        async def work() -> None:
+            request = build_request("cell-7", "chat", "llama3.2", messages="one two three", label="[3] %%llm")
+            job.part = request.id
+            await engine.pool.complete_request(request)
+
+        async def ended() -> None:
+            return
+
+        engine.jobs.start(job, work, ended)
+        await until(lambda: any(view.where == "north" for view in engine.run_views()))
+        assert [(view.id, view.kind, view.model) for view in engine.snapshot().runs] == [("job-1", "job", "llama3.2")]
+        assert engine.cancel("job-1", "from the side panel")
+        with pytest.raises(JobCancelledError, match="from the side panel"):
+            await asyncio.wrap_future(job.future)
+        assert not engine.cancel("job-1", "again")
+        await until(lambda: north.abandoned == 1)

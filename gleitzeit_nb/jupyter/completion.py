@@ -168,7 +168,16 @@ class Completion:
         if parser.commands and not words and not typed.word.startswith("-"):
             return _offered(typed, 0, (Candidate(name, "command") for name in parser.commands))
         slot = slot_of(parser, words, typed.word)
+        if slot.action is not None and parser.verbatim.intersection(slot.action.option_strings):
+            return self._in_options(typed.word[slot.begins :], typed)
         return self._in_slot(parser, slot, typed, body)
+
+    def _in_options(self, line: str, typed: Typed) -> Found:
+        """Of `--run-with "--timeout 30"`: options of a sandbox cell, inside the quotes of this line."""
+        quote = "" if typed.opened is None else typed.line[typed.opened]
+        found = self._in_line(sandbox_parser(), line, "")
+        fits = typed.line.endswith(found.fragment)
+        return Found(found.fragment, [each for each in found.candidates if not quote or quote not in each.text]) if fits else NOTHING
 
     def _in_slot(self, parser: MagicParser, slot: Slot, typed: Typed, body: str) -> Found:
         found: list[Candidate] = []

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
     from gleitzeit_nb.snapshot import InstanceView, Snapshot
 
+FIRST_S = 0.25  # for the engine's loop while nothing is known yet, so that nothing could be offered
 PATIENCE_S = 0.03  # for the engine's loop to say what is true now; then what it said last has to do
 _ROUTINES = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 MOST_FILES = 2000  # that are looked at in one folder
@@ -52,7 +53,7 @@ class Known:
             self._engine, self._snapshot = engine, None
         if runtime is not None and engine is not None:
             with contextlib.suppress(concurrent.futures.TimeoutError, EngineClosedError):  # it is busy, or ending
-                self._snapshot = runtime.submit(_snapshot_of(engine)).result(PATIENCE_S)
+                self._snapshot = runtime.submit(_snapshot_of(engine)).result(FIRST_S if self._snapshot is None else PATIENCE_S)
         return self._engine, self._snapshot
 
 

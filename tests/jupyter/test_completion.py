@@ -84,6 +84,8 @@ def notebook(shell: Shell) -> Shell:
         ("%gleitzeit selfcheck docker-sandbox ", ["docker-datascience"], ["status"]),
         ("%gleitzeit sandbox w", ["warm"], ["reset"]),
         ("%%llm --run-mode ", ["docker-sandbox"], ["--model"]),
+        ("%%llm --run-with '--ti", ["--timeout"], ["--tags"]),
+        ('%%llm --run-with="--fresh --mode ', ["docker-sandbox"], ["mixtral"]),
         ("%%llm --thread ", ["main-talk", "--model"], ["mixtral"]),
         ("%llm history ", ["main-talk", "--json"], ["mixtral"]),
         ("%llm export main-talk READ", ["README.md"], ["main-talk"]),
@@ -137,6 +139,7 @@ def test_loaded_models_come_first_then_those_that_most_instances_have(shell: She
         ("%%llm -m LLA", "llava", "%%llm -m llava"),
         ("%%llm\nsay {my_d", "my_data", "%%llm\nsay {my_data"),
         ("%%llm\n{{no}} {my_data} {long", "long_text", "%%llm\n{{no}} {my_data} {long_text"),
+        ("%%llm --run-with '--fresh --tim", "--timeout", "%%llm --run-with '--fresh --timeout"),
         ("x = 1\n%llm mo", "models", "x = 1\n%llm models"),
     ],
 )

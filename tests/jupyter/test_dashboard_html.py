@@ -218,6 +218,10 @@ def test_the_style_asks_the_network_for_nothing() -> None:
     assert "/*" not in style
 
 
+def test_nothing_in_it_moves_by_itself() -> None:
+    assert re.findall(r"animation|transition|@keyframes|scroll-behavior", dashboard_html.style()) == []
+
+
 def test_the_style_touches_nothing_outside_the_dashboard() -> None:
     rules = re.sub(r"@(media|container) \([^)]*\) ", "", dashboard_html.style()[len("<style>") :])
     selectors = [each for rule in re.findall(r"([^{}]+)\{", re.sub(r"url\(\"[^\"]*\"\)", "", rules)) for each in rule.split(",")]

@@ -216,7 +216,16 @@ FIELD_NAMES = sorted({"type", "request", "x", *(name for names in FIELDS.values(
 MESSAGES = JSON | st.dictionaries(st.sampled_from(FIELD_NAMES), st.sampled_from([*FIELDS, "r-1", "gpu-1", ""]) | JSON, max_size=4)
 
 
-@given(MESSAGES)
+def nearly(kind: str) -> st.SearchStrategy[dict[str, object]]:
+    """A command, with a field too many, one too few, or another value."""
+    whole: dict[str, object] = {"type": kind, **{name: f"some {name}" for name in FIELDS[kind]}}
+    added = st.dictionaries(st.sampled_from(FIELD_NAMES), st.sampled_from(["r-1", "gpu-1", ""]) | JSON, max_size=2)
+    dropped = st.sets(st.sampled_from(sorted(whole)), max_size=1)
+    return st.tuples(added, dropped).map(lambda change: {name: each for name, each in (whole | change[0]).items() if name not in change[1]})
+
+
+@settings(max_examples=300)
+@given(MESSAGES | st.sampled_from(sorted(FIELDS)).flatmap(nearly))
 def test_what_is_read_as_a_command_is_exactly_one(data: object) -> None:
     try:
         command = read_command(data)

@@ -36,6 +36,13 @@ async def begun(sandbox: Sandbox, **options: Any) -> asyncio.Task[ExecutionResul
     return task
 
 
+async def ended(running: asyncio.Task[ExecutionResult]) -> ExecutionResult:
+    """Its result, without cancelling it: that would end it too."""
+    await asyncio.wait({running}, timeout=10)
+    assert running.done(), "it goes on"
+    return running.result()
+
+
 def only(sandbox: Sandbox) -> ContainerView:
     [view] = sandbox.container_views()
     return view
@@ -50,14 +57,14 @@ async def test_a_cancelled_run_says_who_ended_it_and_keeps_its_output(sandbox: S
     assert sandbox.cancel("cell", "cancelled from the side panel")
     [view] = sandbox.run_views()
     assert (view.state, view.cancellable) == ("being cancelled", False)
-    result = await asyncio.wait_for(running, 10)
+    result = await ended(running)
     assert (result.status, result.stdout, result.detail) == ("killed", "begun\n", "cancelled from the side panel before its end")
 
 
 async def test_a_run_whose_image_is_still_being_made_can_be_cancelled(
     launcher: SubprocessLauncher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended: list[str] = []
+    given_up: list[str] = []
 
     class SlowShelf:
         async def image_for(self, mode: Any, image: Any, lines: Any, progress: Any) -> str:
@@ -65,7 +72,7 @@ async def test_a_run_whose_image_is_still_being_made_can_be_cancelled(
             try:
                 await asyncio.sleep(60)
             finally:
-                ended.append("given up")
+                given_up.append("wheels")
             return "image"
 
         def close(self) -> None:
@@ -80,9 +87,9 @@ async def test_a_run_whose_image_is_still_being_made_can_be_cancelled(
         assert view.state == sandbox.describe("cell") == "installing 3 wheels␛[31m"
         assert view.container == ""
         assert sandbox.cancel("cell", "cancelled from the side panel")
-        result = await asyncio.wait_for(running, 10)
+        result = await ended(running)
         assert (result.status, result.detail) == ("killed", "cancelled from the side panel before it started")
-        assert ended == ["given up"]
+        assert given_up == ["wheels"]
         assert (sandbox.run_views(), sandbox.container_views()) == ((), ())
 
 
@@ -114,7 +121,7 @@ async def test_an_idle_container_is_removed_and_not_replaced_unasked(launcher: S
 async def test_a_running_container_is_removed_and_its_run_says_why(sandbox: Sandbox) -> None:
     running = await begun(sandbox)
     assert await sandbox.stop_container(only(sandbox).id, PANEL)
-    result = await asyncio.wait_for(running, 10)
+    result = await ended(running)
     assert (result.status, result.stdout, result.detail) == ("killed", "begun\n", "stopped from the side panel before its end")
     assert losses(sandbox) == ["cancelled"]
 
@@ -126,7 +133,7 @@ async def test_the_container_of_a_session_ends_the_session(sandbox: Sandbox) -> 
     running = await begun(sandbox, session="work", id="cell")
     assert only(sandbox).run == "cell"
     assert await sandbox.stop_container(view.id, PANEL)
-    result = await asyncio.wait_for(running, 10)
+    result = await ended(running)
     assert result.status == "killed"
     assert result.detail.startswith("stopped from the side panel before its end; the session 'work' is over")
     assert (sandbox.session_views(), sandbox.container_views()) == ((), ())

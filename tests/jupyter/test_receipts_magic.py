@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter.completion import _of_look
 from gleitzeit_nb.jupyter.receipts_magic import SHOWN, ReceiptTable
+from tests.support.completing import offered
 from tests.support.receipts import ANSWERED, LOST
 from tests.support.shell import Shell
 
@@ -66,8 +66,8 @@ def test_a_line_that_makes_no_sense_is_refused(shell: Shell, line: str, words: s
 
 
 def test_its_options_are_completed(shell: Shell) -> None:
-    assert {"--failed", "--json"} <= set(_of_look(shell.front, "%llm receipts "))
-    assert "receipts" in _of_look(shell.front, "%llm ")
+    assert {"--failed", "--json"} <= set(offered(shell, "%llm receipts --"))
+    assert "receipts" in offered(shell, "%llm ")
 
 
 def test_help_is_printed(shell: Shell) -> None:

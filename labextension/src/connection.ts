@@ -332,8 +332,7 @@ export class KernelLink implements IDisposable {
 
   private onIOPubMessage(_: ISessionContext, message: KernelMessage.IMessage): void {
     const type = message.header.msg_type;
-    const { kind } = this.current;
-    if (type === 'execute_input' && !this.loading && (kind === 'unasked' || kind === 'not-loaded')) {
+    if (type === 'execute_input' && !this.loading && this.current.kind !== 'live') {
       const { code } = (message as KernelMessage.IExecuteInputMsg).content;
       this.askAtIdle = this.askAtIdle || SPEAKS_OF_US.test(code);
     } else if (type === 'error' && this.loading) {
@@ -349,7 +348,7 @@ export class KernelLink implements IDisposable {
     this.requests.hold(this.mustWait);
     if (!running && this.askAtIdle) {
       this.askAtIdle = false;
-      if (this.auto) {
+      if (this.auto && this.current.kind !== 'live') {
         void this.attach();
         return;
       }

@@ -1,0 +1,177 @@
+"""The panel finds the kernel of what a person works in by itself, and says what is the matter where it cannot: in one JupyterLab page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.support.control_side import instance, listening
+from tests.support.lab import LabServer, NotebookPage
+from tests.support.watched_page import WatchedPage
+
+WAIT_MS = 30_000
+HEARD = "print([each['type'] for each in heard])"
+
+
+@pytest.fixture(scope="module")
+def notebook(lab: LabServer, watched: WatchedPage) -> NotebookPage:
+    lab.write_notebook("first.ipynb", [listening(instance("north")), HEARD])
+    lab.write_notebook("second.ipynb", ["1", HEARD])
+    return NotebookPage(watched.page, lab, "first.ipynb")
+
+
+@pytest.fixture
+def first(module_notebook: NotebookPage, watched: WatchedPage) -> Iterator[NotebookPage]:
+    """The notebook whose kernel listens, with the panel open beside it."""
+    open_document(module_notebook, "first.ipynb")
+    module_notebook.show_panel()
+    if not row(module_notebook, "north").is_visible():
+        in_page(module_notebook, "await widget.sessionContext.restartKernel();")
+        module_notebook.wait_for_kernel()
+        module_notebook.run(0)
+    expect(row(module_notebook, "north")).to_be_visible(timeout=WAIT_MS)
+    yield module_notebook
+    assert watched.errors == [], "\n".join(watched.errors)
+
+
+def panel_of(notebook: NotebookPage) -> Locator:
+    return notebook.page.locator("#gleitzeit-nb-panel")
+
+
+def row(notebook: NotebookPage, name: str) -> Locator:
+    return panel_of(notebook).locator(f"[data-instance={name}]")
+
+
+def open_document(notebook: NotebookPage, name: str, **options: Any) -> None:
+    """Opens it, or shows it when it is open, and waits for its kernel."""
+    notebook.page.evaluate(
+        "async ([path, options]) => { await window.jupyterapp.commands.execute('docmanager:open', { path, ...options }); }", [name, options]
+    )
+    notebook.page.wait_for_function("name => window.jupyterapp.shell.currentWidget?.title.label === name", arg=name)
+    notebook.wait_for_kernel()
+
+
+def in_page(notebook: NotebookPage, script: str) -> Any:
+    """A script about `widget`, what a person works in."""
+    return notebook.page.evaluate(f"async () => {{ const widget = window.jupyterapp.shell.currentWidget; {script} }}")
+
+
+def test_a_console_is_followed_like_a_notebook(first: NotebookPage) -> None:
+    in_page(first, "await window.jupyterapp.commands.execute('console:create', { kernelPreference: { name: 'python3' } });")
+    expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    expect(panel_of(first).locator(".gz-where")).to_have_text(re.compile("Console"))
+    first.page.evaluate("code => window.jupyterapp.shell.currentWidget.console.inject(code)", listening(instance("east")))
+    expect(row(first, "east")).to_be_visible(timeout=WAIT_MS)
+    open_document(first, "first.ipynb")
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+    expect(row(first, "east")).to_have_count(0)
+    expect(panel_of(first).locator(".gz-where")).to_have_text("first.ipynb")
+
+
+def test_the_button_loads_the_extension_in_a_console_too(first: NotebookPage) -> None:
+    in_page(first, "await window.jupyterapp.commands.execute('console:create', { kernelPreference: { name: 'python3' } });")
+    panel_of(first).get_by_role("button", name="Load gleitzeit_nb").click(timeout=WAIT_MS)
+    expect(panel_of(first).get_by_text("Nothing asked yet")).to_be_visible(timeout=WAIT_MS)
+    expect(first.page.locator(".jp-CodeConsole-content:visible")).to_contain_text("%load_ext gleitzeit_nb")
+
+
+def test_an_inserted_cell_goes_to_the_prompt_of_a_console(first: NotebookPage) -> None:
+    in_page(first, "await window.jupyterapp.commands.execute('console:create', { kernelPreference: { name: 'python3' } });")
+    first.execute("gleitzeit:insert-llm-cell")
+    source = "() => window.jupyterapp.shell.currentWidget.console.promptCell.model.sharedModel.getSource()"
+    first.page.wait_for_function(f"({source})().startsWith('%%llm')", timeout=WAIT_MS)
+
+
+def test_another_tab_does_not_end_what_is_followed(first: NotebookPage, lab: LabServer) -> None:
+    (lab.root / "notes.txt").write_text("notes")
+    in_page(first, "await window.jupyterapp.commands.execute('docmanager:open', { path: 'notes.txt' });")
+    first.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.title.label === 'notes.txt'")
+    expect(row(first, "north")).to_be_visible()
+    expect(panel_of(first).locator(".gz-where")).to_have_text("first.ipynb")
+
+
+def test_two_notebooks_on_one_kernel_see_the_same_and_steer_it(first: NotebookPage) -> None:
+    kernel = in_page(first, "return widget.sessionContext.session.kernel.id;")
+    open_document(first, "second.ipynb", kernel={"id": kernel})
+    expect(panel_of(first).locator(".gz-where")).to_have_text("second.ipynb")
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+    first.execute("gleitzeit:drain-instance", {"instance": "north"})
+    expect(row(first, "north")).to_contain_text("Draining", timeout=WAIT_MS)
+
+
+def test_a_kernel_is_still_seen_when_the_notebook_that_carried_its_comms_is_closed(first: NotebookPage) -> None:
+    kernel = in_page(first, "return widget.sessionContext.session.kernel.id;")
+    open_document(first, "second.ipynb", kernel={"id": kernel})
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+    in_page(first, "for (const each of window.jupyterapp.shell.widgets('main')) if (each.title.label === 'first.ipynb') each.dispose();")
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+    first.execute("gleitzeit:resume-instance", {"instance": "north"})
+    expect(row(first, "north")).to_contain_text("OK", timeout=WAIT_MS)
+    in_page(first, "await widget.sessionContext.changeKernel({ name: 'python3' }); widget.dispose();")
+
+
+def test_one_notebook_on_two_kernels_in_turn_shows_each_its_own(first: NotebookPage) -> None:
+    in_page(first, "await widget.sessionContext.changeKernel({ name: 'python3' });")
+    expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    expect(row(first, "north")).to_have_count(0)
+    first.run(first.add(listening(instance("south"))))
+    expect(row(first, "south")).to_be_visible(timeout=WAIT_MS)
+    first.run(0)
+    expect(row(first, "south")).to_be_visible()
+
+
+def test_a_comm_that_the_kernel_closes_is_a_kernel_without_the_extension(first: NotebookPage) -> None:
+    first.run(first.add("get_ipython().kernel.comm_manager.unregister_target('gleitzeit_nb.control', on_open); comms[-1].close()"))
+    expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    expect(first.page.locator(".gz-StatusItem")).to_have_text("Gleitzeit: not loaded")
+
+
+def test_a_message_that_is_none_is_named(first: NotebookPage) -> None:
+    first.run(first.add("comms[-1].send({'type': 'snapshot', 'snapshot': {'schema_version': 2, 'instances': 3}})"))
+    expect(panel_of(first).get_by_text("The kernel speaks another version")).to_be_visible(timeout=WAIT_MS)
+    expect(first.page.locator(".gz-StatusItem")).to_have_text("Gleitzeit: other version")
+
+
+def test_a_kernel_that_dies_in_mid_message_leaves_nothing_live(first: NotebookPage) -> None:
+    first.start(first.add("comms[-1].send({'type': 'welcome', 'version': '0', 'answers_while_busy': True, 'commands': []}); import os; os._exit(1)"))
+    expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    expect(row(first, "north")).to_have_count(0)
+
+
+def test_a_kernel_that_was_shut_down_is_no_kernel(first: NotebookPage) -> None:
+    in_page(first, "await widget.sessionContext.shutdown();")
+    expect(panel_of(first).get_by_text("No kernel", exact=True)).to_be_visible(timeout=WAIT_MS)
+    in_page(first, "await widget.sessionContext.startKernel();")
+
+
+def test_a_command_on_a_kernel_without_subshells_waits_for_the_cell_and_says_so(first: NotebookPage, lab: LabServer) -> None:
+    in_page(first, "widget.sessionContext.session.kernel.commsOverSubshells = 'disabled';")
+    in_page(first, "await widget.sessionContext.restartKernel();")
+    first.wait_for_kernel()
+    first.run(0)
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+    first.start(first.add("import os, time\nwhile not os.path.exists('go'): time.sleep(0.1)"))
+    expect(panel_of(first).get_by_text("kernel busy")).to_be_visible(timeout=WAIT_MS)
+    first.execute("gleitzeit:drain-instance", {"instance": "north"})
+    expect(notice(first, "waits for the running cell")).to_be_visible(timeout=WAIT_MS)
+    (lab.root / "go").write_text("")
+    expect(notice(first, "drain was done.")).to_be_visible(timeout=WAIT_MS)
+
+
+def notice(notebook: NotebookPage, text: str) -> Locator:
+    return notebook.page.locator(".Toastify__toast", has_text=text).first
+
+
+def test_a_reloaded_page_has_its_panel_again_and_attaches(first: NotebookPage) -> None:
+    first.save()
+    in_page(first, "await window.jupyterapp.restored;")
+    with first.page.expect_response(lambda answer: "/api/workspaces/" in answer.url and answer.request.method == "PUT"):
+        in_page(first, "window.jupyterapp.shell.collapseLeft(); window.jupyterapp.shell.expandLeft();")
+    first.page.goto(f"{first.page.url.split('/lab')[0]}/lab")
+    first.page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=WAIT_MS)
+    expect(panel_of(first)).to_be_visible(timeout=WAIT_MS)
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)

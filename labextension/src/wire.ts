@@ -51,6 +51,7 @@ class CommWire implements Wire {
   private listener: Listener | null;
   private subshell = false;
   private lost = false;
+  private opening = false;
 
   constructor(
     private readonly kernel: Kernel.IKernelConnection,
@@ -92,7 +93,12 @@ class CommWire implements Wire {
       this.subshell = (await Promise.race([inTime, patience])) === true;
     }
     if (!this.comm.isDisposed && !this.isDisposed) {
+      this.opening = true;
       await this.comm.open().done.catch(() => undefined);
+      this.opening = false;
+      if (this.isDisposed) {
+        this.hangUp();
+      }
     }
   }
 
@@ -109,6 +115,13 @@ class CommWire implements Wire {
     this.listener = null;
     this.kernel.disposed.disconnect(this.onCarrierGone, this);
     this.kernel.statusChanged.disconnect(this.onCarrierStatus, this);
+    if (!this.opening) {
+      this.hangUp();
+    }
+  }
+
+  /** Not before the kernel has said whether it takes the comm: its "closed" would find none, and JupyterLab reports that as an error. */
+  private hangUp(): void {
     if (!this.comm.isDisposed) {
       this.comm.onMsg = () => undefined;
       this.comm.onClose = () => undefined;

@@ -137,7 +137,10 @@ def test_a_message_that_is_none_is_named(first: NotebookPage) -> None:
 
 
 def test_a_kernel_that_dies_in_mid_message_leaves_nothing_live(first: NotebookPage) -> None:
-    first.start(first.add("comms[-1].send({'type': 'welcome', 'version': '0', 'answers_while_busy': True, 'commands': []}); import os; os._exit(1)"))
+    first.start(
+    greeting = "{'type': 'welcome', 'version': '0', 'answers_while_busy': True, 'commands': []}"
+    first.start(first.add(f"comms[-1].send({greeting}); import os; os._exit(1)"))
+    )
     expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
     expect(row(first, "north")).to_have_count(0)
 
@@ -146,32 +149,3 @@ def test_a_kernel_that_was_shut_down_is_no_kernel(first: NotebookPage) -> None:
     in_page(first, "await widget.sessionContext.shutdown();")
     expect(panel_of(first).get_by_text("No kernel", exact=True)).to_be_visible(timeout=WAIT_MS)
     in_page(first, "await widget.sessionContext.startKernel();")
-
-
-def test_a_command_on_a_kernel_without_subshells_waits_for_the_cell_and_says_so(first: NotebookPage, lab: LabServer) -> None:
-    in_page(first, "widget.sessionContext.session.kernel.commsOverSubshells = 'disabled';")
-    in_page(first, "await widget.sessionContext.restartKernel();")
-    first.wait_for_kernel()
-    first.run(0)
-    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
-    first.start(first.add("import os, time\nwhile not os.path.exists('go'): time.sleep(0.1)"))
-    expect(panel_of(first).get_by_text("kernel busy")).to_be_visible(timeout=WAIT_MS)
-    first.execute("gleitzeit:drain-instance", {"instance": "north"})
-    expect(notice(first, "waits for the running cell")).to_be_visible(timeout=WAIT_MS)
-    (lab.root / "go").write_text("")
-    expect(notice(first, "drain was done.")).to_be_visible(timeout=WAIT_MS)
-
-
-def notice(notebook: NotebookPage, text: str) -> Locator:
-    return notebook.page.locator(".Toastify__toast", has_text=text).first
-
-
-def test_a_reloaded_page_has_its_panel_again_and_attaches(first: NotebookPage) -> None:
-    first.save()
-    in_page(first, "await window.jupyterapp.restored;")
-    with first.page.expect_response(lambda answer: "/api/workspaces/" in answer.url and answer.request.method == "PUT"):
-        in_page(first, "window.jupyterapp.shell.collapseLeft(); window.jupyterapp.shell.expandLeft();")
-    first.page.goto(f"{first.page.url.split('/lab')[0]}/lab")
-    first.page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=WAIT_MS)
-    expect(panel_of(first)).to_be_visible(timeout=WAIT_MS)
-    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)

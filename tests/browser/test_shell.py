@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,3 +224,27 @@ def test_nothing_asks_where_that_was_set(shell: NotebookPage, lab: LabServer) ->
     notice(shell, "The pool has begun anew.")
     expect(shell.page.locator(".jp-Dialog")).to_have_count(0)
     set_settings(lab, shell)
+
+
+def test_no_kernel_is_asked_where_that_was_set(shell: NotebookPage, lab: LabServer) -> None:
+    panel = shell.show_panel()
+    set_settings(lab, shell, autoAttach=False)
+    shell.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    expect(panel.get_by_text("Not asked", exact=True)).to_be_visible(timeout=WAIT_MS)
+    shell.run(1)
+    panel.get_by_role("button", name="Ask the kernel").click()
+    expect(panel.locator("[data-instance=local]")).to_be_visible(timeout=WAIT_MS)
+    set_settings(lab, shell)
+
+
+def test_defaults_hold_where_the_settings_are_malformed(shell: NotebookPage, lab: LabServer) -> None:
+    lab.save_settings(PLUGIN, "{}")
+    [saved] = Path(os.environ["JUPYTER_CONFIG_DIR"]).glob("lab/user-settings/gleitzeit-nb/plugin.*")
+    saved.write_text('{"statusBar": "perhaps", "refresh": 3}')  # by hand: the server takes no such thing
+    try:
+        shell.save()
+        shell.page.reload()
+        shell.page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=WAIT_MS)
+        expect(status_item(shell.page)).to_contain_text("Ollama 3/4", timeout=WAIT_MS)
+    finally:
+        lab.save_settings(PLUGIN, "{}")

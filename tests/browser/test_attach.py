@@ -137,10 +137,8 @@ def test_a_message_that_is_none_is_named(first: NotebookPage) -> None:
 
 
 def test_a_kernel_that_dies_in_mid_message_leaves_nothing_live(first: NotebookPage) -> None:
-    first.start(
     greeting = "{'type': 'welcome', 'version': '0', 'answers_while_busy': True, 'commands': []}"
     first.start(first.add(f"comms[-1].send({greeting}); import os; os._exit(1)"))
-    )
     expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
     expect(row(first, "north")).to_have_count(0)
 

@@ -278,3 +278,5 @@ def test_notebook_7_shows_the_panel_too(page: Page, tmp_path: Path) -> None:
         expect(row(panel, "local")).to_contain_text("OK", timeout=WAIT_MS)
         choose(panel, "local", "Drain local")
         expect(row(panel, "local")).to_contain_text("Draining", timeout=WAIT_MS)
+        notebook.execute("gleitzeit:insert-sandbox-cell")
+        expect(page.locator(".jp-Notebook .jp-Cell", has_text="%%sandbox")).to_be_visible(timeout=WAIT_MS)

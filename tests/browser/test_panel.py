@@ -216,7 +216,7 @@ def test_strings_of_the_kernel_stay_text(module_notebook: NotebookPage, watched:
     while openers.count() > 0:
         openers.first.click()
     assert WatchedPage.faults(panel.locator(".gz-Header, .gz-Body, .gz-Notices")) == []
-    panel.get_by_role("button", name="Actions for").first.click()
+    panel.locator(".gz-Instances").get_by_role("button", name="Actions for").first.click()
     expect(page.locator(".lm-Menu-itemLabel").first).to_contain_text("<script>alert(1)</script>")
     assert page.locator(".lm-Menu img, .lm-Menu script").count() == 0
     page.keyboard.press("Escape")

@@ -95,7 +95,7 @@ def test_a_restart_is_said_and_no_kernel_offers_to_choose_one(module_notebook: N
                 if (title && seen[seen.length - 1] !== title) seen.push(title); })
             .observe(document.getElementById('gleitzeit-nb-panel'), { subtree: true, childList: true, characterData: true }); }"""
     )
-    kernel(page, "restartKernel()")
+    kernel(page, "session.kernel.restart()")
     expect(panel.get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
     assert "Kernel restarting" in page.evaluate("() => window.gzTitles")
     kernel(page, "shutdown()")

@@ -151,7 +151,7 @@ export class AnswerBar extends ReactWidget {
         id: 'ask',
         name: trans.__('Ask again'),
         icon: refreshIcon,
-        unless: unready || (actions.canAsk(cell) ? '' : trans.__('The cell is no %%llm cell any more')),
+        unless: unready || (actions.canAsk(cell) ? '' : trans.__('The cell is no %1 cell any more', '%%llm')),
         opensMenu: true,
         act: (...by) => openMenu(this.whomToAsk(), ...by)
       }

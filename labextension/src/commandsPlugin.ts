@@ -68,13 +68,13 @@ class Commands {
     };
     const isEnabled = (): boolean => canInsert(following.current);
     this.add(INSERT_LLM, addBelowIcon, {
-      label: trans.__('Insert %%llm Cell Below'),
+      label: trans.__('Insert %1 Cell Below', '%%llm'),
       caption: trans.__('A cell whose text an Ollama instance of the pool answers'),
       isEnabled,
       execute: insert('llm')
     });
     this.add(INSERT_SANDBOX, addBelowIcon, {
-      label: trans.__('Insert %%sandbox Cell Below'),
+      label: trans.__('Insert %1 Cell Below', '%%sandbox'),
       caption: trans.__('A cell whose Python code runs in a sandbox'),
       isEnabled,
       execute: insert('sandbox')

@@ -56,7 +56,7 @@ export function statusDetail({ state }: Seen, where: string, trans: TranslationB
       trans.__('%1 sandbox containers are kept warm', snapshot.containers)
     );
   } else if (state.kind === 'live') {
-    lines.push(trans.__('Loaded. The first %%llm or %%sandbox cell starts what is counted here.'));
+    lines.push(trans.__('Loaded. The first %1 or %2 cell starts what is counted here.', '%%llm', '%%sandbox'));
   } else if (state.kind === 'incompatible') {
     lines.push(state.reason);
   } else if (state.kind === 'dead') {

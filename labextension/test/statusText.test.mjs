@@ -24,7 +24,7 @@ test('without a queue it counts what is in flight, and nothing where nothing is'
 test('a kernel that was asked nothing yet has no zeros to show', () => {
   const idle = live({ modes: [], instances: [] });
   assert.equal(statusLine(idle, trans), 'Gleitzeit ready');
-  assert.match(statusDetail(idle, 'a.ipynb', trans), /^a\.ipynb\nLoaded\. /);
+  assert.match(statusDetail(idle, 'a.ipynb', trans), /^a\.ipynb\nLoaded\. The first %%llm or %%sandbox cell /);
 });
 
 test('the end of a kernel is told where it was live, and is nobody’s business elsewhere', () => {

@@ -9,9 +9,12 @@ const SHOWN = new Set(['title', 'label', 'caption', 'aria-label', 'placeholder',
 const NAMES = new Set(['Gleitzeit']); // names are the same in every language
 const WORDS = /\p{L}{2}/u;
 
+function parsed(source, name) {
+  return ts.createSourceFile(name, source, ts.ScriptTarget.Latest, true, name.endsWith('x') ? ts.ScriptKind.TSX : ts.ScriptKind.TS);
+}
+
 /** Texts that a person would read and that no translation was asked for. */
 function untranslated(source, name) {
-  const file = ts.createSourceFile(name, source, ts.ScriptTarget.Latest, true, name.endsWith('x') ? ts.ScriptKind.TSX : ts.ScriptKind.TS);
   const found = [];
   const keep = text => WORDS.test(text) && !NAMES.has(text.trim()) && found.push(`${name}: ${text.trim()}`);
   const visit = node => {
@@ -28,14 +31,33 @@ function untranslated(source, name) {
     }
     ts.forEachChild(node, visit);
   };
-  visit(file);
+  visit(parsed(source, name));
   return found;
 }
 
-test('every text that is shown goes through the translation', () => {
+/** Texts whose `%%` the translation would halve: a magic goes to it as a value (`'%1 cell', '%%llm'`). */
+function halved(source, name) {
+  const found = [];
+  const visit = node => {
+    if (ts.isCallExpression(node)) {
+      const [, kind] = /\btrans\.(__|_n)$/.exec(node.expression.getText()) ?? [];
+      const formats = node.arguments.slice(0, { __: 1, _n: 2 }[kind] ?? 0);
+      found.push(...formats.map(each => each.getText()).filter(each => each.includes('%%')));
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(parsed(source, name));
+  return found.map(each => `${name}: ${each}`);
+}
+
+function inAllSources(search) {
   const names = readdirSync(SOURCES).filter(name => /\.tsx?$/.test(name));
   assert.ok(names.length > 10);
-  assert.deepEqual(names.flatMap(name => untranslated(readFileSync(new URL(name, SOURCES), 'utf8'), name)), []);
+  return names.flatMap(name => search(readFileSync(new URL(name, SOURCES), 'utf8'), name));
+}
+
+test('every text that is shown goes through the translation', () => {
+  assert.deepEqual(inAllSources(untranslated), []);
 });
 
 test('a text that does not is found', () => {
@@ -44,4 +66,13 @@ test('a text that does not is found', () => {
     'a.tsx: Now',
     'a.tsx: Go'
   ]);
+});
+
+test('no text is handed to the translation with a magic in it', () => {
+  assert.deepEqual(inAllSources(halved), []);
+});
+
+test('a text that is halved is found', () => {
+  const source = "trans.__('A %%llm cell'); trans.__('A %1 cell', '%%llm'); this.trans._n('one %1', '%%many', 2);";
+  assert.deepEqual(halved(source, 'a.ts'), ["a.ts: 'A %%llm cell'", "a.ts: '%%many'"]);
 });

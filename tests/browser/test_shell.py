@@ -117,6 +117,8 @@ def test_the_palette_has_them_under_one_heading(shell: NotebookPage) -> None:
     palette.locator("input").fill("gleitzeit")
     expect(palette.locator(".lm-CommandPalette-header")).to_have_text(["Gleitzeit"], timeout=WAIT_MS)
     expect(palette.locator(".lm-CommandPalette-itemLabel", has_text="Restart the Pool…")).to_be_visible()
+    for magic in ("%%llm", "%%sandbox"):
+        expect(palette.locator(".lm-CommandPalette-itemLabel").get_by_text(f"Insert {magic} Cell Below", exact=True)).to_be_visible()
     shell.page.keyboard.press("Escape")
 
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from IPython.core.completer import IPCompleter, SimpleCompletion, SimpleMatcherResult, provisionalcompleter
+from IPython.core.completer import IPCompleter, provisionalcompleter
 from traitlets import Bool
 
 from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, identifiers
@@ -25,20 +25,11 @@ from gleitzeit_nb.jupyter.template import open_expression
 from gleitzeit_nb.jupyter.typed_line import Typed, quoted, read_typed
 
 if TYPE_CHECKING:
-    from IPython.core.completer import CompletionContext
-
     from gleitzeit_nb.jupyter.front import Front
 
 logger = logging.getLogger("gleitzeit_nb.completion")
 
-PRIORITY = 1000.0  # before every matcher of IPython's own
 MOST_CHARS = 20_000  # of a prompt before the cursor, in which the expression is looked for
-CHARACTERS = {  # matchers of IPython's own that belong into a prompt too: \\alpha for α
-    "IPCompleter.latex_name_matcher",
-    "IPCompleter.unicode_name_matcher",
-    "back_latex_name_matcher",
-    "back_unicode_name_matcher",
-}
 CELLS: dict[str, Callable[[], MagicParser]] = {"llm": llm_parser, "sandbox": sandbox_parser}
 LINES: dict[str, Callable[[], MagicParser]] = {"llm": look_parser, "gleitzeit": gleitzeit_parser}
 AROUND = ("time", "timeit", "prun", "capture")  # cell magics that run another
@@ -46,53 +37,6 @@ _CELL = re.compile(r"%%(\w+)(?=\s|$)")
 _LINE = re.compile(r"(?:^\s*|=\s*)(%?)(llm|gleitzeit)\s")
 _SETTING = re.compile(r"\s*%?config\s+GleitzeitNB\.(\w+)\s*=[\s\[]*(?:['\"][^'\"]*['\"]\s*,\s*)*(['\"]?)([^'\"\s]*)$")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*|")
-
-
-def register(front: Front) -> Callable[[], None]:
-    """Offer completions in the front's shell. Returns the way to end it."""
-    completer = front.shell.Completer
-    matcher = _matcher(Completion(front))
-    completer.custom_matchers.append(matcher)
-
-    def unregister() -> None:
-        if matcher in completer.custom_matchers:
-            completer.custom_matchers.remove(matcher)
-
-    return unregister
-
-
-def _matcher(completion: Completion) -> Any:
-    def gleitzeit_matcher(context: CompletionContext) -> SimpleMatcherResult:
-        try:
-            found = completion.at(context.full_text.split("\n"), context.cursor_line, context.cursor_position)
-        except Exception:
-            logger.exception("nothing is offered, since looking for it failed")
-            found = None
-        offered = [] if found is None else [SimpleCompletion(each.text, type=each.type) for each in found.candidates] or Nothing()
-        return {
-            "completions": offered,
-            "matched_fragment": "" if found is None else found.fragment,
-            "ordered": True,
-            "suppress": found is not None,
-            "do_not_suppress": CHARACTERS,
-        }
-
-    matcher: Any = gleitzeit_matcher
-    matcher.matcher_api_version, matcher.matcher_identifier, matcher.matcher_priority = 2, "gleitzeit_nb", PRIORITY
-    return matcher
-
-
-class Nothing(Sequence[SimpleCompletion]):
-    """No completion, and none of any other matcher: IPython lets a matcher keep out the others only when it counts some of its own."""
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[SimpleCompletion]:
-        return iter(())
-
-    def __getitem__(self, index: Any) -> Any:
-        raise IndexError(index)
 
 
 class Found(NamedTuple):

@@ -6,20 +6,16 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gleitzeit_nb.jupyter import completion
+from gleitzeit_nb.jupyter import registering
 from gleitzeit_nb.jupyter.failures import BriefErrors
 from gleitzeit_nb.jupyter.front import Front
-from gleitzeit_nb.jupyter.gleitzeit_magic import GleitzeitMagics
-from gleitzeit_nb.jupyter.llm_magic import LLMMagics
-from gleitzeit_nb.jupyter.sandbox_magic import SandboxMagics
+from gleitzeit_nb.jupyter.matcher import offer
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
-    from IPython.core.magic import Magics
 
     from gleitzeit_nb.runtime import Runtime
 
-MAGICS = {"cell": ("llm", "sandbox"), "line": ("llm", "gleitzeit")}
 _ATTRIBUTE = "_gleitzeit_nb_loaded"
 
 
@@ -28,10 +24,9 @@ class Loaded:
 
     def __init__(self, shell: InteractiveShell, runtime_of: Callable[[], Runtime] | None) -> None:
         self.front = Front(shell, runtime_of)
-        self._magics: list[Magics] = [LLMMagics(self.front), SandboxMagics(self.front), GleitzeitMagics(self.front)]
-        shell.register_magics(*self._magics)
+        self._forget_magics = registering.register(self.front)
         shell.configurables.append(self.front.settings)  # type: ignore[arg-type]
-        self._forget_completion = completion.register(self.front)
+        self._forget_completion = offer(self.front)
         self._errors = BriefErrors(self.front)
         manager = getattr(getattr(shell, "kernel", None), "comm_manager", None)
         if manager is not None:
@@ -44,13 +39,8 @@ class Loaded:
         self.front.close()
         self._forget_completion()
         self._errors.undo()
-        for kind, names in MAGICS.items():
-            for name in names:
-                shell.magics_manager.magics[kind].pop(name, None)
-        gone = {id(each) for each in (*self._magics, self.front.settings)}
-        shell.configurables[:] = [each for each in shell.configurables if id(each) not in gone]
-        for each in self._magics:
-            shell.magics_manager.registry.pop(type(each).__name__, None)
+        self._forget_magics()
+        shell.configurables[:] = [each for each in shell.configurables if id(each) != id(self.front.settings)]
 
 
 def load(shell: InteractiveShell, runtime_of: Callable[[], Runtime] | None = None) -> Front:

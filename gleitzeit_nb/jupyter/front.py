@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.core.threads import Thread
 from gleitzeit_nb.jupyter.pace import ANSWERS_BYTES_PER_S, Budget
 from gleitzeit_nb.jupyter.settings import GleitzeitNB
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from gleitzeit_nb.core.threads import Thread
     from gleitzeit_nb.engine import Engine
     from gleitzeit_nb.jupyter.comms import ControlTarget
     from gleitzeit_nb.jupyter.dashboard import Dashboard

@@ -9,8 +9,7 @@ from traitlets import Bool, Float, List, TraitError, Unicode, validate
 from traitlets.config import Config, Configurable
 
 from gleitzeit_nb.core.plain import one_line
-from gleitzeit_nb.core.strategies import STRATEGIES, strategy_named
-from gleitzeit_nb.core.threads import NAME_RULE, is_name
+from gleitzeit_nb.core.strategy_names import LoadBalancingStrategy
 from gleitzeit_nb.errors import ConfigError
 from gleitzeit_nb.jupyter.arguments import comma_list
 
@@ -30,7 +29,7 @@ class GleitzeitNB(Configurable):
         config=True, offers="tag"
     )
     strategy = Unicode("", help="The strategy that picks the instance. Empty: the configured one.").tag(
-        config=True, words=tuple(STRATEGIES)
+        config=True, words=tuple(map(str, LoadBalancingStrategy))
     )
     deadline = Float(
         None, allow_none=True, help="Seconds that a %%llm cell may take in all when no --deadline is given. None: any time."
@@ -84,6 +83,8 @@ class GleitzeitNB(Configurable):
     @validate("strategy")
     def _known_strategy(self, proposal: Any) -> str:
         """Refused where it is set, not at the next cell."""
+        from gleitzeit_nb.core.strategies import strategy_named
+
         name = str(proposal["value"])
         try:
             if name:
@@ -94,6 +95,8 @@ class GleitzeitNB(Configurable):
 
     @validate("thread")
     def _a_thread(self, proposal: Any) -> str:
+        from gleitzeit_nb.core.threads import NAME_RULE, is_name
+
         name = str(proposal["value"])
         if name and not is_name(name):
             raise TraitError(f"GleitzeitNB.thread should be {NAME_RULE}; or empty")

@@ -58,6 +58,8 @@ def register(front: Front) -> Callable[[], None]:
         for entry, magic in ours.items():
             if magics[entry.kind].get(entry.name) is magic:  # not one that somebody has put in its place
                 del magics[entry.kind][entry.name]
+        gone = set(map(id, made.values()))
+        front.shell.configurables[:] = [each for each in front.shell.configurables if id(each) not in gone]
 
     return unregister
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from IPython.core.oinspect import getdoc
 
 from gleitzeit_nb.jupyter.arguments import WIDTH
 from gleitzeit_nb.jupyter.gleitzeit_magic import COMMANDS
@@ -13,7 +14,8 @@ SCREEN = 56  # lines
 
 
 def doc(shell: Shell, name: str, kind: str) -> str:
-    return shell.ip.magics_manager.magics[kind][name].__doc__ or ""
+    """As `?` and Shift+Tab find it."""
+    return getdoc(shell.ip.magics_manager.magics[kind][name]) or ""
 
 
 @pytest.mark.parametrize("magic", ["llm", "sandbox"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.support.fake_ollama import FakeOllama
 from tests.support.kernel import serving
@@ -61,11 +61,16 @@ def text(notebook: NotebookPage, cell: int) -> str:
     return source
 
 
+def shown_matches(page: Page) -> Locator:
+    """What is offered now: a completer that was hidden keeps what it offered last."""
+    return page.locator(".jp-Completer .jp-Completer-match").filter(visible=True)
+
+
 def test_tab_offers_models_in_lab_and_replaces_what_was_typed(module_notebook: NotebookPage, cell: int, pictures: Path) -> None:
     page = module_notebook.page
     page.keyboard.type("%%llm --model=lla")
     page.keyboard.press("Tab")
-    offered = page.locator(".jp-Completer .jp-Completer-match")
+    offered = shown_matches(page)
     expect(offered.filter(has_text="llama3.2:70b")).to_be_visible(timeout=WAIT_MS)
     expect(offered).to_have_count(2)
     page.screenshot(path=pictures / "tab.png")
@@ -79,7 +84,7 @@ def test_an_expression_in_a_prompt_is_completed(module_notebook: NotebookPage, c
     page = module_notebook.page
     page.keyboard.type("%%llm\nSay {my_t")
     page.keyboard.press("Tab")
-    offered = page.locator(".jp-Completer .jp-Completer-match")
+    offered = shown_matches(page)
     expect(offered).to_have_text("my_table", timeout=WAIT_MS)
     page.keyboard.press("Enter")
     expect(editor(module_notebook, cell)).to_contain_text("{my_table", timeout=WAIT_MS)

@@ -77,6 +77,12 @@ function explanation(state: Silent, busy: boolean, trans: TranslationBundle, ste
         title: trans.__('Asking the kernel'),
         text: busy ? trans.__('A cell is running. The answer may wait until it has ended.') : trans.__('Waiting for its first answer.')
       };
+    case 'silent':
+      return {
+        title: trans.__('The kernel does not answer'),
+        text: trans.__('It was asked twice and is idle, yet says nothing. Ask again, or restart it and load the extension.'),
+        next: [trans.__('Ask the kernel again'), steps.ask]
+      };
     case 'restarting':
       return { title: trans.__('Kernel restarting'), text: trans.__('What was shown belonged to the old one.') };
     case 'dead':

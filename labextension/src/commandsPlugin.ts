@@ -86,14 +86,14 @@ class Commands {
     this.add(LOAD, extensionIcon, {
       label: trans.__('Load gleitzeit_nb in the Kernel'),
       caption: trans.__('Runs “%load_ext gleitzeit_nb” in the active notebook or console'),
-      isEnabled: () => following.current !== null && ['unasked', 'not-loaded'].includes(link.state.kind),
+      isEnabled: () => following.current !== null && ['unasked', 'silent', 'not-loaded'].includes(link.state.kind),
       execute: () => this.gleitzeit.load()
     });
     this.add(ATTACH, linkIcon, {
       label: trans.__('Ask the Kernel for Its Instances'),
       caption: trans.__('Looks whether gleitzeit_nb is loaded in the active notebook’s or console’s kernel'),
       isVisible: () => !settings.values.autoAttach,
-      isEnabled: () => ['unasked', 'not-loaded', 'incompatible'].includes(link.state.kind),
+      isEnabled: () => ['unasked', 'silent', 'not-loaded', 'incompatible'].includes(link.state.kind),
       execute: () => link.attach()
     });
   }

@@ -11,16 +11,18 @@ import { SHORTEST_INTERVAL_S } from './settings';
 import { type Wire, wireTo } from './wire';
 
 /**
- * no-notebook ─ follow ─→ no-kernel ─ kernel ─→ unasked ─ attach ─→ connecting ─→ live | not-loaded | incompatible
- * any of the last five ─ restart ─→ restarting ─ idle ─→ unasked;   any ─→ dead
+ * no-notebook ─ follow ─→ no-kernel ─ kernel ─→ unasked ─ attach ─→ connecting ─→ live | not-loaded | incompatible | silent
+ * any of the last six ─ restart ─→ restarting ─ idle ─→ unasked;   any ─→ dead
  */
 export type LinkState =
-  | { readonly kind: 'no-notebook' | 'no-kernel' | 'unasked' | 'connecting' | 'restarting' | 'dead' }
+  | { readonly kind: 'no-notebook' | 'no-kernel' | 'unasked' | 'connecting' | 'silent' | 'restarting' | 'dead' }
   | { readonly kind: 'not-loaded'; readonly failure: string }
   | { readonly kind: 'incompatible'; readonly reason: string }
   | { readonly kind: 'live'; readonly snapshot: Snapshot; readonly receivedAt: number };
 
 export const LOAD_LINE = '%load_ext gleitzeit_nb';
+const ANSWER_MS = 4000;
+const MOST_ASKED = 2;
 export const SPEAKS_OF_US = /gleitzeit|%%?(?:llm|sandbox)\b/;
 
 export class KernelLink implements IDisposable {
@@ -41,6 +43,9 @@ export class KernelLink implements IDisposable {
   private interval = 0;
   private held: Snapshot | null = null;
   private holdTimer = 0;
+  private answerTimer = 0;
+  /** The context restarts its kernel and will say kernelChanged: an "idle" before that is the old one's last word. */
+  private renewing = false;
   private disposed = false;
   private readonly refusal = new Signal<this, string>(this);
   private readonly signal = new Signal<this, LinkState>(this);
@@ -188,13 +193,18 @@ export class KernelLink implements IDisposable {
   }
 
   /** Asks the kernel whether it has the extension. */
-  async attach(): Promise<void> {
+  attach(): Promise<void> {
+    return this.ask(1);
+  }
+
+  private async ask(attempt: number): Promise<void> {
     const { kernel } = this;
     if (!kernel || kernel.isDisposed || kernel.status === 'dead') {
       return;
     }
     this.detach();
     this.become({ kind: 'connecting' });
+    this.expectAnswer(attempt);
     let wire: Wire;
     try {
       wire = wireTo(kernel, this.connections(), CONTROL_TARGET, {
@@ -213,6 +223,25 @@ export class KernelLink implements IDisposable {
     }
   }
 
+  private expectAnswer(attempt: number): void {
+    window.clearTimeout(this.answerTimer);
+    this.answerTimer = window.setTimeout(() => this.onNoAnswer(attempt), ANSWER_MS);
+  }
+
+  /** A kernel that is idle and yet says nothing: it is asked once more, and then a person is told. It may still answer. */
+  private onNoAnswer(attempt: number): void {
+    if (this.current.kind !== 'connecting' || this.loading) {
+      return;
+    }
+    if (!this.isConnected || this.kernel?.status !== 'idle') {
+      this.expectAnswer(attempt);
+    } else if (attempt < MOST_ASKED) {
+      void this.ask(attempt + 1);
+    } else {
+      this.become({ kind: 'silent' });
+    }
+  }
+
   private get kernel(): Kernel.IKernelConnection | null {
     return this.context?.session?.kernel ?? null;
   }
@@ -226,6 +255,7 @@ export class KernelLink implements IDisposable {
   private begin(): void {
     this.detach();
     this.askAtIdle = false;
+    this.renewing = false;
     this.busyFrom = null;
     this.known = false;
     this.failure = '';
@@ -244,6 +274,7 @@ export class KernelLink implements IDisposable {
     const { wire } = this;
     this.wire = null;
     this.greeting = null;
+    window.clearTimeout(this.answerTimer);
     window.clearTimeout(this.holdTimer);
     this.holdTimer = 0;
     this.held = null;
@@ -318,6 +349,7 @@ export class KernelLink implements IDisposable {
   private onStatusChanged(_: ISessionContext, status: Kernel.Status): void {
     const restarted = status === 'starting' && this.current.kind === 'live'; // from another page
     if (status === 'restarting' || status === 'autorestarting' || restarted) {
+      this.renewing = status === 'restarting' && (this.renewing || this.kernel?.status !== status);
       this.busyFrom = null;
       this.detach();
       this.become({ kind: 'restarting' });
@@ -325,7 +357,7 @@ export class KernelLink implements IDisposable {
       this.busyFrom = null;
       this.detach();
       this.become({ kind: 'dead' });
-    } else if (status === 'idle' && (this.current.kind === 'restarting' || this.current.kind === 'dead')) {
+    } else if (status === 'idle' && !this.renewing && (this.current.kind === 'restarting' || this.current.kind === 'dead')) {
       this.begin();
     }
   }

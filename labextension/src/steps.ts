@@ -17,7 +17,7 @@ export interface NextSteps {
   /** Inserts a cell that looks for what is missing, and runs it. */
   readonly examine: () => void;
   readonly copy: (text: string) => void;
-  /** Asks the kernel whether it has the extension, where that is not done unasked. */
+  /** Asks the kernel whether it has the extension, where that is not done unasked or it gave no answer. */
   readonly ask: () => void;
   /** Inserts a cell that asks the pool. */
   readonly insertPrompt: () => void;

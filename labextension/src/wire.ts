@@ -45,6 +45,10 @@ function canHear(kernel: Kernel.IKernelConnection): boolean {
   return !kernel.isDisposed && kernel.connectionStatus === 'connected' && kernel.status !== 'dead';
 }
 
+function after(ms: number): Promise<void> {
+  return new Promise(resolve => window.setTimeout(resolve, ms));
+}
+
 /** Over the connection that handles comms. */
 class CommWire implements Wire {
   private readonly comm: Kernel.IComm;
@@ -52,6 +56,7 @@ class CommWire implements Wire {
   private subshell = false;
   private lost = false;
   private opening = false;
+  private opened = false;
 
   constructor(
     private readonly kernel: Kernel.IKernelConnection,
@@ -82,23 +87,31 @@ class CommWire implements Wire {
   }
 
   async open(): Promise<void> {
+    this.opening = true;
+    const started = this.subshellStarted();
+    await Promise.race([started, after(SUBSHELL_PATIENCE_MS)]);
+    if (!this.comm.isDisposed && !this.isDisposed) {
+      this.opened = true;
+      await this.comm.open().done.catch(() => undefined);
+    }
+    void started.then(() => after(0)).then(() => this.onSettled());
+  }
+
+  private async subshellStarted(): Promise<void> {
     await this.kernel.info.catch(() => undefined);
     const started: unknown = Reflect.get(this.comm, 'subshellStarted'); // JupyterLab's class has it, its interface (4.6) does not
     if (wantsSubshell(this.kernel) && started instanceof Promise) {
-      const patience = new Promise(resolve => window.setTimeout(resolve, SUBSHELL_PATIENCE_MS, false));
-      const inTime = started.then(
+      this.subshell = await started.then(
         () => true,
         () => false
       );
-      this.subshell = (await Promise.race([inTime, patience])) === true;
     }
-    if (!this.comm.isDisposed && !this.isDisposed) {
-      this.opening = true;
-      await this.comm.open().done.catch(() => undefined);
-      this.opening = false;
-      if (this.isDisposed) {
-        this.hangUp();
-      }
+  }
+
+  private onSettled(): void {
+    this.opening = false;
+    if (this.isDisposed) {
+      this.hangUp();
     }
   }
 
@@ -120,12 +133,16 @@ class CommWire implements Wire {
     }
   }
 
-  /** Not before the kernel has said whether it takes the comm: its "closed" would find none, and JupyterLab reports that as an error. */
+  /**
+   * Not before the kernel has said whether it takes the comm: its "closed" would find none, and JupyterLab reports that as an error.
+   * Nor before its subshell has started: the comms of a target share one, and JupyterLab (4.6) would delete it as soon as it is there,
+   * under a comm that came meanwhile and waits for the same. `after(0)`: by then that one is counted.
+   */
   private hangUp(): void {
     if (!this.comm.isDisposed) {
       this.comm.onMsg = () => undefined;
       this.comm.onClose = () => undefined;
-      if (canHear(this.kernel)) {
+      if (this.opened && canHear(this.kernel)) {
         this.comm.close();
       }
       this.comm.dispose();

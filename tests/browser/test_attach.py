@@ -29,6 +29,8 @@ def first(module_notebook: NotebookPage, watched: WatchedPage) -> Iterator[Noteb
     """The notebook whose kernel listens, with the panel open beside it."""
     open_document(module_notebook, "first.ipynb")
     module_notebook.show_panel()
+    # JupyterLab reports an answer that comes for a comm which a restart has cleared.
+    expect(panel_of(module_notebook).get_by_text("Asking the kernel")).to_have_count(0, timeout=WAIT_MS)
     if not row(module_notebook, "north").is_visible():
         in_page(module_notebook, "await widget.sessionContext.restartKernel();")
         module_notebook.wait_for_kernel()
@@ -134,6 +136,44 @@ def test_a_message_that_is_none_is_named(first: NotebookPage) -> None:
     first.run(first.add("comms[-1].send({'type': 'snapshot', 'snapshot': {'schema_version': 2, 'instances': 3}})"))
     expect(panel_of(first).get_by_text("The kernel speaks another version")).to_be_visible(timeout=WAIT_MS)
     expect(first.page.locator(".gz-StatusItem")).to_have_text("Gleitzeit: other version")
+
+
+def test_every_restart_is_followed_by_the_new_kernels_answer(first: NotebookPage) -> None:
+    for _ in range(3):
+        in_page(first, "await widget.sessionContext.restartKernel();")
+        expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+        first.wait_for_kernel()
+        first.run(0)
+        expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+
+
+def test_a_kernel_that_changes_while_it_is_asked_is_asked_again(first: NotebookPage) -> None:
+    for _ in range(2):  # JupyterLab deletes the subshell of a comm that is left before it has one, also when another shares it
+        in_page(
+            first,
+            """const context = widget.sessionContext, { kernel } = context.session;
+            await context.restartKernel();
+            for (let turn = 0; turn < 2; turn++) {
+                await new Promise(resolve => setTimeout(resolve, 20));
+                context.kernelChanged.emit({ name: 'kernel', oldValue: kernel, newValue: kernel });
+            }""",
+        )
+        expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    first.wait_for_kernel()
+    first.run(0)
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+    first.execute("gleitzeit:drain-instance", {"instance": "north"})
+    expect(row(first, "north")).to_contain_text("Draining", timeout=WAIT_MS)
+
+
+def test_a_kernel_that_gives_no_answer_is_named_and_may_be_asked_again(first: NotebookPage) -> None:
+    in_page(first, "await widget.sessionContext.restartKernel();")
+    first.wait_for_kernel()
+    first.run(first.add("import IPython; IPython.get_ipython().kernel.comm_manager.register_target('gleitzeit_nb.control', print)"))
+    expect(panel_of(first).get_by_text("The kernel does not answer")).to_be_visible(timeout=WAIT_MS)
+    first.run(first.add("IPython.get_ipython().kernel.comm_manager.targets.clear()"))
+    panel_of(first).get_by_role("button", name="Ask the kernel again").click()
+    expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
 
 
 def test_a_kernel_that_dies_in_mid_message_leaves_nothing_live(first: NotebookPage) -> None:

@@ -37,7 +37,7 @@ def first(module_notebook: NotebookPage, watched: WatchedPage) -> Iterator[Noteb
         module_notebook.run(0)
     expect(row(module_notebook, "north")).to_be_visible(timeout=WAIT_MS)
     yield module_notebook
-    assert watched.errors == [], "\n".join(watched.errors)
+    assert watched.take_errors() == []
 
 
 def panel_of(notebook: NotebookPage) -> Locator:

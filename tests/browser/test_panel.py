@@ -44,7 +44,7 @@ def panel(module_notebook: NotebookPage, watched: WatchedPage) -> Locator:
     tell(module_notebook, "heard.clear(); stop = False")
     show(module_notebook, POOL)
     panel.evaluate("node => node.querySelectorAll('.gz-Dismiss').forEach(button => button.click())")
-    assert watched.errors == []
+    assert watched.take_errors() == []
     return panel
 
 

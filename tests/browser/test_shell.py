@@ -48,7 +48,7 @@ def notebook(lab: LabServer, watched: WatchedPage) -> NotebookPage:
 @pytest.fixture
 def shell(module_notebook: NotebookPage, watched: WatchedPage) -> Iterator[NotebookPage]:
     yield module_notebook
-    assert watched.errors == []
+    assert watched.take_errors() == []
 
 
 def status_item(page: Page) -> Locator:

@@ -84,6 +84,12 @@ class WatchedPage:
         """What the page reported as an error, without JupyterLab's own."""
         return [error for error in self._reported if not KNOWN.search(error)]
 
+    def take_errors(self) -> list[str]:
+        """As `errors`; each is told once, so that one test's are not the next one's."""
+        found = self.errors
+        self._reported.clear()
+        return found
+
     def _dismiss(self, dialog: Dialog) -> None:
         self.dialogs.append(dialog.message)
         dialog.dismiss()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -13,7 +14,7 @@ _T = TypeVar("_T")
 
 
 @dataclass
-class _Minute(Generic[_T]):
+class _Minute(ABC, Generic[_T]):
     """A ring of buckets. `_newest` is the number of the one that was looked at last; None before the first."""
 
     _newest: int | None = field(default=None, init=False)
@@ -37,12 +38,13 @@ class _Minute(Generic[_T]):
             self._told = (newest, tuple(self._value((newest + 1 + step) % BUCKETS, BUCKET_S) for step in range(BUCKETS - 1)))
         return self._told[1]
 
+    @abstractmethod
     def _value(self, place: int, lasted_s: float) -> _T:
         """What is told of a bucket of which so much is over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _clear(self, place: int) -> None:
-        raise NotImplementedError
+        """Begin a bucket anew."""
 
 
 @dataclass

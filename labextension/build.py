@@ -86,7 +86,8 @@ def build() -> None:
         return
     print("Building the side panel (once; about a minute) …", file=sys.stderr, flush=True)
     install()
-    shutil.rmtree(OUTPUT, ignore_errors=True)  # or chunks of older builds would ship too
+    for folder in (OUTPUT, HERE / "lib"):
+        shutil.rmtree(folder, ignore_errors=True)  # or chunks and modules of older builds would stay
     npm("run", "--silent", "--no-progress", "build:prod")
     shutil.copy(HERE / "install.json", OUTPUT)  # tells JupyterLab which Python package to uninstall
     stamp.write_text(value)

@@ -20,7 +20,7 @@ from tests.support.snapshots import hostile, mode
 
 FOLDER = Path(__file__).resolve().parent.parent / "labextension"
 NODE_SCRIPT = """
-import * as model from './lib/model.js';
+import * as model from './lib/kernel/model.js';
 let text = '';
 for await (const piece of process.stdin) text += piece;
 const outcome = message => { try { return model.readMessage(message); } catch (error) { return String(error.message); } };
@@ -47,7 +47,7 @@ def builder() -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    if not (FOLDER / "lib" / "model.js").exists():
+    if not (FOLDER / "lib" / "kernel" / "model.js").exists():
         pytest.skip("the JupyterLab extension is not built: make labextension")
     return module
 
@@ -138,7 +138,7 @@ def test_the_parts_without_a_browser_pass_under_node(builder: ModuleType) -> Non
 
 def test_no_string_becomes_markup() -> None:
     ways = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|:\s*any\b|as any\b")
-    found = [f"{file.name}: {match.group()}" for file in (FOLDER / "src").iterdir() for match in ways.finditer(file.read_text())]
+    found = [f"{file.name}: {match.group()}" for file in (FOLDER / "src").rglob("*.ts*") for match in ways.finditer(file.read_text())]
     assert found == []
 
 

@@ -2,7 +2,7 @@
 
 The picture is one HTML widget, fed from the engine's thread: one message per change, at most four a second, so it moves while a cell
 runs. Replacing it would lose a selection of text in it, and widgets cannot tell a kernel of one: where the JupyterLab extension is
-installed, that holds the picture still while text is selected (labextension/src/selection.ts); elsewhere the Pause button does.
+installed, that holds the picture still while text is selected (labextension/src/panel/selection.ts); elsewhere the Pause button does.
 """
 
 from __future__ import annotations

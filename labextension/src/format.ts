@@ -1,6 +1,6 @@
 /** Numbers and states as a person reads them. Pure: no clock, no DOM. Unknown is shown as unknown, never as zero. */
 
-import type { InstanceView, ModeView, SecurityView, Snapshot } from './model';
+import type { InstanceView, ModeView, SecurityView, Snapshot } from './kernel/model';
 
 export const UNKNOWN = '–';
 const THIN = '\u00a0'; // between a number and its unit: they never part at a line's end

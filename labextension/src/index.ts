@@ -2,12 +2,12 @@
 
 import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
-import { answerToolbars } from './answerToolbars';
-import { commandsPlugin } from './commandsPlugin';
-import { highlighting } from './highlighting';
-import { kernelPlugin } from './kernelPlugin';
-import { panelPlugin } from './panelPlugin';
-import { statusPlugin } from './statusPlugin';
+import { answerToolbars } from './cells/answerToolbars';
+import { highlighting } from './cells/highlighting';
+import { commandsPlugin } from './commands/commandsPlugin';
+import { kernelPlugin } from './kernel/kernelPlugin';
+import { panelPlugin } from './panel/panelPlugin';
+import { statusPlugin } from './status/statusPlugin';
 
 const plugins: JupyterFrontEndPlugin<unknown>[] = [kernelPlugin, panelPlugin, statusPlugin, commandsPlugin, highlighting, answerToolbars];
 

@@ -3,9 +3,9 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Token } from '@lumino/coreutils';
 
-import type { KernelLink } from './connection';
-import type { Following } from './following';
-import type { SettingsModel } from './settingsModel';
+import type { KernelLink } from './kernel/connection';
+import type { Following } from './kernel/following';
+import type { SettingsModel } from './settings/settingsModel';
 
 export interface IGleitzeit {
   readonly following: Following;

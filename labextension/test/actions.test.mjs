@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { cancel, coldModels, drain, keyOf, resetSession, shortId, stopContainer, unload, warm } from '../lib/actions.js';
+import { cancel, coldModels, drain, keyOf, resetSession, shortId, stopContainer, unload, warm } from '../lib/commands/actions.js';
 
 const trans = { __: (text, ...values) => text.replace(/%(\d)/g, (_, place) => values[place - 1]) };
 const gpu = (changes = {}) => ({ id: 'gpu-1', draining: false, in_flight: 0, models: ['a', 'b'], warm: [{ name: 'b' }], ...changes });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { answerText, blockLabel, cellSource, codeBlocks, markdownOf, others, readFacts, runnable, sandboxSource } from '../lib/answers.js';
+import { answerText, blockLabel, cellSource, codeBlocks, markdownOf, others, readFacts, runnable, sandboxSource } from '../lib/cells/answers.js';
 
 const whole = { state: 'whole', model: 'llama3.2', instance: 'north', note: '' };
 const lines = count => `${count} lines`;

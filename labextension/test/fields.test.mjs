@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { readFields } from '../lib/fields.js';
+import { readFields } from '../lib/cells/fields.js';
 
 const cases = JSON.parse(readFileSync(new URL('template-cases.json', import.meta.url), 'utf8'));
 const found = text => readFields(text).map(({ kind, from, to }) => [kind, text.slice(from, to)]);

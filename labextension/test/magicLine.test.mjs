@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { hasFlag, readMagic, readMagicAhead, settingOption } from '../lib/magicLine.js';
+import { hasFlag, readMagic, readMagicAhead, settingOption } from '../lib/cells/magicLine.js';
 
 const words = (source, kind) => readMagic(source).words.filter(word => word.kind === kind).map(word => source.slice(word.from, word.to));
 const edited = (source, value = 'gpu-2') => {

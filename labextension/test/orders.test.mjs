@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { isStale, PATIENCE_S } from '../lib/freshness.js';
-import { Orders, SHOWN_MS } from '../lib/orders.js';
+import { isStale, PATIENCE_S } from '../lib/panel/freshness.js';
+import { Orders, SHOWN_MS } from '../lib/panel/orders.js';
 
 const action = (type, instance = 'gpu-1') => ({ command: { type, instance }, label: '', caption: '', saying: '', question: null });
 

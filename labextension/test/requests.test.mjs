@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { PATIENCE_MS, RequestError, Requests, whyNot } from '../lib/requests.js';
+import { PATIENCE_MS, RequestError, Requests, whyNot } from '../lib/kernel/requests.js';
 
 const trans = { __: (text, ...values) => values.reduce((sum, value, index) => sum.replace(`%${index + 1}`, value), text) };
 

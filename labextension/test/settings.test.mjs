@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { DEFAULTS, LONGEST_INTERVAL_S, readSettings, SHORTEST_INTERVAL_S } from '../lib/settings.js';
+import { DEFAULTS, LONGEST_INTERVAL_S, readSettings, SHORTEST_INTERVAL_S } from '../lib/settings/settings.js';
 
 const schema = JSON.parse(readFileSync(new URL('../schema/plugin.json', import.meta.url)));
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { kept } from '../lib/sharing.js';
+import { kept } from '../lib/panel/sharing.js';
 
 const old = { seq: 1, instances: [{ id: 'a', rates: [1, 2] }, { id: 'b', rates: [] }], none: null };
 const copy = value => JSON.parse(JSON.stringify(value));

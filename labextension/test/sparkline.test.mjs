@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { lines, pathOf, range } from '../lib/sparkline.js';
+import { lines, pathOf, range } from '../lib/panel/sparkline.js';
 
 test('the highest value touches the upper edge, and zero the lower one', () => {
   assert.deepEqual(lines([0, 5, 10], 100, 16), [

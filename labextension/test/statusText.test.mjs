@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { statusDetail, statusLine } from '../lib/statusText.js';
+import { statusDetail, statusLine } from '../lib/status/statusText.js';
 
 const trans = { __: (text, ...values) => values.reduce((sum, value, index) => sum.replace(`%${index + 1}`, value), text) };
 const up = { state: 'healthy', breaker: 'closed' };

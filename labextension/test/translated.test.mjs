@@ -51,7 +51,7 @@ function halved(source, name) {
 }
 
 function inAllSources(search) {
-  const names = readdirSync(SOURCES).filter(name => /\.tsx?$/.test(name));
+  const names = readdirSync(SOURCES, { recursive: true }).filter(name => /\.tsx?$/.test(name));
   assert.ok(names.length > 10);
   return names.flatMap(name => search(readFileSync(new URL(name, SOURCES), 'utf8'), name));
 }

@@ -1,4 +1,4 @@
-"""The editor marks `{expression}` by its own reading of a prompt (labextension/src/fields.ts): both readings are held to the same cases."""
+"""The editor marks `{expression}` by its own reading of a prompt (labextension/src/cells/fields.ts): both are held to the same cases."""
 
 from __future__ import annotations
 

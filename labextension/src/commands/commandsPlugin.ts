@@ -1,0 +1,231 @@
+/** The commands of the palette, the menus and the shortcuts. Where they stand, and their keys, is said in schema/plugin.json. */
+
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { Dialog, ICommandPalette, InputDialog, showDialog } from '@jupyterlab/apputils';
+import {
+  addBelowIcon,
+  copyIcon,
+  extensionIcon,
+  type LabIcon,
+  linkIcon,
+  pauseIcon,
+  refreshIcon,
+  runIcon,
+  settingsIcon,
+  undoIcon
+} from '@jupyterlab/ui-components';
+import type { CommandRegistry } from '@lumino/commands';
+
+import type { Command, InstanceView } from '../kernel/model';
+import { IGleitzeit } from '../tokens';
+import {
+  ATTACH,
+  COPY_DIAGNOSTICS,
+  DRAIN,
+  INSERT_LLM,
+  INSERT_SANDBOX,
+  LOAD,
+  NO_ARGUMENTS,
+  OPEN_SETTINGS,
+  RELOAD,
+  RESTART_POOL,
+  RESUME
+} from './commands';
+import { copyDiagnostics } from './diagnostics';
+import { canInsert, insertMagic, type Magic, magicLine } from './inserting';
+import { announced } from './notices';
+
+const SETTING_EDITOR = 'settingeditor:open';
+
+class Commands {
+  private enabledFor = '';
+
+  constructor(
+    private readonly app: JupyterFrontEnd,
+    private readonly gleitzeit: IGleitzeit,
+    private readonly palette: ICommandPalette | null
+  ) {
+    this.addCells();
+    this.addKernel();
+    this.addInstances();
+    this.addPool();
+    this.addHelp();
+    gleitzeit.link.changed.connect(this.notify, this);
+    gleitzeit.following.changed.connect(this.notify, this);
+  }
+
+  private add(id: string, icon: LabIcon, options: Omit<CommandRegistry.ICommandOptions, 'icon' | 'describedBy'>, describedBy: object = NO_ARGUMENTS): void {
+    this.app.commands.addCommand(id, { icon, describedBy, ...options });
+    this.palette?.addItem({ command: id, category: this.gleitzeit.trans.__('Gleitzeit') });
+  }
+
+  private addCells(): void {
+    const { following, settings, trans } = this.gleitzeit;
+    const insert = (magic: Magic) => async (): Promise<void> => {
+      if (following.current) {
+        await insertMagic(following.current, magicLine(magic, settings.values.defaultModel));
+      }
+    };
+    const isEnabled = (): boolean => canInsert(following.current);
+    this.add(INSERT_LLM, addBelowIcon, {
+      label: trans.__('Insert %1 Cell Below', '%%llm'),
+      caption: trans.__('A cell whose text an Ollama instance of the pool answers'),
+      isEnabled,
+      execute: insert('llm')
+    });
+    this.add(INSERT_SANDBOX, addBelowIcon, {
+      label: trans.__('Insert %1 Cell Below', '%%sandbox'),
+      caption: trans.__('A cell whose Python code runs in a sandbox'),
+      isEnabled,
+      execute: insert('sandbox')
+    });
+  }
+
+  private addKernel(): void {
+    const { following, link, settings, trans } = this.gleitzeit;
+    this.add(LOAD, extensionIcon, {
+      label: trans.__('Load gleitzeit_nb in the Kernel'),
+      caption: trans.__('Runs “%load_ext gleitzeit_nb” in the active notebook or console'),
+      isEnabled: () => following.current !== null && ['unasked', 'silent', 'not-loaded'].includes(link.state.kind),
+      execute: () => this.gleitzeit.load()
+    });
+    this.add(ATTACH, linkIcon, {
+      label: trans.__('Ask the Kernel for Its Instances'),
+      caption: trans.__('Looks whether gleitzeit_nb is loaded in the active notebook’s or console’s kernel'),
+      isVisible: () => !settings.values.autoAttach,
+      isEnabled: () => ['unasked', 'silent', 'not-loaded', 'incompatible'].includes(link.state.kind),
+      execute: () => link.attach()
+    });
+  }
+
+  private addInstances(): void {
+    const { trans } = this.gleitzeit;
+    this.addForInstance(DRAIN, pauseIcon, 'drain', {
+      label: trans.__('Drain an Instance…'),
+      caption: trans.__('It finishes what it has, and gets nothing new'),
+      which: ({ draining }) => !draining,
+      question: trans.__('Which instance shall get nothing new?'),
+      verb: trans.__('Drain')
+    });
+    this.addForInstance(RESUME, runIcon, 'resume', {
+      label: trans.__('Resume an Instance…'),
+      caption: trans.__('It gets requests again'),
+      which: ({ draining }) => draining,
+      question: trans.__('Which instance shall get requests again?'),
+      verb: trans.__('Resume')
+    });
+  }
+
+  private addForInstance(id: string, icon: LabIcon, type: 'drain' | 'resume', words: InstanceCommand): void {
+    const { link, trans } = this.gleitzeit;
+    const candidates = (): string[] => (link.state.kind === 'live' ? link.state.snapshot.instances.filter(words.which).map(each => each.id) : []);
+    const choose = async (items: string[]): Promise<string | null> => {
+      const { button, value } = await InputDialog.getItem({ title: words.question, label: trans.__('Instance'), items, okLabel: words.verb });
+      return button.accept ? value : null;
+    };
+    const options = {
+      label: words.label,
+      caption: words.caption,
+      isEnabled: () => this.obeys(type) && candidates().length > 0,
+      execute: async (args: { readonly instance?: unknown }): Promise<void> => {
+        const items = candidates();
+        const instance = typeof args.instance === 'string' ? args.instance : await choose(items);
+        if (instance !== null) {
+          await this.tell({ type, instance }, words.label);
+        }
+      }
+    };
+    this.add(id, icon, options, {
+      args: {
+        type: 'object',
+        properties: { instance: { type: 'string', description: trans.__('The id of an instance; without it, a dialog asks') } },
+        additionalProperties: false
+      }
+    });
+  }
+
+  private addPool(): void {
+    const { settings, trans } = this.gleitzeit;
+    this.add(RESTART_POOL, refreshIcon, {
+      label: trans.__('Restart the Pool…'),
+      caption: trans.__('Ends all requests and containers of the kernel, and begins anew'),
+      isEnabled: () => this.obeys('restart_pool'),
+      execute: async () => {
+        if (!settings.values.confirmDestructive || (await this.isSure())) {
+          await this.tell({ type: 'restart_pool' }, trans.__('Restarting the pool'));
+        }
+      }
+    });
+    this.add(RELOAD, undoIcon, {
+      label: trans.__('Reload the Configuration'),
+      caption: trans.__('Reads the kernel’s configuration again; instances that were added by hand stay'),
+      isEnabled: () => this.obeys('reload'),
+      execute: () => this.tell({ type: 'reload' }, trans.__('Reloading the configuration'))
+    });
+  }
+
+  private addHelp(): void {
+    const { trans } = this.gleitzeit;
+    this.add(COPY_DIAGNOSTICS, copyIcon, {
+      label: trans.__('Copy Diagnostics'),
+      caption: trans.__('Copies what a bug report needs, without keys, prompts and answers'),
+      execute: () => copyDiagnostics(this.app, this.gleitzeit)
+    });
+    this.add(OPEN_SETTINGS, settingsIcon, {
+      label: trans.__('Gleitzeit Settings'),
+      caption: trans.__('Opens the settings editor'),
+      isVisible: () => this.app.commands.hasCommand(SETTING_EDITOR),
+      execute: () => this.app.commands.execute(SETTING_EDITOR, { query: 'Gleitzeit' })
+    });
+  }
+
+  private async isSure(): Promise<boolean> {
+    const { trans } = this.gleitzeit;
+    const { button } = await showDialog({
+      title: trans.__('Restart the pool?'),
+      body: trans.__('Requests and runs that are going on fail. Containers and sessions end, with their variables.'),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Restart') })],
+      defaultButton: 0
+    });
+    return button.accept;
+  }
+
+  private obeys(type: Command['type']): boolean {
+    const { link } = this.gleitzeit;
+    return link.state.kind === 'live' && (link.welcome?.commands.includes(type) ?? true);
+  }
+
+  private async tell(command: Command, saying: string): Promise<void> {
+    const { link, trans } = this.gleitzeit;
+    await announced(tell => link.request(command, tell), saying, trans);
+  }
+
+  /** Says so when commands could or can no more be given: not at every snapshot. */
+  private notify(): void {
+    const { commands } = this.app;
+    const now = [ATTACH, DRAIN, INSERT_LLM, LOAD, RELOAD, RESTART_POOL, RESUME].map(id => `${commands.isEnabled(id)} ${commands.isVisible(id)}`).join();
+    if (now !== this.enabledFor) {
+      this.enabledFor = now;
+      [ATTACH, DRAIN, INSERT_LLM, INSERT_SANDBOX, LOAD, RELOAD, RESTART_POOL, RESUME].forEach(id => commands.notifyCommandChanged(id));
+    }
+  }
+}
+
+interface InstanceCommand {
+  readonly label: string;
+  readonly caption: string;
+  readonly which: (instance: InstanceView) => boolean;
+  readonly question: string;
+  readonly verb: string;
+}
+
+export const commandsPlugin: JupyterFrontEndPlugin<void> = {
+  id: 'gleitzeit-nb:commands',
+  description: 'Commands for the palette, menus and shortcuts.',
+  autoStart: true,
+  requires: [IGleitzeit],
+  optional: [ICommandPalette],
+  activate: (app: JupyterFrontEnd, gleitzeit: IGleitzeit, palette: ICommandPalette | null) => {
+    new Commands(app, gleitzeit, palette);
+  }
+};

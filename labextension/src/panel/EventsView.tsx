@@ -1,0 +1,82 @@
+/** What happened: requests that had to move, and what the sandbox stopped. */
+
+import React from 'react';
+
+import { count, countsByKind } from '../format';
+import type { FailoverView, ModeView, SecurityView } from '../kernel/model';
+import { Columns, NoRows, Sub } from './ElementsView';
+import { useTools } from './PanelContext';
+import { At } from './TimesView';
+
+export const Failovers = React.memo(function Failovers({ failovers }: { readonly failovers: readonly FailoverView[] }): React.JSX.Element {
+  const { trans } = useTools();
+  return (
+    <table className="gz-Table gz-Events gz-Failovers">
+      <caption>{trans.__('Recent failovers')}</caption>
+      <Columns names={['moment', 'third', 'rest']} />
+      <thead className="gz-hidden">
+        <tr>
+          <th scope="col">{trans.__('Time')}</th>
+          <th scope="col">{trans.__('From → to')}</th>
+          <th scope="col">{trans.__('Reason')}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {failovers.length === 0 && <NoRows columns={3}>{trans.__('None.')}</NoRows>}
+        {failovers.map((failover, index) => (
+          <tr key={`${failover.at} ${failovers.length - index}`}>
+            <td className="gz-muted">
+              <At at={failover.at} />
+            </td>
+            <th scope="row">{`${failover.source} → ${failover.target}`}</th>
+            <td title={failover.model}>{failover.reason}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+});
+
+interface SecurityProps {
+  readonly security: SecurityView;
+  readonly modes: readonly ModeView[];
+}
+
+/** Nothing, as long as nothing was stopped. */
+export const Security = React.memo(function Security({ security, modes }: SecurityProps): React.JSX.Element | null {
+  const { trans } = useTools();
+  if (security.counts.length === 0 && security.recent.length === 0) {
+    return null;
+  }
+  const labels = new Map(modes.map(({ id, label }) => [id, label]));
+  const counts = countsByKind(security.counts).map(([kind, times]) => `${kind} ${count(times)}`);
+  return (
+    <table className="gz-Table gz-Events gz-Security">
+      <caption>
+        {trans.__('Security events')} <span className="gz-counts">{counts.join(' · ')}</span>
+      </caption>
+      <Columns names={['moment', 'third', 'rest']} />
+      <thead className="gz-hidden">
+        <tr>
+          <th scope="col">{trans.__('Time')}</th>
+          <th scope="col">{trans.__('Kind and mode')}</th>
+          <th scope="col">{trans.__('Reason')}</th>
+        </tr>
+      </thead>
+      <tbody>
+        {security.recent.map((note, index) => (
+          <tr key={`${note.at} ${security.recent.length - index}`}>
+            <td className="gz-muted">
+              <At at={note.at} />
+            </td>
+            <th scope="row">
+              {note.kind}
+              <Sub>{labels.get(note.mode) ?? note.mode}</Sub>
+            </th>
+            <td>{note.reason}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+});

@@ -23,7 +23,7 @@ POINTS_IN_ALL = 600  # of one series over all instances or runs
 POINTS = (30, 15, 10)
 LISTS_OF_NAMES = frozenset({"models", "warm", "tags"})
 SERIES = frozenset({"tokens_per_s", "load", "latencies_s", "rates"})
-MOMENTS = frozenset({"at", "made_at", "used_at", "expires_at"})  # whose digits after the point nobody sees
+MOMENTS = frozenset({"at", "made_at", "used_at", "expires_at"})  # of records: nobody sees the digits after their points
 
 Series = Sequence[float | None]
 
@@ -39,6 +39,7 @@ def snapshot_message(snapshot: Snapshot) -> dict[str, Any]:
             shown[name] = [_record(each, *bounds) for each in value]
         else:
             shown[name] = _plain(value, name, NAMES_SHOWN, POINTS[0])
+    shown["at"] = round(snapshot.at, 3)  # to the millisecond: what tells how late it is shown
     return {"type": "snapshot", "snapshot": shown}
 
 

@@ -16,8 +16,8 @@ from gleitzeit_nb.config import load
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.core.models import LoadedModel
 from gleitzeit_nb.engine import SNAPSHOT_INTERVAL_S, Engine
-from gleitzeit_nb.jupyter.comms import BYTES_PER_S
-from gleitzeit_nb.jupyter.messages import snapshot_message
+from gleitzeit_nb.jupyter.control.comms import BYTES_PER_S
+from gleitzeit_nb.jupyter.control.messages import snapshot_message
 
 INSTANCES = 100
 MODELS = tuple(f"model-{number}:latest" for number in range(12))

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.jupyter import registering
+from gleitzeit_nb.jupyter.completion.matcher import offer
 from gleitzeit_nb.jupyter.failures import BriefErrors
 from gleitzeit_nb.jupyter.front import Front
-from gleitzeit_nb.jupyter.matcher import offer
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -30,7 +30,7 @@ class Loaded:
         self._errors = BriefErrors(self.front)
         manager = getattr(getattr(shell, "kernel", None), "comm_manager", None)
         if manager is not None:
-            from gleitzeit_nb.jupyter.comms import ControlTarget
+            from gleitzeit_nb.jupyter.control.comms import ControlTarget
 
             self.front.control = ControlTarget(self.front, manager.register_target, manager.unregister_target)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gleitzeit_nb.jupyter.pace import ANSWERS_BYTES_PER_S, Budget
+from gleitzeit_nb.jupyter.display.pace import ANSWERS_BYTES_PER_S, Budget
 from gleitzeit_nb.jupyter.settings import GleitzeitNB
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from gleitzeit_nb.core.threads import Thread
     from gleitzeit_nb.engine import Engine
-    from gleitzeit_nb.jupyter.comms import ControlTarget
-    from gleitzeit_nb.jupyter.dashboard import Dashboard
-    from gleitzeit_nb.jupyter.job_board import JobBoard
+    from gleitzeit_nb.jupyter.control.comms import ControlTarget
+    from gleitzeit_nb.jupyter.dashboard.live import Dashboard
+    from gleitzeit_nb.jupyter.jobs.board import JobBoard
     from gleitzeit_nb.runtime import Runtime
     from gleitzeit_nb.sandbox.artifacts import ArtifactFolder
 
@@ -94,7 +94,7 @@ class Front:
     def jobs(self) -> JobBoard:
         """What goes on in the background."""
         if self._jobs is None:
-            from gleitzeit_nb.jupyter.job_board import JobBoard
+            from gleitzeit_nb.jupyter.jobs.board import JobBoard
 
             self._jobs = JobBoard(self)
         return self._jobs
@@ -106,7 +106,7 @@ class Front:
     def dashboard(self) -> Dashboard:
         """The kernel's one dashboard: every place that shows it is a view of the same widgets."""
         if self._dashboard is None or self._dashboard.closed:
-            from gleitzeit_nb.jupyter.dashboard import Dashboard
+            from gleitzeit_nb.jupyter.dashboard.live import Dashboard
 
             self._dashboard = Dashboard(self.runtime)
         return self._dashboard

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter import steering
 from gleitzeit_nb.jupyter.arguments import Kind, MagicParser, ending_with, listed, split
+from gleitzeit_nb.jupyter.control import steering
 from gleitzeit_nb.jupyter.failures import fails_briefly
-from gleitzeit_nb.jupyter.sandbox_command import sandbox_command_parser, steer_sandbox
-from gleitzeit_nb.jupyter.strategy_option import strategies_text
+from gleitzeit_nb.jupyter.llm.strategy_option import strategies_text
+from gleitzeit_nb.jupyter.sandbox.commands import sandbox_command_parser, steer_sandbox
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front

@@ -19,36 +19,36 @@ from gleitzeit_nb.core.runner_options import RUNNER_OPTIONS
 from gleitzeit_nb.core.strategies import STRATEGIES
 from gleitzeit_nb.core.threads import Thread
 from gleitzeit_nb.errors import GleitzeitError, UsageError
-from gleitzeit_nb.jupyter.answering import answer_into, given_up
 from gleitzeit_nb.jupyter.arguments import MagicParser, documented, ending_with, identifier, joined, key_value, listed
-from gleitzeit_nb.jupyter.bg_option import add_bg_option, answer_in_background, refuse_beside_bg
-from gleitzeit_nb.jupyter.cache_command import CACHE_HELP, cache_parser, cache_text
-from gleitzeit_nb.jupyter.constraint_options import add_constraint_options, constraint_keywords
-from gleitzeit_nb.jupyter.conversation import Conversation
 from gleitzeit_nb.jupyter.failures import fails_briefly
-from gleitzeit_nb.jupyter.fix_command import FIX_HELP, Fixer, fix_parser
-from gleitzeit_nb.jupyter.jobs_command import JOBS_HELP, jobs_parser, look_at_jobs
-from gleitzeit_nb.jupyter.llm_options import add_api_options, api_keywords, kind_of
-from gleitzeit_nb.jupyter.receipts_magic import ReceiptTable, look_at_receipts, receipts_parser
-from gleitzeit_nb.jupyter.run_option import CodeRunner, add_run_options, runner_of
-from gleitzeit_nb.jupyter.several_option import MOST_ANSWERS, refuse_several, several
-from gleitzeit_nb.jupyter.strategy_option import strategies_text, strategy
+from gleitzeit_nb.jupyter.jobs.bg_option import add_bg_option, answer_in_background, refuse_beside_bg
+from gleitzeit_nb.jupyter.jobs.command import JOBS_HELP, jobs_parser, look_at_jobs
+from gleitzeit_nb.jupyter.llm.answering import answer_into, given_up
+from gleitzeit_nb.jupyter.llm.cache_command import CACHE_HELP, cache_parser, cache_text
+from gleitzeit_nb.jupyter.llm.constraint_options import add_constraint_options, constraint_keywords
+from gleitzeit_nb.jupyter.llm.conversation import Conversation
+from gleitzeit_nb.jupyter.llm.fix_command import FIX_HELP, Fixer, fix_parser
+from gleitzeit_nb.jupyter.llm.options import add_api_options, api_keywords, kind_of
+from gleitzeit_nb.jupyter.llm.receipts_command import ReceiptTable, look_at_receipts, receipts_parser
+from gleitzeit_nb.jupyter.llm.run_option import CodeRunner, add_run_options, runner_of
+from gleitzeit_nb.jupyter.llm.several_option import MOST_ANSWERS, refuse_several, several
+from gleitzeit_nb.jupyter.llm.strategy_option import strategies_text, strategy
+from gleitzeit_nb.jupyter.llm.thinking import show_thinking
+from gleitzeit_nb.jupyter.llm.thread_commands import THREAD_COMMANDS, look_at_threads, thread_parser
+from gleitzeit_nb.jupyter.llm.thread_options import add_thread_options, thread_of
+from gleitzeit_nb.jupyter.llm.tool_rounds import called, converse, toolbox_of
+from gleitzeit_nb.jupyter.llm.upkeep_commands import COMMANDS, keep_up, upkeep_parser
+from gleitzeit_nb.jupyter.llm.vectors import embedded, texts_of
 from gleitzeit_nb.jupyter.template import expand
-from gleitzeit_nb.jupyter.thinking import show_thinking
-from gleitzeit_nb.jupyter.thread_commands import THREAD_COMMANDS, look_at_threads, thread_parser
-from gleitzeit_nb.jupyter.thread_options import add_thread_options, thread_of
-from gleitzeit_nb.jupyter.tool_rounds import called, converse, toolbox_of
-from gleitzeit_nb.jupyter.upkeep_magic import COMMANDS, keep_up, upkeep_parser
 from gleitzeit_nb.jupyter.values import LLMReply
-from gleitzeit_nb.jupyter.vectors import embedded, texts_of
 from gleitzeit_nb.llm.asking import request_from
 from gleitzeit_nb.llm.params import MODEL_OPTIONS
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
-    from gleitzeit_nb.jupyter.job_handle import JobHandle
-    from gleitzeit_nb.jupyter.several import Answers
-    from gleitzeit_nb.jupyter.transcripts import ThreadTable, Transcript
+    from gleitzeit_nb.jupyter.jobs.handle import JobHandle
+    from gleitzeit_nb.jupyter.llm.several import Answers
+    from gleitzeit_nb.jupyter.llm.transcripts import ThreadTable, Transcript
     from gleitzeit_nb.llm.tools import Toolbox
 
 _FORMATS = "Give json, or the name of a variable that holds a JSON Schema or a pydantic model."
@@ -178,7 +178,7 @@ class LLMMagics(Magics):
         if talk is not None:
             request = talk.of(request, args.system)
         if args.answers is not None:
-            from gleitzeit_nb.jupyter.several import ask_several
+            from gleitzeit_nb.jupyter.llm.several import ask_several
 
             answers = ask_several(self.front, request, args, talk)
             return None if args.quiet else answers
@@ -192,7 +192,7 @@ class LLMMagics(Magics):
 
     def _answered(self, request: LLMRequest, args: argparse.Namespace, talk: Conversation | None, box: Toolbox | None = None) -> LLMReply:
         """Ask, show the answer while it comes, and keep it where it belongs to a conversation."""
-        from gleitzeit_nb.jupyter.display import answer_view
+        from gleitzeit_nb.jupyter.display.answer import answer_view
 
         stream = self.front.streams and not args.no_stream
         view = answer_view(self.front, stream=stream, quiet=args.quiet, as_json=(args.format or args.schema) is not None)

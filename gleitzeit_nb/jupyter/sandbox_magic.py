@@ -9,15 +9,15 @@ from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from gleitzeit_nb.core.limit_options import add_limits
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.arguments import MagicParser, comma_list, documented, identifier, identifiers
-from gleitzeit_nb.jupyter.bg_option import add_bg_option, run_in_background
 from gleitzeit_nb.jupyter.failures import fails_briefly
-from gleitzeit_nb.jupyter.file_options import add_files
-from gleitzeit_nb.jupyter.sandbox_cell import bring_back, execute, failure_of, run_options
+from gleitzeit_nb.jupyter.jobs.bg_option import add_bg_option, run_in_background
+from gleitzeit_nb.jupyter.sandbox.cell import bring_back, execute, failure_of, run_options
+from gleitzeit_nb.jupyter.sandbox.file_options import add_files
 from gleitzeit_nb.jupyter.values import SandboxRun
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
-    from gleitzeit_nb.jupyter.job_handle import JobHandle
+    from gleitzeit_nb.jupyter.jobs.handle import JobHandle
 
 
 def sandbox_parser() -> MagicParser:

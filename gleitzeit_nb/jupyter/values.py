@@ -16,7 +16,7 @@ from gleitzeit_nb.rendering.answers import origin
 
 if TYPE_CHECKING:
     from gleitzeit_nb.core.requests import Message
-    from gleitzeit_nb.jupyter.conversation import Place
+    from gleitzeit_nb.jupyter.llm.conversation import Place
     from gleitzeit_nb.llm.tools import ToolRun
 
 _STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"

@@ -27,12 +27,12 @@ SHOW = """
 from pydantic import TypeAdapter
 from IPython.display import display
 from gleitzeit_nb.snapshot import Snapshot
-from gleitzeit_nb.jupyter import dashboard_html
-from gleitzeit_nb.jupyter.dashboard_widgets import DashboardWidgets
+from gleitzeit_nb.jupyter.dashboard import markup
+from gleitzeit_nb.jupyter.dashboard.widgets import DashboardWidgets
 
 snapshot = TypeAdapter(Snapshot).validate_json({snapshot!r})
 widgets = DashboardWidgets(lambda paused: None, lambda command, instance: None)
-widgets.show(dashboard_html.live(snapshot, "live"))
+widgets.show(markup.live(snapshot, "live"))
 widgets.offer([view.id for view in snapshot.instances])
 display({{"application/vnd.jupyter.widget-view+json": {{"version_major": 2, "version_minor": 0, "model_id": widgets.model_id}}}}, raw=True)
 """

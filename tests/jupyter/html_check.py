@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from gleitzeit_nb.jupyter.tex import harmless_tex
+from gleitzeit_nb.jupyter.markdown.tex import harmless_tex
 
 TAGS = set("p h1 h2 h3 h4 h5 h6 ul ol li pre code span div table thead tbody tr th td blockquote em strong del a hr br".split())
 ATTRIBUTES = {"class", "id", "start"}

@@ -15,8 +15,8 @@ from gleitzeit_nb.config import Config, load
 from gleitzeit_nb.core.execution import ContainerPoolSettings, SandboxSettings
 from gleitzeit_nb.engine import Engine
 from gleitzeit_nb.errors import GleitzeitError, RequestCancelledError, UsageError
-from gleitzeit_nb.jupyter.actions import Done, doing, perform
-from gleitzeit_nb.jupyter.commands import COMMANDS, FIELDS, Command, read_command
+from gleitzeit_nb.jupyter.control.actions import Done, doing, perform
+from gleitzeit_nb.jupyter.control.commands import COMMANDS, FIELDS, Command, read_command
 from gleitzeit_nb.runtime import Runtime
 from gleitzeit_nb.sandbox import Sandbox
 from tests.llm.conftest import until

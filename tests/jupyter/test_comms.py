@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from gleitzeit_nb import __version__
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter.commands import COMMANDS, FIELDS, read_command
-from gleitzeit_nb.jupyter.comms import MOST_LINES, TARGET, ControlTarget
-from gleitzeit_nb.jupyter.messages import empty_snapshot, snapshot_message
+from gleitzeit_nb.jupyter.control.commands import COMMANDS, FIELDS, read_command
+from gleitzeit_nb.jupyter.control.comms import MOST_LINES, TARGET, ControlTarget
+from gleitzeit_nb.jupyter.control.messages import empty_snapshot, snapshot_message
 from tests.support.kernel import wait_until
 from tests.support.shell import Shell
 from tests.support.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance

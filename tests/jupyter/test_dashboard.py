@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gleitzeit_nb.jupyter.dashboard import WIDGET_VIEW, Dashboard
+from gleitzeit_nb.jupyter.dashboard.live import WIDGET_VIEW, Dashboard
 from tests.support.fake_ollama import FakeOllama
 from tests.support.front_end import FrontEnd
 from tests.support.kernel import TRAFFIC, instances, running_kernel, serving

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from gleitzeit_nb.jupyter import dashboard_html
+from gleitzeit_nb.jupyter.dashboard import markup
 from gleitzeit_nb.snapshot import Snapshot
 from tests.support.snapshots import MOCK_UP, large
 
 pytest.importorskip("ipywidgets", reason="ipywidgets is not installed")
-from gleitzeit_nb.jupyter.dashboard_widgets import DashboardWidgets
+from gleitzeit_nb.jupyter.dashboard.widgets import DashboardWidgets
 
 TICK_BYTES = 20_000
 
@@ -25,7 +25,7 @@ def widgets() -> Iterator[DashboardWidgets]:
 
 
 def pieces(snapshot: Snapshot) -> tuple[str, ...]:
-    return dashboard_html.live(snapshot, "live")
+    return markup.live(snapshot, "live")
 
 
 def busier(snapshot: Snapshot, load: int) -> Snapshot:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gleitzeit_nb.jupyter.display import StreamView, TerminalView, WholeView, harmless_json, message_bytes
-from gleitzeit_nb.jupyter.markdown import harmless
-from gleitzeit_nb.jupyter.pace import ANSWERS_BYTES_PER_S, Budget, Pace
+from gleitzeit_nb.jupyter.display.answer import StreamView, TerminalView, WholeView, harmless_json, message_bytes
+from gleitzeit_nb.jupyter.display.pace import ANSWERS_BYTES_PER_S, Budget, Pace
+from gleitzeit_nb.jupyter.markdown.harmless import harmless
 from tests.conftest import FakeClock
 
 

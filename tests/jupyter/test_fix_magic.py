@@ -10,8 +10,8 @@ import pytest
 from gleitzeit_nb.config import known_secrets, load
 from gleitzeit_nb.core.execution import ExecutionResult, Timings
 from gleitzeit_nb.errors import NoInstanceError, RunFailedError, UsageError
-from gleitzeit_nb.jupyter.fix_command import NOTHING, STOPPED, SYSTEM
-from gleitzeit_nb.jupyter.thinking import folded
+from gleitzeit_nb.jupyter.llm.fix_command import NOTHING, STOPPED, SYSTEM
+from gleitzeit_nb.jupyter.llm.thinking import folded
 from tests.support.hostile import NAME
 from tests.support.shell import Shell
 

@@ -16,8 +16,9 @@ from gleitzeit_nb.core.displays import Display
 from gleitzeit_nb.core.execution import ExecutionResult, Timings
 from gleitzeit_nb.errors import JobCancelledError, ModelNotFoundError, NoCodeError, RunFailedError, StreamInterruptedError, UsageError
 from gleitzeit_nb.jobs import Job, Jobs
-from gleitzeit_nb.jupyter import extension, job_board
-from gleitzeit_nb.jupyter.job_handle import JobHandle
+from gleitzeit_nb.jupyter import extension
+from gleitzeit_nb.jupyter.jobs import board
+from gleitzeit_nb.jupyter.jobs.handle import JobHandle
 from gleitzeit_nb.snapshot import RunView
 from tests.support.kernel import wait_until
 from tests.support.shell import Cell, Shell
@@ -365,8 +366,8 @@ def test_help_is_printed(shell: Shell) -> None:
 
 
 def test_no_more_are_started_than_can_be_looked_after(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_board, "MOST_RUNNING", 2)
-    monkeypatch.setattr(job_board, "MOST_KEPT", 1)
+    monkeypatch.setattr(board, "MOST_RUNNING", 2)
+    monkeypatch.setattr(board, "MOST_KEPT", 1)
     shell.engine.pool.script = ["Hello"]
     for _ in range(3):
         started(shell).result(20)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gleitzeit_nb.jupyter.commands import COMMANDS
-from gleitzeit_nb.jupyter.comms import TARGET
+from gleitzeit_nb.jupyter.control.commands import COMMANDS
+from gleitzeit_nb.jupyter.control.comms import TARGET
 from gleitzeit_nb.snapshot import SCHEMA_VERSION
 from tests.jupyter.test_comms import BAD
 from tests.support.fake_ollama import FakeOllama

@@ -15,7 +15,7 @@ from gleitzeit_nb.core.aliases import aliases_of
 from gleitzeit_nb.core.requests import Chunk
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.listings import aliases_text
-from gleitzeit_nb.jupyter.vectors import LLMVectors
+from gleitzeit_nb.jupyter.llm.vectors import LLMVectors
 from gleitzeit_nb.llm.cache import AnswerCache
 from gleitzeit_nb.llm.images import dimensions, png_of
 from tests.support.hostile import Hostile, answers

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gleitzeit_nb.jupyter.markdown import harmless, harmless_line
-from gleitzeit_nb.jupyter.markdown_inline import JOINER
+from gleitzeit_nb.jupyter.markdown.harmless import harmless, harmless_line
+from gleitzeit_nb.jupyter.markdown.inline import JOINER
 from tests.jupyter.html_check import Page
 
 mistune = pytest.importorskip("nbconvert.filters.markdown_mistune", reason="nbconvert is not installed")

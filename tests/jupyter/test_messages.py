@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gleitzeit_nb.jupyter.messages import POINTS, points_for, snapshot_message, thinned
+from gleitzeit_nb.jupyter.control.messages import POINTS, points_for, snapshot_message, thinned
 from gleitzeit_nb.snapshot import WarmModel
 from tests.support.snapshots import MOCK_UP, hostile, instance, run
 

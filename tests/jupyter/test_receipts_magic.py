@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter.receipts_magic import SHOWN, ReceiptTable
+from gleitzeit_nb.jupyter.llm.receipts_command import SHOWN, ReceiptTable
 from tests.support.completing import offered
 from tests.support.receipts import ANSWERED, LOST
 from tests.support.shell import Shell

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gleitzeit_nb.jupyter.redraw import Redraw
+from gleitzeit_nb.jupyter.display.redraw import Redraw
 
 
 class Shown:

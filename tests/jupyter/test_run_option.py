@@ -8,7 +8,7 @@ import pytest
 
 from gleitzeit_nb.core.execution import ExecutionResult, Timings
 from gleitzeit_nb.errors import NoCodeError, RunFailedError, SandboxUnavailableError, UsageError
-from gleitzeit_nb.jupyter.answer_code import code_of, without_prompts
+from gleitzeit_nb.jupyter.llm.answer_code import code_of, without_prompts
 from tests.support.shell import Shell
 
 OK = ExecutionResult("ok", "docker-sandbox", timings=Timings(run_s=0.012), isolation="a container")

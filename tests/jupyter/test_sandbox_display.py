@@ -8,7 +8,7 @@ import pytest
 
 from gleitzeit_nb.core.displays import Column, Display, Table
 from gleitzeit_nb.core.pictures import Picture
-from gleitzeit_nb.jupyter.sandbox_display import mime_bundle
+from gleitzeit_nb.jupyter.sandbox.shown import mime_bundle
 from tests.support.shell import Shell
 
 EVIL = "<script>alert(1)</script>\u202e\x1b]0;t\x07"

@@ -12,8 +12,8 @@ from gleitzeit_nb.config.limit_sections import LIMIT_KEYS
 from gleitzeit_nb.core.execution import ExecutionResult, ResultStatus, Timings, Usage
 from gleitzeit_nb.core.network import NetworkRecord
 from gleitzeit_nb.errors import RunFailedError, SandboxUnavailableError, UsageError
+from gleitzeit_nb.jupyter.display.waiting_line import WaitingLine
 from gleitzeit_nb.jupyter.values import SandboxRun
-from gleitzeit_nb.jupyter.waiting_line import WaitingLine
 from tests.conftest import FakeClock
 from tests.support.shell import Shell
 

@@ -10,9 +10,9 @@ import pytest
 
 from gleitzeit_nb.core.requests import Chunk, LLMRequest
 from gleitzeit_nb.errors import AnswersFailedError, NoInstanceError, StreamInterruptedError, UsageError
-from gleitzeit_nb.jupyter.answer_columns import Column, DrawnColumns, columns_html, columns_text
-from gleitzeit_nb.jupyter.markdown import harmless
-from gleitzeit_nb.jupyter.markdown_html import _BARE, _PREFORMATTED, _UNDRAWN, html_of
+from gleitzeit_nb.jupyter.llm.answer_columns import Column, DrawnColumns, columns_html, columns_text
+from gleitzeit_nb.jupyter.markdown.harmless import harmless
+from gleitzeit_nb.jupyter.markdown.html_writer import _BARE, _PREFORMATTED, _UNDRAWN, html_of
 from tests.jupyter.html_check import Page
 from tests.support.hostile import NAME, answers
 from tests.support.shell import FakePool, Shell, reply_of

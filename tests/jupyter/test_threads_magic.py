@@ -11,7 +11,7 @@ import pytest
 
 from gleitzeit_nb.core.requests import Chunk
 from gleitzeit_nb.errors import StreamInterruptedError, UsageError
-from gleitzeit_nb.jupyter.conversation import Conversation
+from gleitzeit_nb.jupyter.llm.conversation import Conversation
 from gleitzeit_nb.jupyter.values import LLMReply
 from tests.support.completing import offered
 from tests.support.shell import Shell, reply_of

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gleitzeit_nb.jupyter.arguments import split
+from gleitzeit_nb.jupyter.completion.typed_line import quoted, read_typed
 from gleitzeit_nb.jupyter.template import open_expression
-from gleitzeit_nb.jupyter.typed_line import quoted, read_typed
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from gleitzeit_nb.core.execution import MIB, ExecutionRequest, ExecutionResult, Limits, ModeSettings
 from gleitzeit_nb.errors import ConfigError, ModeDisabledError, SandboxProtocolError
-from gleitzeit_nb.jupyter.dashboard_html import static
+from gleitzeit_nb.jupyter.dashboard.markup import static
 from gleitzeit_nb.jupyter.values import SandboxRun
 from gleitzeit_nb.rendering.text import status_text
 from gleitzeit_nb.sandbox import Sandbox

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gleitzeit_nb.jupyter.commands import COMMANDS
+from gleitzeit_nb.jupyter.control.commands import COMMANDS
 from gleitzeit_nb.snapshot import SCHEMA_VERSION, InstanceView, ModeView, Snapshot
 
 # In the kernel: `heard` is what came, `mute` a set of commands that get no answer, `finish` an event that ends a restart of the pool.

@@ -21,7 +21,7 @@ export interface CodeBlock {
 const KEY = 'gleitzeit_nb';
 const NAME_CHARS = 80;
 const LABEL_CHARS = 40;
-// As the kernel's own `--run` sees it (jupyter/answer_code.py).
+// As the kernel's own `--run` sees it (jupyter/llm/answer_code.py).
 const PYTHON = ['python', 'py', 'python3', 'py3', 'ipython', 'ipython3'];
 const SHELL = ['bash', 'sh', 'shell', 'zsh'];
 const FENCE = /^((?:[ \t]*(?:>|[-*+](?=[ \t])|\d{1,9}[.)](?=[ \t])))*[ \t]*)(`{3,}|~{3,})([^`]*)$/;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,8 +53,10 @@ def loaded_context(instances: Iterable[Instance], model: str, instance_id: str) 
 
 def failover_views(events: EventBus) -> tuple[FailoverView, ...]:
     """The last ones of the event log, newest first."""
-    found = [event for event in reversed(events.log) if isinstance(event, Failover)][:FAILOVERS_SHOWN]
-    return tuple(FailoverView(each.at, each.source, each.target, each.reason, each.model) for each in found)
+    found = (event for event in reversed(events.log) if isinstance(event, Failover))
+    return tuple(
+        FailoverView(each.at, each.source, each.target, each.reason, each.model) for each in itertools.islice(found, FAILOVERS_SHOWN)
+    )
 
 
 def tokens_per_s(instance: Instance, now: float) -> float:

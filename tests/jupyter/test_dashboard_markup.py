@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from gleitzeit_nb.jupyter.dashboard import markup as dashboard_markup
 from gleitzeit_nb.jupyter.dashboard.markup import Pill
-from gleitzeit_nb.jupyter.dashboard.parts import spark
+from gleitzeit_nb.jupyter.dashboard.parts import spark, thinned
 from gleitzeit_nb.snapshot import FailoverView, SecurityCount, SecurityNote, SecurityView, Snapshot, WarmModel
 from tests.support.snapshots import EMPTY, MOCK_UP, hostile, instance, large, mode, session
 
@@ -37,13 +38,11 @@ TAGS = {
     "br",
     "bdi",
 }
-ATTRIBUTES = {"class", "aria-label", "scope", "colspan", "title", "role", "viewbox", "preserveaspectratio", "d", "style"}
+ATTRIBUTES = {"class", "aria-label", "scope", "colspan", "title", "role", "d", "style"}
 VALUES = {
     "class": re.compile(r"gz-[a-z]+( gz-[a-z]+)*"),
     "style": re.compile(r"width:\d{1,3}%"),
-    "d": re.compile(r"M\d+ \d+([ML]\d+ \d+)*"),
-    "viewbox": re.compile(r"0 -1 \d+ \d+"),
-    "preserveaspectratio": re.compile(r"none"),
+    "d": re.compile(r"(M\d+(\.\d+)? \d+(h0|l\d+(\.\d+)?[+-]\d+( \d+(\.\d+)?[+-]\d+)*))+"),
     "scope": re.compile(r"row|col"),
     "role": re.compile(r"img"),
 }
@@ -100,7 +99,7 @@ class Markup(HTMLParser):
 
 
 def drawn(snapshot: Snapshot, pill: Pill) -> str:
-    return "".join(dashboard_markup.live(snapshot, pill))
+    return "".join(piece.draw() for piece in dashboard_markup.live(snapshot, pill))
 
 
 def rows(snapshot: Snapshot, caption: str) -> list[list[str]]:
@@ -187,8 +186,24 @@ def test_containers_are_listed_with_their_memory() -> None:
 
 
 def test_a_line_has_a_gap_where_nothing_is_known_and_is_none_for_one_value() -> None:
-    assert spark((1.0, None, 0.0, 2.0), "x", str).count("M") == 2
+    assert path((1.0, None, 0.0, 2.0)) == "M0 7h0M56 13l28-12"
     assert spark((None, 1.0), "x", str) == ""
+
+
+def path(series: Sequence[float | None], points: int = 5) -> str:
+    [found] = re.findall(' d="(.*?)"', spark(series, "x", str, points=points))
+    return found
+
+
+def test_a_level_stretch_is_one_line() -> None:
+    assert path((0.0, 0.0, 0.0, 0.0, 0.0)) == "M0 13l84+0"
+    assert path((2.0, 2.0, 2.0, 0.0, 0.0)) == "M0 1l42+0 21+12 21+0"
+
+
+def test_a_thinned_line_is_of_the_means_of_what_is_known() -> None:
+    assert list(thinned((1.0, 3.0, None, 4.0, None, None, 5.0), 4)) == [2.0, 4.0, None, 5.0]
+    assert list(thinned((1.0, None), 4)) == [1.0, None]
+    assert len(thinned((1.0,) * 30, 15)) == 15
 
 
 def test_a_large_pool_is_drawn_in_pieces_of_which_only_some_change() -> None:
@@ -199,7 +214,7 @@ def test_a_large_pool_is_drawn_in_pieces_of_which_only_some_change() -> None:
     assert len(pieces) == len(others) == 1 + 10 + 1
     assert [one == other for one, other in zip(pieces, others, strict=True)].count(False) == 1
     captions = [f"Ollama instances {first} to {first + 9} of 100" for first in range(1, 100, 10)]
-    names = [row[0] for piece, caption in zip(pieces[1:], captions, strict=False) for row in Markup(piece).tables[caption][1:]]
+    names = [row[0] for piece, caption in zip(pieces[1:], captions, strict=False) for row in Markup(piece.draw()).tables[caption][1:]]
     assert names == [view.id for view in before.instances]
 
 
@@ -261,8 +276,13 @@ def test_no_string_becomes_markup(name: str, model: str, reason: str, number: fl
         markup.encode()  # no lone surrogate, which no message could carry
 
 
-def test_a_hundred_instances_take_less_than_a_kilobyte_each() -> None:
-    assert len(drawn(large(100), "live")) < 100_000
+def test_a_hundred_instances_take_about_a_kilobyte_each_with_their_three_lines() -> None:
+    pool = large(100)
+    assert all(len(set(view.tokens_per_s)) > 10 for view in pool.instances)
+    labels = Markup(drawn(pool, "live")).labels
+    for line in ("load", "latency", "tokens per second"):
+        assert sum(label.startswith(f"{line} of gpu-") for label in labels) == 100
+    assert len(drawn(pool, "live")) < 110_000
 
 
 def test_a_session_is_a_row_of_its_own() -> None:

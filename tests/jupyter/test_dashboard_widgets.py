@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gleitzeit_nb.jupyter.dashboard import markup
+from gleitzeit_nb.jupyter.dashboard.markup import Piece
 from gleitzeit_nb.snapshot import Snapshot
 from tests.support.snapshots import MOCK_UP, large
 
@@ -24,7 +25,7 @@ def widgets() -> Iterator[DashboardWidgets]:
     made.close()
 
 
-def pieces(snapshot: Snapshot) -> tuple[str, ...]:
+def pieces(snapshot: Snapshot) -> tuple[Piece, ...]:
     return markup.live(snapshot, "live")
 
 
@@ -50,14 +51,30 @@ def test_a_hundred_busy_instances_take_turns_behind_the_first_line(widgets: Dash
     for load in range(1, 60):
         now = pieces(busier(pool, load))
         assert 0 < widgets.show(now, TICK_BYTES) <= TICK_BYTES
-        assert widgets.shown[0] == now[0]
-        waits = [0 if shown == wanted else waited + 1 for shown, wanted, waited in zip(widgets.shown, now, waits, strict=True)]
+        wanted = [piece.draw() for piece in now]
+        assert widgets.shown[0] == wanted[0]
+        waits = [0 if one == other else waited + 1 for one, other, waited in zip(widgets.shown, wanted, waits, strict=True)]
         assert max(waits) <= len(waits)
     ticks = 0
     while widgets.lags(now):
         widgets.show(now, TICK_BYTES)
         ticks += 1
     assert ticks <= len(waits)
+
+
+def test_what_has_to_wait_is_not_drawn_before(widgets: DashboardWidgets) -> None:
+    widgets.show(pieces(large(100)))
+    asked: list[int] = []
+
+    def counted(index: int, piece: Piece) -> Piece:
+        return Piece(piece.of, lambda: (asked.append(index), piece.draw())[1])
+
+    now = tuple(counted(index, piece) for index, piece in enumerate(pieces(busier(large(100), 3))))
+    widgets.show(now, TICK_BYTES)
+    assert 2 <= len(asked) <= 3
+    while widgets.lags(now):
+        widgets.show(now, TICK_BYTES)
+    assert set(asked) == set(range(11)), "what is below the instances did not change"
 
 
 def test_a_pool_that_grows_or_shrinks_keeps_the_pieces_that_stay(widgets: DashboardWidgets) -> None:

@@ -212,4 +212,7 @@ def hostile() -> Snapshot:
 
 def large(count: int = 100) -> Snapshot:
     rates = tuple(float(number % 17) for number in range(30))
-    return replace(MOCK_UP, instances=tuple(instance(f"gpu-{number}", tokens_per_s=rates) for number in range(count)))
+    shares = tuple(number % 6 / 5 for number in range(30))
+    latencies = tuple(None if number % 9 == 4 else 0.1 + number % 4 / 20 for number in range(30))
+    views = (instance(f"gpu-{number}", tokens_per_s=rates, load=shares, latencies_s=latencies) for number in range(count))
+    return replace(MOCK_UP, instances=tuple(views))

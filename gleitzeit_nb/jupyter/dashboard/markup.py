@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Literal
 
 from gleitzeit_nb.jupyter.dashboard import tables
 from gleitzeit_nb.rendering import words
-from gleitzeit_nb.snapshot import Snapshot
+from gleitzeit_nb.snapshot import InstanceView, Snapshot
 
 ONE_PIECE = 12  # instances: up to so many, the picture is one piece
 PAGE = 10  # instances in a piece of a larger one
 
 Pill = Literal["live", "paused", "stopped"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the picture that is replaced as a whole. `of`: what it shows; two pieces of the same are equal."""
+
+    of: object
+    draw: Callable[[], str] = field(compare=False)
 
 
 @functools.cache
@@ -28,29 +38,39 @@ def style() -> str:
     return f"<style>{' '.join(re.sub(r'/[*].*?[*]/', '', written, flags=re.DOTALL).split())}</style>"
 
 
-def live(snapshot: Snapshot, pill: Pill) -> tuple[str, ...]:
+def live(snapshot: Snapshot, pill: Pill) -> tuple[Piece, ...]:
     """The pieces that are replaced when they change, from top to bottom. The page's own script may hold each still by its class `gz-live`.
 
-    A large pool is drawn in pages, so that what changes in one does not send the others again.
+    A large pool is drawn in pages, so that what changes in one does not send, or draw, the others again.
     """
     shown = f'<span class="gz-pill gz-{pill}">{pill}</span>'
     count = len(snapshot.instances)
     if count <= ONE_PIECE:
-        return (_section("", " gz-live", f"{_head(snapshot, shown)}{tables.instances(snapshot.instances)}{_rest(snapshot)}"),)
-    pages = []
-    for first in range(0, count, PAGE):
-        views = snapshot.instances[first : first + PAGE]
-        which = f"{first + 1} to {first + len(views)} of {count}"
-        joined = f"{_PIECE} gz-next" if first else _PIECE
-        pages.append(_section(f", instances {which}", joined, tables.instances(views, caption=f"Ollama instances {which}", wide=False)))
-    return (_section("", _PIECE, _head(snapshot, shown)), *pages, _section(", the sandbox and events", _PIECE, _rest(snapshot)))
+        return (_drawn(_section("", " gz-live", f"{_head(snapshot, shown)}{tables.instances(snapshot.instances)}{_rest(snapshot)}")),)
+    pages = [_page(snapshot.instances[first : first + PAGE], first, count) for first in range(0, count, PAGE)]
+    rest = _section(", the sandbox and events", _PIECE, _rest(snapshot))
+    return (_drawn(_section("", _PIECE, _head(snapshot, shown))), *pages, _drawn(rest))
+
+
+def _drawn(markup: str) -> Piece:
+    return Piece(markup, lambda: markup)
+
+
+def _page(views: tuple[InstanceView, ...], first: int, count: int) -> Piece:
+    which = f"{first + 1} to {first + len(views)} of {count}"
+    joined = f"{_PIECE} gz-next" if first else _PIECE
+
+    def draw() -> str:
+        return _section(f", instances {which}", joined, tables.instances(views, caption=f"Ollama instances {which}", many=True))
+
+    return Piece((views, which), draw)
 
 
 def static(snapshot: Snapshot) -> str:
     """A picture of one moment, for saved notebooks and for readers without widgets."""
     shown = f'<span class="gz-pill">as of {words.clock_time(snapshot.at)}</span>'
-    wide = len(snapshot.instances) <= ONE_PIECE
-    inside = f"{_head(snapshot, shown)}{tables.instances(snapshot.instances, wide=wide)}{_rest(snapshot)}"
+    many = len(snapshot.instances) > ONE_PIECE
+    inside = f"{_head(snapshot, shown)}{tables.instances(snapshot.instances, many=many)}{_rest(snapshot)}"
     return f'{style()}<div class="gz-scroll">{_section("", "", inside)}</div>'
 
 

@@ -12,6 +12,9 @@ from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.rendering import words
 
 SPARK_HEIGHT = 12
+POINTS = 30  # of a line
+FEW_POINTS = 15  # of one in a very long table, whose rows have to be small
+SMALL, LARGE = 42, 84  # px: the widths that lines have, see dashboard.css
 NONE = f'<span class="gz-mut">{words.UNKNOWN}</span>'
 
 
@@ -40,7 +43,8 @@ def table(caption: str, heads: Sequence[str], rows: Sequence[str], css: str = ""
     """
     columns = f"<colgroup>{'<col>' * len(heads)}</colgroup>" if fixed else ""
     top = f"<caption>{caption}</caption>{columns}<thead><tr>{''.join(heads)}</tr></thead>"
-    return f"<div{f' class={css}' if css else ''}><table>{top}<tbody>{''.join(rows)}</tbody></table></div>"
+    start = f'<div class="{css}">' if css else "<div>"
+    return f"{start}<table>{top}<tbody>{''.join(rows)}</tbody></table></div>"
 
 
 def row_head(markup: str, told: str = "") -> str:
@@ -67,26 +71,54 @@ def bar(used: int, most: int) -> str:
     return f'<span class="gz-bar{full}"><i><u style="width:{share}%"></u></i>{used}/{most}</span>'
 
 
-def spark(series: Sequence[float | None], label: str, say: Callable[[float], str], top: float | None = None) -> str:
+Series = Sequence[float | None]
+
+
+def spark(
+    series: Series, label: str, say: Callable[[float], str], top: float | None = None, *, width: int = LARGE, points: int = POINTS
+) -> str:
     """A line of the last minute, and the same in words; "" where fewer than two values are known. `top`: the value at the upper edge."""
     known = [value for value in series if value is not None]
     if len(known) < 2:
         return ""
     told = f"{label}, last minute: now {say(known[-1])}, at most {say(max(known))}"
-    path = _path(series, top or max(known))
-    return (
-        f'<svg class="gz-spark" viewBox="0 -1 {len(series) - 1} {SPARK_HEIGHT + 2}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{told}"><path d="{path}"/></svg>'
-    )
+    shown = thinned(series, points)
+    path = _path(shown, top or max(known), width / max(1, len(shown) - 1))
+    return f'<svg class="gz-spark" role="img" aria-label="{told}"><path d="{path}"/></svg>'
 
 
-def _path(series: Sequence[float | None], top: float) -> str:
-    """In steps of one; a gap where a value is unknown."""
-    drawn: list[str] = []
-    joins = False
+def thinned(series: Series, most: int) -> Series:
+    """At most so many values: each is the mean of those that are known of its part."""
+    step = -(-len(series) // most)
+    if step <= 1:
+        return series
+    parts = [[value for value in series[at : at + step] if value is not None] for at in range(0, len(series), step)]
+    return [sum(part) / len(part) if part else None for part in parts]
+
+
+def _path(series: Series, top: float, step: float) -> str:
+    """In pixels: each point by its distance from the one before, and a level stretch as one, which takes the fewest letters.
+
+    A gap where a value is unknown; a value between two gaps is a line of no length, which round ends make a dot.
+    """
+    parts: list[str] = []
+    moves: list[tuple[float, int]] = []
+    before: int | None = None
     for index, value in enumerate(series):
-        if value is not None:
-            share = min(1.0, max(0.0, value / top)) if top > 0 else 0.0
-            drawn.append(f"{'L' if joins else 'M'}{index} {SPARK_HEIGHT * (1 - share):.0f}")
-        joins = value is not None
-    return "".join(drawn)
+        if value is None:
+            before = None
+            continue
+        y = 1 + round(SPARK_HEIGHT * (1 - (min(1.0, max(0.0, value / top)) if top > 0 else 0.0)))
+        if before is None:
+            parts += [_moves(moves), f"M{step * index:.3g} {y}"]
+            moves = []
+        elif y == before and moves and moves[-1][1] == 0:
+            moves[-1] = (moves[-1][0] + step, 0)
+        else:
+            moves.append((step, y - before))
+        before = y
+    return "".join([*parts, _moves(moves)]).removeprefix("h0")
+
+
+def _moves(moves: Sequence[tuple[float, int]]) -> str:
+    return "l" + " ".join(f"{right:.3g}{down:+d}" for right, down in moves) if moves else "h0"

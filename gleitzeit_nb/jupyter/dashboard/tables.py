@@ -6,7 +6,23 @@ import functools
 import html
 from collections.abc import Sequence
 
-from gleitzeit_nb.jupyter.dashboard.parts import NONE, bar, head, moment, muted, name, number, row_head, spark, table, text, title
+from gleitzeit_nb.jupyter.dashboard.parts import (
+    FEW_POINTS,
+    NONE,
+    POINTS,
+    SMALL,
+    bar,
+    head,
+    moment,
+    muted,
+    name,
+    number,
+    row_head,
+    spark,
+    table,
+    text,
+    title,
+)
 from gleitzeit_nb.rendering import words
 from gleitzeit_nb.rendering.security import SHOWN, kind_word, tally
 from gleitzeit_nb.rendering.text import CONTAINERS_SHOWN, FAILOVERS_SHOWN, NO_INSTANCE, RUNS_SHOWN
@@ -29,30 +45,30 @@ ROWS_KEPT = 512  # that were drawn before: an instance that does nothing is not 
 # -- Ollama instances -----------------------------------------------------------------------------------------------------
 
 
-def instances(views: Sequence[InstanceView], *, caption: str = "Ollama instances", wide: bool = True) -> str:
-    """`wide`: with the last minute of load and latency, which a very long table has no room for."""
+def instances(views: Sequence[InstanceView], *, caption: str = "Ollama instances", many: bool = False) -> str:
+    """`many`: of a very long table, whose columns have one width on all its pages and whose lines have fewer points."""
     if not views:
         return f'<div class="gz-hint">{text(NO_INSTANCE, 200)}</div>'
     heads = [head("Instance"), head("Tags"), head("Status"), head("Load"), head("Latency", "gz-num"), head("Errors", "gz-num")]
     heads += [head("Tokens/s"), head("Models warm")]
-    return table(caption, heads, [_instance(view, wide) for view in views], "gz-instances", fixed=not wide)
+    rows = [_instance(view, FEW_POINTS if many else POINTS) for view in views]
+    return table(caption, heads, rows, f"gz-instances{' gz-many' if many else ''}", fixed=many)
 
 
 @functools.lru_cache(ROWS_KEPT)
-def _instance(view: InstanceView, wide: bool) -> str:
+def _instance(view: InstanceView, points: int) -> str:
     status = words.instance_status(view)
-    load, latency = NONE, words.latency(view)
+    load, line = NONE, ""
     if words.is_up(view):
         load = bar(view.in_flight, view.max_concurrent)
-        load += spark(view.load, f"load of {_said(view)}", words.share, 1.0) if wide else ""
-    if wide:
-        line = spark(view.latencies_s, f"latency of {_said(view)}", words.seconds) if words.is_up(view) else ""
-        latency += line or '<span class="gz-gap"></span>'  # so that the numbers stand below each other
+        load += spark(view.load, f"load of {_said(view)}", words.share, 1.0, width=SMALL, points=points)
+        line = spark(view.latencies_s, f"latency of {_said(view)}", words.seconds, width=SMALL, points=points)
+    latency = words.latency(view) + (line or '<span class="gz-gap"></span>')  # so that the numbers stand below each other
     return (
         f"<tr>{row_head(name(view.id), view.url)}{muted(' '.join(view.tags), limit=80)}"
         f'<td><span class="gz-state gz-{status.state}"{title(words.trouble(view))}>{status.word}</span></td>'
         f'<td class="gz-load">{load}</td><td class="gz-num">{latency}</td><td class="gz-num">{words.errors(view)}</td>'
-        f"{_activity(view)}</tr>"
+        f"{_activity(view, points)}</tr>"
     )
 
 
@@ -60,7 +76,7 @@ def _said(view: InstanceView) -> str:
     return text(view.id, words.NAME_CHARS)
 
 
-def _activity(view: InstanceView) -> str:
+def _activity(view: InstanceView, points: int) -> str:
     trouble = words.trouble(view)
     if not words.is_up(view):
         return f'<td colspan="2" class="gz-mut gz-text">{text(trouble, 200) or words.UNKNOWN}</td>'
@@ -69,7 +85,7 @@ def _activity(view: InstanceView) -> str:
         for model, where in words.warm_models(view)
     ]
     lines += [f'<span class="gz-mut gz-text">{text(trouble, 200)}</span>'] if trouble else []
-    rates = spark(view.tokens_per_s, f"tokens per second of {_said(view)}", words.rate)
+    rates = spark(view.tokens_per_s, f"tokens per second of {_said(view)}", words.rate, points=points)
     return f"<td>{rates or NONE}</td><td>{'<br>'.join(lines)}</td>"
 
 

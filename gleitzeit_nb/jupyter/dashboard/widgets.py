@@ -13,6 +13,7 @@ import ipywidgets
 
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.jupyter.dashboard import markup
+from gleitzeit_nb.jupyter.dashboard.markup import Piece
 from gleitzeit_nb.rendering.words import NAME_CHARS
 
 ENVELOPE_BYTES = 1000
@@ -30,7 +31,8 @@ class DashboardWidgets:
         # The pieces' own box scrolls, since it stays when they are replaced.
         self._pieces: list[Any] = []
         self._picture = ipywidgets.VBox(layout={"margin": "0", "overflow": "auto", "max_width": "1062px"})
-        self._shown_at: list[int] = []  # by piece: the turn in which it was last sent
+        self._shows: list[object] = []  # by piece: what was last drawn of it
+        self._shown_at: list[int] = []  # and the turn in which that was
         self._turn = 0
         self._controls = self._make_controls()
         row = ipywidgets.HBox(self._controls, layout={"flex_flow": "row wrap", "align_items": "center", "margin": "4px 0 0"})
@@ -53,28 +55,31 @@ class DashboardWidgets:
     def model_id(self) -> str:
         return str(self._box.model_id)
 
-    def show(self, pieces: Sequence[str], most_bytes: float = float("inf")) -> int:
+    def show(self, pieces: Sequence[Piece], most_bytes: float = float("inf")) -> int:
         """Replace the pieces that changed, and say how many bytes that took.
 
         Where they take more than `most_bytes`, the first goes, and the one that has waited longest, and others while there is room; the
-        rest waits for the next call.
+        rest waits for the next call, and is not drawn before. A piece is taken to be about as large as it was.
         """
         self._have(len(pieces))
         sent = others = 0
         self._turn += 1
-        for index in sorted(range(len(pieces)), key=lambda each: (each > 0, self._shown_at[each])):
-            piece, markup = self._pieces[index], pieces[index]
-            size_bytes = len(markup) + ENVELOPE_BYTES
-            if piece.value != markup and (index == 0 or others == 0 or sent + size_bytes <= most_bytes):
-                piece.value = markup
-                self._shown_at[index] = self._turn
-                sent += size_bytes
+        changed = [index for index, piece in enumerate(pieces) if piece.of != self._shows[index]]
+        for index in sorted(changed, key=lambda each: (each > 0, self._shown_at[each])):
+            shown = self._pieces[index]
+            if others and sent + len(shown.value) + ENVELOPE_BYTES > most_bytes:
+                break
+            drawn = pieces[index].draw()
+            if shown.value != drawn:
+                shown.value = drawn
+                sent += len(drawn) + ENVELOPE_BYTES
                 others += index > 0
+            self._shows[index], self._shown_at[index] = pieces[index].of, self._turn
         return sent
 
-    def lags(self, pieces: Sequence[str]) -> bool:
+    def lags(self, pieces: Sequence[Piece]) -> bool:
         """Whether some of them are not shown yet."""
-        return self.shown != tuple(pieces)
+        return self._shows != [piece.of for piece in pieces]
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -86,6 +91,7 @@ class DashboardWidgets:
             self._pieces = self._pieces[:count] + [ipywidgets.HTML(layout=_FLUSH) for _ in range(count - len(self._pieces))]
             for gone in self._picture.children[count:]:
                 gone.close()
+            self._shows = self._shows[:count] + [None] * (count - len(self._shows))
             self._shown_at = self._shown_at[:count] + [0] * (count - len(self._shown_at))
             self._picture.children = self._pieces
             self._answer_where_asked()

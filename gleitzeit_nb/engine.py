@@ -200,12 +200,13 @@ class Engine:
         """The embedded model as an instance; nothing is downloaded for it unasked."""
         from gleitzeit_nb.config import instance_settings
         from gleitzeit_nb.embedded import EmbeddedInstance, is_ready
+        from gleitzeit_nb.embedded.launch import STAND_IN
 
         if self._embedded is None:
             if not is_ready():
                 return ()
             try:
-                self._embedded = EmbeddedInstance.launch("embedded")
+                self._embedded = EmbeddedInstance.launch(STAND_IN)
             except GleitzeitError as error:
                 logger.warning("no Ollama answered, and the embedded instance did not start: %s", error)
                 return ()

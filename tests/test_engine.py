@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from gleitzeit_nb.errors import ConfigError, EngineClosedError, JobCancelledErro
 from gleitzeit_nb.jobs import Job
 from gleitzeit_nb.snapshot import SCHEMA_VERSION, Snapshot, json_schema
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 
 def configured(*servers: FakeOllama, python: Mapping[str, Any] | None = None, **ollama: Any) -> Config:
@@ -34,14 +35,6 @@ async def north() -> AsyncIterator[FakeOllama]:
 async def south() -> AsyncIterator[FakeOllama]:
     async with FakeOllama("south") as server:
         yield server
-
-
-async def until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
-    for _ in range(int(limit_s / 0.02)):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("the condition did not come true in time")
 
 
 async def test_a_question_through_the_engine_shows_in_its_snapshot(north: FakeOllama) -> None:

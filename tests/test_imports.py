@@ -20,7 +20,7 @@ LAYERS = (
     {"events", "snapshot", "protocols"},
     {"config"},
     {"llm", "sandbox", "embedded", "batch", "workflow", "fleet"},
-    {"doctor", "jobs"},
+    {"doctor", "glance", "jobs"},
     {"engine", "rendering"},
     {"metrics", "runtime"},
     {"client"},

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 READY_LIMIT_S = 60.0
 _STOP_LIMIT_S = 5.0
-_TAGS = ("embedded", "cpu")
+STAND_IN = "embedded"  # the id of the instance that an engine launches where no Ollama answers
+TAGS = ("embedded", "cpu")
 
 
 class EmbeddedInstance:
@@ -111,7 +112,7 @@ class EmbeddedInstance:
     @property
     def instance(self) -> dict[str, Any]:
         """This instance as an entry of a pool's configuration. Its key shows itself to nobody but the transport."""
-        return {"id": self.name, "url": self.url, "api_key": Secret(self._token), "models": [self.model], "tags": list(_TAGS)}
+        return {"id": self.name, "url": self.url, "api_key": Secret(self._token), "models": [self.model], "tags": list(TAGS)}
 
     def kill(self) -> None:
         """SIGKILL, as a crash would be. Its models' processes end with it."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.jupyter import registering
 from gleitzeit_nb.jupyter.completion.matcher import offer
 from gleitzeit_nb.jupyter.failures import BriefErrors
-from gleitzeit_nb.jupyter.front import Front
+from gleitzeit_nb.jupyter.front import Front, current_process_runtime
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -62,7 +61,6 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def _stop_engine() -> None:
-    runtime_module = sys.modules.get("gleitzeit_nb.runtime")
-    current = runtime_module.current_runtime() if runtime_module is not None else None
+    current = current_process_runtime()
     if current is not None:
         current.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -105,6 +105,12 @@ def brief_lines(error: BaseException, text: str | None = None, line: int | None 
     return [f"{type(error).__name__}: {lines[0]}", *lines[1:], f"{place}{_WHOLE_TRACE}"]
 
 
+def in_bold(lines: Sequence[str]) -> list[str]:
+    """The lines of an error, with its name in bold."""
+    name, _, rest = lines[0].partition(":")
+    return [f"{_BOLD}{name}{_PLAIN}:{rest}", *lines[1:]]
+
+
 class _ShortTrace:
     """IPython calls this for the lines to show: few while the failing cell runs, all of them when asked again later."""
 
@@ -124,6 +130,4 @@ class _ShortTrace:
         if self.is_past:
             trace = self._shell.InteractiveTB.structured_traceback(type(self._error), self._error, self._error.__traceback__)
             return list(trace)
-        first, *others = brief_lines(self._error, self._text, self._line)
-        name, _, rest = first.partition(":")
-        return [f"{_BOLD}{name}{_PLAIN}:{rest}", *others]
+        return in_bold(brief_lines(self._error, self._text, self._line))

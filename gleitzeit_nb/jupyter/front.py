@@ -52,10 +52,7 @@ class Front:
     @property
     def current_runtime(self) -> Runtime | None:
         """The runtime if there is one. Looking makes none and imports nothing."""
-        if self._runtime_of is not _process_runtime:
-            return self._runtime_of()
-        module = sys.modules.get("gleitzeit_nb.runtime")
-        return None if module is None else module.current_runtime()
+        return current_process_runtime() if self._runtime_of is _process_runtime else self._runtime_of()
 
     @property
     def engine(self) -> Engine:
@@ -121,6 +118,12 @@ class Front:
         control, self.control = self.control, None
         if control is not None:
             control.close()
+
+
+def current_process_runtime() -> Runtime | None:
+    """As `runtime.current_runtime`; imports nothing, and finds none while another thread still imports that module."""
+    current: Callable[[], Runtime | None] | None = getattr(sys.modules.get("gleitzeit_nb.runtime"), "current_runtime", None)
+    return None if current is None else current()
 
 
 def _process_runtime() -> Runtime:

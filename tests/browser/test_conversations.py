@@ -12,7 +12,8 @@ from playwright.sync_api import Locator, expect
 from tests.support.fake_ollama import FakeOllama
 from tests.support.hostile import answers as hostile_answers
 from tests.support.kernel import serving
-from tests.support.lab import LabServer, NotebookPage, wait_until
+from tests.support.lab import LabServer, NotebookPage
+from tests.support.waiting import wait_until
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000

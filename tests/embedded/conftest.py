@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,15 +61,6 @@ def launch(model_cache: Path) -> Iterator[Launch]:
     yield start
     for instance in started:
         instance.stop()
-
-
-def wait_until(condition: Callable[[], Any], limit_s: float = 30.0) -> Any:
-    """The first true value of `condition`; fails after `limit_s`."""
-    deadline = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {limit_s} s"
-        time.sleep(0.02)
-    return value
 
 
 def children(pid: int) -> list[int]:

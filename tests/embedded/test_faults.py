@@ -18,7 +18,8 @@ from gleitzeit_nb.embedded import EmbeddedInstance, weights
 from gleitzeit_nb.embedded.child import Child
 from gleitzeit_nb.embedded.cpu import check_cpu, missing_flags
 from gleitzeit_nb.errors import ChildStartError, WeightsError
-from tests.embedded.conftest import COLORS, MODEL, Connect, Launch, bearer, children, cpu_ticks, wait_until
+from tests.embedded.conftest import COLORS, MODEL, Connect, Launch, bearer, children, cpu_ticks
+from tests.support.waiting import wait_until
 
 STORY = [{"role": "user", "content": "Tell me a very long story about a lighthouse."}]
 

@@ -18,7 +18,8 @@ import pytest
 from gleitzeit_nb.config import instance_settings
 from gleitzeit_nb.embedded import EmbeddedInstance, is_ready, server
 from gleitzeit_nb.errors import ChildStartError, ConfigError, MissingDependencyError, PortInUseError, WeightsError
-from tests.embedded.conftest import MODEL, Connect, Launch, bearer, children, running, wait_until
+from tests.embedded.conftest import MODEL, Connect, Launch, bearer, children, running
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.model
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -10,7 +10,8 @@ import ollama
 import pytest
 
 from gleitzeit_nb.embedded import EmbeddedInstance
-from tests.embedded.conftest import COLORS, MODEL, Connect, Launch, bearer, children, cpu_ticks, wait_until
+from tests.embedded.conftest import COLORS, MODEL, Connect, Launch, bearer, children, cpu_ticks
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.model
 

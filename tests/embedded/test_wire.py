@@ -12,7 +12,8 @@ import pytest
 
 from gleitzeit_nb.embedded import EmbeddedInstance, weights
 from gleitzeit_nb.embedded.api import VERSION
-from tests.embedded.conftest import COLORS, MODEL, Launch, bearer, wait_until
+from tests.embedded.conftest import COLORS, MODEL, Launch, bearer
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.model
 

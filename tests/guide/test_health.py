@@ -10,9 +10,9 @@ from enum import Enum
 
 from gleitzeit_nb import InstanceState, OllamaPoolManager
 from gleitzeit_nb.events import BreakerMoved, Failover, InstanceChanged
-from tests.llm.conftest import until
 from tests.support.examples import run
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 STATES = """
 class InstanceState(Enum):

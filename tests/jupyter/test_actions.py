@@ -19,10 +19,10 @@ from gleitzeit_nb.jupyter.control.actions import Done, doing, perform
 from gleitzeit_nb.jupyter.control.commands import COMMANDS, FIELDS, Command, read_command
 from gleitzeit_nb.runtime import Runtime
 from gleitzeit_nb.sandbox import Sandbox
-from tests.llm.conftest import until
 from tests.sandbox.subprocess_channel import SubprocessLauncher
 from tests.support.fake_ollama import FakeOllama
 from tests.support.hostile import ANSI, NAME, SHORT_NAME
+from tests.support.waiting import until
 
 ENDLESS = ["x "] * 100_000
 

@@ -18,9 +18,9 @@ from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.control.commands import COMMANDS, FIELDS, read_command
 from gleitzeit_nb.jupyter.control.comms import MOST_LINES, TARGET, ControlTarget
 from gleitzeit_nb.jupyter.control.messages import empty_snapshot, snapshot_message
-from tests.support.kernel import wait_until
 from tests.support.shell import Shell
 from tests.support.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance
+from tests.support.waiting import wait_until
 
 
 class FakeComm:

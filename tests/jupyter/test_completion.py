@@ -221,14 +221,6 @@ def test_both_interfaces_of_ipython_offer_the_same(notebook: Shell) -> None:
         assert line.endswith(fragment)
 
 
-def test_tab_starts_no_engine(shell: Shell) -> None:
-    runtime: Any = shell.runtime
-    runtime.started = False
-    assert offered(shell, "%%llm -m ") == []
-    assert "docker-sandbox" in offered(shell, "%%sandbox --mode ")
-    assert runtime.started is False
-
-
 def test_tab_waits_for_no_busy_engine_and_gives_what_it_knew(shell: Shell) -> None:
     known = offered(shell, "%%llm -m ")
 

@@ -20,8 +20,8 @@ from gleitzeit_nb.jupyter import extension
 from gleitzeit_nb.jupyter.jobs import board
 from gleitzeit_nb.jupyter.jobs.handle import JobHandle
 from gleitzeit_nb.snapshot import RunView
-from tests.support.kernel import wait_until
 from tests.support.shell import Cell, Shell
+from tests.support.waiting import wait_until
 
 Interrupting = Callable[..., AbstractContextManager[None]]
 OK = ExecutionResult("ok", "docker-sandbox", timings=Timings(run_s=0.012), isolation="a container")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.fake_ollama import FakeOllama, echo
-from tests.support.kernel import Kernel, Run, instances, running_kernel, serving, wait_until, wire_bytes
+from tests.support.kernel import Kernel, Run, instances, running_kernel, serving, wire_bytes
+from tests.support.waiting import wait_until
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_ollama import FakeOllama
-from tests.support.kernel import Kernel, Run, instances, running_kernel, serving, wait_until
+from tests.support.kernel import Kernel, Run, instances, running_kernel, serving
+from tests.support.waiting import wait_until
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.support.fake_ollama import FakeOllama, echo
-from tests.support.kernel import Kernel, instances, running_kernel, serving, wait_until
+from tests.support.kernel import Kernel, instances, running_kernel, serving
+from tests.support.waiting import wait_until
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +11,15 @@ from traitlets import TraitError
 from traitlets.config import Config
 
 from gleitzeit_nb.jupyter import extension
-from gleitzeit_nb.jupyter.settings import GleitzeitNB
+from gleitzeit_nb.jupyter.settings import GleitzeitNB, SettingError
 from tests.support.shell import FakeRuntime, Shell
 from tests.support.snapshots import MOCK_UP
+
+STRATEGIES = (
+    "auto, least_loaded, round_robin, weighted, latency_based, model_affinity, priority, specialization, or '' for the configured one"
+)
+SWITCH = "True, False, or None for what is configured"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def test_what_is_set_holds_for_the_next_cell_and_a_cell_s_own_options_win(shell: Shell) -> None:
@@ -57,6 +64,61 @@ def test_what_means_nothing_is_refused_where_it_is_set(shell: Shell, name: str, 
     assert getattr(shell.front.settings, name) == before
 
 
+@pytest.mark.parametrize(
+    ("statement", "lines"),
+    [
+        (
+            "strategy = 'roundrobin'",
+            [
+                "SettingError: GleitzeitNB.strategy cannot be 'roundrobin': did you mean 'round_robin'?",
+                f"It takes: {STRATEGIES}",
+                "It is still ''. All settings: %config GleitzeitNB",
+            ],
+        ),
+        (
+            "stream = 'yes'",
+            [
+                "SettingError: GleitzeitNB.stream cannot be 'yes'",
+                f"It takes: {SWITCH}",
+                "It is still None. All settings: %config GleitzeitNB",
+            ],
+        ),
+        (
+            "modle = 'mixtral'",
+            [
+                "SettingError: GleitzeitNB has no setting 'modle': did you mean 'mode' or 'model'?",
+                "It has: cache, deadline, debug, mode, model, strategy, stream, tags, thread, timeout",
+                "All settings: %config GleitzeitNB",
+            ],
+        ),
+    ],
+)
+def test_config_of_what_is_refused_fails_its_cell_in_three_lines(shell: Shell, statement: str, lines: list[str]) -> None:
+    cell = shell.run(f"%config GleitzeitNB.{statement}\nafter = 1")
+    assert isinstance(cell.error, SettingError)
+    assert [_COLOUR.sub("", line) for line in cell.error_lines] == lines
+    assert "after" not in shell.ip.user_ns
+    assert cell.stderr == ""
+
+
+def test_what_a_refused_value_says_of_itself_stays_one_short_line(shell: Shell) -> None:
+    shell.ip.user_ns["value"] = type("Hostile", (), {"__repr__": lambda _: "\x1b[31m" + "x\n" * 1000})()
+    first, *_ = shell.run("%config GleitzeitNB.model = value").error_lines
+    assert "\n" not in first
+    assert "\x1b[31m" not in first
+    assert len(first) < 200
+
+
+def test_other_classes_are_configured_as_ever(shell: Shell) -> None:
+    shell.run("%config IPCompleter.greedy = True")
+    assert shell.ip.Completer.greedy is True
+
+
+@pytest.mark.parametrize("name", GleitzeitNB.class_own_traits(config=True))
+def test_every_setting_can_be_set_to_what_it_is(shell: Shell, name: str) -> None:
+    assert shell.run(f"%config GleitzeitNB.{name} = {getattr(shell.front.settings, name)!r}").error is None
+
+
 def test_every_setting_says_what_it_does_and_is_shown(shell: Shell) -> None:
     own = GleitzeitNB.class_own_traits(config=True)
     shown = shell.run("%config GleitzeitNB").stdout
@@ -86,6 +148,13 @@ def test_a_setting_that_cannot_be_used_is_told_and_the_others_are(bare: Interact
     bare.config.GleitzeitNB = Config(model="mixtral", strategy="nearest", stream="perhaps")
     settings = extension.load(bare, lambda: FakeRuntime(MOCK_UP)).settings
     assert (settings.model, settings.strategy, settings.stream) == ("mixtral", "", None)
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert "not used: GleitzeitNB.strategy: there is no load balancing strategy 'nearest'" in said[0]
+    assert capsys.readouterr().err.splitlines() == [
+        f"A setting of your IPython configuration is not used: GleitzeitNB.strategy cannot be 'nearest'. It takes: {STRATEGIES}",
+        f"A setting of your IPython configuration is not used: GleitzeitNB.stream cannot be 'perhaps'. It takes: {SWITCH}",
+    ]
+
+
+def test_a_setting_that_there_is_not_is_told_as_well(bare: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
+    bare.config.GleitzeitNB = Config(modle="mixtral", timeout=9)
+    assert extension.load(bare, lambda: FakeRuntime(MOCK_UP)).settings.timeout == 9.0
+    assert "not used: GleitzeitNB has no setting 'modle': did you mean 'mode' or 'model'?" in capsys.readouterr().err

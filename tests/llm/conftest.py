@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from gleitzeit_nb.core.settings import PoolSettings
@@ -36,11 +34,3 @@ async def pool_of(*servers: FakeOllama, **changes: Any) -> AsyncIterator[OllamaP
     async with pool:
         yield pool
     assert (pool.in_flight, pool.queue_depth) == (0, 0)
-
-
-async def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
-    """Wait for something to become true."""
-    give_up = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < give_up, "it did not become true in time"
-        await asyncio.sleep(0.005)

@@ -19,9 +19,9 @@ from gleitzeit_nb.errors import ModelNotFoundError, RequestRejectedError
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.ollama import OllamaTransport
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import until
 from tests.support.fake_ollama import FakeOllama
 from tests.support.model import MODEL, embedded, model_cache
+from tests.support.waiting import until
 
 __all__ = ["embedded", "model_cache"]
 

@@ -10,8 +10,9 @@ from gleitzeit_nb.core.aliases import aliases_of
 from gleitzeit_nb.core.requests import build_request
 from gleitzeit_nb.errors import ModelNotFoundError
 from gleitzeit_nb.llm.aliases import without_aliases
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 ALIASES = aliases_of({"fast": ["llama3.2:3b", "smollm2:135m"], "big": {"a": "llama3.3:70b-fp16", "b": "llama3.3:70b-q4"}})
 

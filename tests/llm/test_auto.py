@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 MODELS = ("one:latest", "two:latest")
 

@@ -11,8 +11,9 @@ import pytest
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.errors import RequestCancelledError
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 PANEL = "from the side panel"
 

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 
 async def cancelled(task: asyncio.Future[object]) -> None:

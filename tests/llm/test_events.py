@@ -10,8 +10,9 @@ import pytest
 from gleitzeit_nb.core.admission import AdmissionSettings
 from gleitzeit_nb.errors import QueueFullError
 from gleitzeit_nb.events import ModelLoaded, ModelUnloaded, QueueFull
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 PHI = "phi:3b"
 

@@ -25,8 +25,9 @@ from gleitzeit_nb.errors import (
 )
 from gleitzeit_nb.events import BreakerMoved, Failover
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import HASTY, pool_of, until
+from tests.llm.conftest import HASTY, pool_of
 from tests.support.fake_ollama import BROKEN, BUSY, FakeOllama, Fault, Kind, status
+from tests.support.waiting import until
 
 BEFORE_A_TOKEN = [
     Fault(Kind.DISCONNECT),

@@ -11,8 +11,9 @@ from gleitzeit_nb.core.models import LoadedModel
 from gleitzeit_nb.events import InstanceChanged
 from gleitzeit_nb.llm import health
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import pool_of, settings_for, until
+from tests.llm.conftest import pool_of, settings_for
 from tests.support.fake_ollama import BROKEN, FakeOllama, Fault, Kind, status
+from tests.support.waiting import until
 
 
 def probes(server: FakeOllama, path: str = "/api/version") -> int:

@@ -23,8 +23,9 @@ from gleitzeit_nb.errors import (
 from gleitzeit_nb.events import QueueFull
 from gleitzeit_nb.llm.mapping import BACKGROUND, Asks, MapItem, Mapper, Wish, room_for
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import FakeOllama, Fault, Kind
+from tests.support.waiting import until
 
 
 def reply(text: str) -> Reply:

@@ -10,8 +10,9 @@ from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.errors import ConfigError, NoInstanceError
 from gleitzeit_nb.events import InstanceChanged
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 
 async def test_an_added_instance_serves_who_waits() -> None:

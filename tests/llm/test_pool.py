@@ -20,8 +20,9 @@ from gleitzeit_nb.errors import (
     WrongLoopError,
 )
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import pool_of, settings_for, until
+from tests.llm.conftest import pool_of, settings_for
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # a picture of one pixel
 

@@ -14,8 +14,9 @@ from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.errors import DeadlineExceededError, NoInstanceError, QueueFullError, StreamInterruptedError
 from gleitzeit_nb.llm.pool import OllamaPoolManager
 from gleitzeit_nb.llm.receipts import Receipts
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import BROKEN, FakeOllama, Fault, Kind
+from tests.support.waiting import until
 
 CANARY = "canary-7f3a"
 

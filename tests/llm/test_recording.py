@@ -25,8 +25,9 @@ from gleitzeit_nb.errors import (
     StreamInterruptedError,
 )
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import pool_of, settings_for, until
+from tests.llm.conftest import pool_of, settings_for
 from tests.support.fake_ollama import FakeOllama, Fault, Kind, status
+from tests.support.waiting import until
 
 
 async def recorded(file: Path, *prompts: str, **keywords: Any) -> list[str]:

@@ -13,9 +13,10 @@ from gleitzeit_nb.core.keep_alive import FOREVER, KeepAlive
 from gleitzeit_nb.core.settings import PoolSettings
 from gleitzeit_nb.embedded import EmbeddedInstance
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import HASTY, pool_of, until
+from tests.llm.conftest import HASTY, pool_of
 from tests.support.fake_ollama import FakeOllama
 from tests.support.model import MODEL, embedded, model_cache
+from tests.support.waiting import until
 
 __all__ = ["embedded", "model_cache"]
 

@@ -21,8 +21,9 @@ from gleitzeit_nb.config import runtime_directory
 from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.llm import shared_slots, slot_folder
 from gleitzeit_nb.llm.shared_slots import SharedSlots, limit_in, record_name, sharer
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import FakeOllama
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(not shared_slots.HAS_LOCKS, reason="this system has no flock")
 

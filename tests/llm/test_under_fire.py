@@ -10,8 +10,9 @@ from collections import Counter
 from gleitzeit_nb.core.breaker import BreakerSettings
 from gleitzeit_nb.core.requests import Reply
 from gleitzeit_nb.errors import PoolError, StreamInterruptedError
-from tests.llm.conftest import HASTY, pool_of, until
+from tests.llm.conftest import HASTY, pool_of
 from tests.support.fake_ollama import BROKEN, BUSY, FakeOllama, Fault, Kind
+from tests.support.waiting import until
 
 FAULTS = [
     *([None] * 12),

@@ -15,9 +15,10 @@ from gleitzeit_nb.core.upkeep import PullProgress, Where
 from gleitzeit_nb.embedded import EmbeddedInstance, weights
 from gleitzeit_nb.errors import ModelNotFoundError, NoInstanceError, UpkeepError
 from gleitzeit_nb.llm.pool import OllamaPoolManager
-from tests.llm.conftest import pool_of, until
+from tests.llm.conftest import pool_of
 from tests.support.fake_ollama import BROKEN, FakeOllama, status
 from tests.support.model import MODEL, model_cache
+from tests.support.waiting import until
 
 __all__ = ["model_cache"]
 

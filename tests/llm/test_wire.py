@@ -17,8 +17,8 @@ from gleitzeit_nb.core.instances import InstanceSettings
 from gleitzeit_nb.llm.faults import InstanceFault
 from gleitzeit_nb.llm.limits import Limit, Limits
 from gleitzeit_nb.llm.ollama import LineSplitter, OllamaTransport
-from tests.llm.conftest import until
 from tests.support.fake_ollama import BROKEN, BUSY, FakeOllama, Fault, Kind, status
+from tests.support.waiting import until
 
 CHAT = {"model": "llama3.2", "messages": [{"role": "user", "content": "one two three"}], "stream": True}
 

@@ -18,7 +18,7 @@ from gleitzeit_nb.sandbox.channel import Expectations
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.judge import Ending, judge, mismatches
 from tests.sandbox.subprocess_channel import SubprocessChannel
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 LIMITS = Limits(timeout_s=20, output_bytes=1000, value_bytes=1000, display_bytes=1000)
 READY = protocol.json_frame(protocol.READY, {"dumpable": 0, "packages": []})

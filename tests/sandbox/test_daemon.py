@@ -25,7 +25,7 @@ from gleitzeit_nb.sandbox.images.apt import Source, find_source
 from gleitzeit_nb.sandbox.ownership import Owner, verdict
 from gleitzeit_nb.sandbox.profile import seccomp_profile
 from gleitzeit_nb.sandbox.stream import AttachedSocket, Demultiplexer
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 
 class FakeApi:

@@ -27,7 +27,7 @@ from gleitzeit_nb.sandbox.docker import DockerLauncher
 from gleitzeit_nb.sandbox.ownership import Owner
 from gleitzeit_nb.sandbox.selfcheck.weakenings import WEAKENINGS, WeakProfile
 from tests.sandbox.daemon_proxy import DaemonProxy
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.docker
 
@@ -236,7 +236,7 @@ async def test_containers_end_when_their_host_process_is_killed(docker_daemon: A
     assert listed(docker_daemon, label, every=False)
     host.kill()
     await host.wait()
-    await until(lambda: not listed(docker_daemon, label), within_s=15)
+    await until(lambda: not listed(docker_daemon, label), limit_s=15)
 
 
 async def test_the_sweep_takes_orphans_and_leaves_the_living(docker_daemon: Any, docker_image: str) -> None:

@@ -17,7 +17,7 @@ from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.files import named, read
 from tests.sandbox.subprocess_channel import SubprocessChannel
 from tests.sandbox.test_connection import END, EXIT, opened
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -20,7 +20,7 @@ from gleitzeit_nb.sandbox.bundle import guest_command, guest_source
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.wiping import empty_directory
 from tests.sandbox.subprocess_channel import SubprocessChannel
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -19,8 +19,8 @@ from gleitzeit_nb.rendering.text import status_text
 from gleitzeit_nb.sandbox import Sandbox
 from gleitzeit_nb.sandbox.connection import GuestConnection
 from gleitzeit_nb.sandbox.local import LocalLauncher
-from tests.sandbox.waiting import until
 from tests.support import snapshots
+from tests.support.waiting import until
 
 MODE = ModeSettings("local", "local", "Local", environment={"GIVEN": "yes"})
 LIMITS = Limits(timeout_s=30)

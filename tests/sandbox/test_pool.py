@@ -17,7 +17,7 @@ from gleitzeit_nb.sandbox.pool import WorkerPool
 from gleitzeit_nb.sandbox.worker import Lease
 from tests.conftest import FakeClock
 from tests.sandbox.subprocess_channel import SubprocessLauncher
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 MODE = ModeSettings("m", "docker", "Mode")
 OTHER = ModeSettings("o", "docker", "Other")

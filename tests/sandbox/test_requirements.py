@@ -26,7 +26,7 @@ from gleitzeit_nb.sandbox.images import labels, layers, recipes, wheels
 from gleitzeit_nb.sandbox.images.layers import Resolved
 from gleitzeit_nb.sandbox.images.workshop import probe, workshop
 from gleitzeit_nb.sandbox.profile import Profile
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 PLANT = "import builtins; builtins.PLANTED = True\n"
 

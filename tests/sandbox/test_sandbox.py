@@ -27,7 +27,7 @@ from gleitzeit_nb.errors import (
 from gleitzeit_nb.events import ContainerLost, RunEnded
 from gleitzeit_nb.sandbox import DockerExecutor, Sandbox
 from tests.sandbox.subprocess_channel import SubprocessLauncher
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 POOL = ContainerPoolSettings(min_warm=0)
 LONG = "import time\nprint('begun')\ntime.sleep(60)"

@@ -14,7 +14,7 @@ from gleitzeit_nb.errors import ConfigError, SandboxBusyError, SandboxError, San
 from gleitzeit_nb.events import SessionEnded
 from gleitzeit_nb.sandbox import Sandbox
 from tests.sandbox.subprocess_channel import SubprocessLauncher
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 POOL = ContainerPoolSettings(min_warm=0, max_sessions=2)
 LONG = "import time\nprint('begun', flush=True)\ntime.sleep(60)"

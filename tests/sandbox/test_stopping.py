@@ -15,7 +15,7 @@ from gleitzeit_nb.events import ContainerLost
 from gleitzeit_nb.sandbox import Sandbox
 from gleitzeit_nb.snapshot import ContainerView
 from tests.sandbox.subprocess_channel import SubprocessLauncher
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 LONG = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
 PANEL = "stopped from the side panel"

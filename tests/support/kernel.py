@@ -158,12 +158,3 @@ def wire_bytes(message: Mapping[str, Any]) -> int:
     """About what a message takes on its way to the front end."""
     parts = (message["header"], message["parent_header"], message["metadata"], message["content"])
     return sum(len(json.dumps(part, ensure_ascii=False, default=str).encode()) for part in parts)
-
-
-def wait_until(condition: Callable[[], bool], *, limit_s: float = 20.0) -> bool:
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()

@@ -9,14 +9,15 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page
+
+from tests.support.waiting import wait_until
 
 TOKEN = "only-for-this-test"
 EXTENSION = Path(__file__).resolve().parent.parent.parent / "gleitzeit_nb" / "labextension"
@@ -139,13 +140,6 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float, what: str) -> None:
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, f"waited {limit_s:.0f} s for {what}"
-        time.sleep(0.1)
 
 
 class NotebookPage:

@@ -1,7 +1,7 @@
 """Tab, in the lines and the prompts of the magics: options, subcommands, and what is known of the pool, the sandbox and the notebook.
 
 One matcher (IPython's API of 8.6 and later) that runs before all others and, where the cursor stands in something of ours, in their
-place: neither Python's names nor files belong into a prompt. It goes by the magics' own parsers, starts no engine and waits for none.
+place: neither Python's names nor files belong into a prompt. It goes by the magics' own parsers, and starts no engine.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ class Completion:
         self._front = front
         self._known = Known(front)
         self._python: IPCompleter | None = None
+
+    def close(self) -> None:
+        """Ask no server any more."""
+        self._known.ahead.close()
 
     def at(self, lines: Sequence[str], row: int, column: int) -> Found | None:
         """At that place of a cell; None where it is nothing of ours."""

@@ -33,23 +33,26 @@ WORDS = ("llm", "sandbox", "gleitzeit", "GleitzeitNB")  # a cell without any of 
 def offer(front: Front) -> Callable[[], None]:
     """Offer completions in the front's shell. Returns the way to end it."""
     completer = front.shell.Completer
-    matcher = _matcher(front)
-    completer.custom_matchers.append(matcher)
 
-    def unregister() -> None:
-        if matcher in completer.custom_matchers:
-            completer.custom_matchers.remove(matcher)
-
-    return unregister
-
-
-def _matcher(front: Front) -> Any:
     @lru_cache(maxsize=1)
     def completion() -> Completion:
         from gleitzeit_nb.jupyter.completion.completer import Completion
 
         return Completion(front)
 
+    matcher = _matcher(completion)
+    completer.custom_matchers.append(matcher)
+
+    def unregister() -> None:
+        if matcher in completer.custom_matchers:
+            completer.custom_matchers.remove(matcher)
+        if completion.cache_info().currsize:  # Tab was used
+            completion().close()
+
+    return unregister
+
+
+def _matcher(completion: Callable[[], Completion]) -> Any:
     def gleitzeit_matcher(context: CompletionContext) -> SimpleMatcherResult:
         ours = any(word in context.full_text for word in WORDS)
         try:

@@ -1,4 +1,4 @@
-"""What Tab can offer as an option's value: what is known at this moment, best first. Nothing here starts, loads or waits for anything."""
+"""What Tab can offer as an option's value: what is known at this moment, best first. Nothing here starts an engine or loads a model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gleitzeit_nb.core.execution import default_modes
 from gleitzeit_nb.core.models import display
 from gleitzeit_nb.errors import EngineClosedError
+from gleitzeit_nb.jupyter.completion.lookahead import LookAhead
 from gleitzeit_nb.rendering.words import instance_status
 
 if TYPE_CHECKING:
+    from gleitzeit_nb.config import Config
     from gleitzeit_nb.core.execution import ModeSettings
     from gleitzeit_nb.engine import Engine
     from gleitzeit_nb.jupyter.arguments import Kind
@@ -38,12 +40,13 @@ class Candidate(NamedTuple):
 
 
 class Known:
-    """What the engine last said of itself, so that Tab need not wait for a busy loop."""
+    """What the engine last said of itself, so that Tab need not wait for a busy loop. `ahead`: what is known without one."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
         self._engine: Engine | None = None
         self._snapshot: Snapshot | None = None
+        self.ahead = LookAhead(front)
 
     def look(self) -> tuple[Engine | None, Snapshot | None]:
         """The engine, if one runs, and what is true of it; a little older where it does not say so at once."""
@@ -83,13 +86,20 @@ class Scene:
     def snapshot(self) -> Snapshot | None:
         return self._engine[1]
 
-    @property
+    @functools.cached_property
     def instances(self) -> tuple[InstanceView, ...]:
+        if self.engine is None:
+            return self._known.ahead.instances()
         return self.snapshot.instances if self.snapshot is not None else ()
 
     @property
+    def config(self) -> Config | None:
+        """None where nobody has read it yet."""
+        return self.engine.config if self.engine is not None else self._known.ahead.config
+
+    @property
     def modes(self) -> Mapping[str, ModeSettings]:
-        return self.engine.config.sandbox.modes if self.engine is not None else default_modes()
+        return self.config.sandbox.modes if self.config is not None else default_modes()
 
     @property
     def variables(self) -> list[tuple[str, Any]]:
@@ -107,8 +117,8 @@ def _models(scene: Scene) -> Iterator[Candidate]:
     held = collections.Counter(display(name) for view in scene.instances for name in view.models)
     for name in sorted({**held, **warm}, key=lambda name: (-warm[name], -held[name], name)):
         yield Candidate(name, "warm model" if warm[name] else "model")
-    if scene.engine is not None:
-        yield from (Candidate(display(name), "alias") for name in sorted(scene.engine.config.pool.aliases))
+    if scene.config is not None:
+        yield from (Candidate(display(name), "alias") for name in sorted(scene.config.pool.aliases))
 
 
 def _warm_models(scene: Scene) -> Iterator[Candidate]:

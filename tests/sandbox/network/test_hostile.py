@@ -14,7 +14,7 @@ from gleitzeit_nb.sandbox.network import Gateway
 from tests.sandbox.network.conftest import Online
 from tests.sandbox.network.servers import Names, Server
 from tests.sandbox.subprocess_channel import SubprocessChannel
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -18,7 +18,7 @@ from gleitzeit_nb.sandbox.network import Gateway, policy_for
 from gleitzeit_nb.sandbox.restricted import RestrictedLauncher
 from tests.sandbox.network.servers import Names, Server
 from tests.sandbox.subprocess_channel import SubprocessLauncher
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

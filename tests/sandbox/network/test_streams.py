@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gleitzeit_nb.sandbox import protocol
 from gleitzeit_nb.sandbox.network.streams import CodeStream, Streams
 from gleitzeit_nb.sandbox.protocol import FrameError, FrameReader, stream_frame
-from tests.sandbox.waiting import until
+from tests.support.waiting import until
 
 WINDOW = protocol.WINDOW_BYTES
 OPEN, DATA, END, CLOSE = (protocol.STREAM_OPEN, protocol.STREAM_DATA, protocol.STREAM_END, protocol.STREAM_CLOSE)

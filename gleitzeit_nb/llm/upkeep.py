@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -28,6 +28,8 @@ UNLOAD_S = 10.0
 DELETE_S = 60.0
 FRESH_S = 2.0
 UNLOAD_NOW = on_the_wire(0.0)
+# A server says that a model is unloaded before it is: it lists it until its process has ended, and that waits for who is answering.
+LOOKS_AFTER_S = (0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 Complete = Callable[[LLMRequest], Awaitable[Reply]]
 
@@ -48,13 +50,13 @@ class Upkeep:
         self._complete = complete
         self._ids = itertools.count(1)
         self._flights: dict[tuple[str, str], Flight] = {}
-        self._preloading: set[asyncio.Task[None]] = set()
+        self._behind: set[asyncio.Task[None]] = set()  # what nobody waits for
 
     def __repr__(self) -> str:
         return f"<Upkeep {len(self._flights)} loading>"
 
     async def close(self) -> None:
-        tasks = [flight.task for flight in self._flights.values()] + list(self._preloading)
+        tasks = [flight.task for flight in self._flights.values()] + list(self._behind)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -64,9 +66,12 @@ class Upkeep:
     def preload(self, models: Sequence[str]) -> None:
         """Load these in the background, one after the other, each where the least is loaded. What fails is logged."""
         if models:
-            task = asyncio.get_running_loop().create_task(self._preload(models), name="gleitzeit-preload")
-            self._preloading.add(task)
-            task.add_done_callback(self._preloading.discard)
+            self._go_on(self._preload(models), "gleitzeit-preload")
+
+    def _go_on(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
 
     async def _preload(self, models: Sequence[str]) -> None:
         for model in models:
@@ -201,11 +206,20 @@ class Upkeep:
 
         async def unload(member: Member) -> None:
             await member.transport.post("/api/generate", {"model": model, "keep_alive": UNLOAD_NOW, "stream": False}, timeout_s=UNLOAD_S)
-            if member.instance.loaded.pop(name, None) is not None:
+            idle = not member.instance.load.in_flight  # else it stays for those who are answering
+            if idle and member.instance.loaded.pop(name, None) is not None:
                 self._parts.journal.model_unloaded(member.instance, name)
-            self._parts.health.look_soon(member)
+            self._go_on(self._see_it_leave(member, name), "gleitzeit-unload")
 
         return await self._each(members, unload, f"{shortened(model, 80)} was unloaded")
+
+    async def _see_it_leave(self, member: Member, name: str) -> None:
+        """So that nobody takes it for loaded until the next probe, which may be half a minute away."""
+        for pause_s in LOOKS_AFTER_S:
+            await asyncio.sleep(pause_s)
+            await self._parts.health.look([member])
+            if name not in member.instance.loaded or member.retired:
+                return
 
     async def holders(self, model: str, where: Where) -> tuple[Holding, ...]:
         """Who has the model on its disk, asked now."""

@@ -114,6 +114,16 @@ async def test_places_are_one_instance_those_with_tags_or_all() -> None:
             assert (a.models, b.models) == ([], [L])
 
 
+async def test_a_model_that_leaves_late_is_soon_not_shown_any_more() -> None:
+    async with FakeOllama() as server, pool_of(server) as pool:
+        await pool.warm("llama3.2")
+        server.shelf.unload_s = 0.6
+        await pool.unload("llama3.2")
+        await asyncio.sleep(0.3)  # a look has found it still there
+        await until(lambda: not server.loaded)
+        await until(lambda: pool.instance_views()[0].warm == ())  # long before the next probe, which comes after half a minute
+
+
 async def test_an_embedding_model_is_loaded_though_it_knows_no_chat() -> None:
     async with FakeOllama() as server, pool_of(server) as pool:
         server.faults = [status(400, '"llama3.2" does not support chat')]

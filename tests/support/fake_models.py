@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Shelf:
     loads: int = 0
     memory_models: int = 100  # how many are held at once; the one that was loaded first makes room
     pulling: int = 0
+    unload_s: float = 0.0  # for so long it is listed as loaded still, as by a real server
     silent: bool = False  # an old or strange server: `/api/show` is not there
 
     def named(self, wanted: str, among: Iterable[str] | None = None) -> str | None:
@@ -54,6 +56,12 @@ class Shelf:
         while name not in self.loaded and len(self.loaded) >= self.memory_models:
             del self.loaded[next(iter(self.loaded))]
         self.loaded[name] = wanted
+
+    def unload(self, name: str) -> None:
+        if self.unload_s:
+            asyncio.get_running_loop().call_later(self.unload_s, self.loaded.pop, name, None)
+        else:
+            self.loaded.pop(name, None)
 
     def _held(self, name: str) -> dict[str, Any]:
         held = self.loaded[name]

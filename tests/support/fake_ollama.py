@@ -280,7 +280,7 @@ class FakeOllama:
             return
         content = request.body.get("messages") or request.body.get("prompt") or request.body.get("input")
         if not content and request.body.get("keep_alive") == 0:
-            self.loaded.pop(name, None)
+            self.shelf.unload(name)
             await self._bare(request.path, name, "unload", connection)
             return
         if fault is None or fault.kind is not Kind.HANG_BEFORE_TOKEN:

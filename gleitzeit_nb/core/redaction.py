@@ -53,6 +53,9 @@ _FORMS = re.compile(
 _HEADER = re.compile(
     r"(?i)(\b(?:proxy-)?authorization[\"']?[ \t]{0,8}[:=,][ \t]{0,8}[\"']?|\b(?:set-)?cookie[\"']?[ \t]{0,8}:[ \t]{0,8}[\"']?)[^\"'\n]+"
 )
+_LOGIN = re.compile(  # as curl takes it: -u name:password; uid:gid is no secret
+    r"((?<![\w-])(?:-u|-U|--user|--proxy-user)[\"']?(?:,?[ \t]{1,8}|=)[\"']?(?!\d+:\d+\b)[^\s:\"'*]{1,100}:)[^\s\"'*][^\s\"']{0,300}"
+)
 _SCHEME = re.compile(r"\b([Bb]earer|[Bb]asic)(\s{1,8})(?=\S{0,80}[0-9=A-Z])[\w.~+/=-]{6,}")
 _LONG = re.compile(r"(?<![\w+/.-])[A-Za-z0-9+_-]{32,}={0,2}(?![\w+/-])")
 _HOMES = re.compile(
@@ -164,6 +167,7 @@ _RULES: tuple[tuple[re.Pattern[str], Written], ...] = (
     (_USER_INFO, _user_info),
     (_FORMS, _whole),
     (_HEADER, _behind),
+    (_LOGIN, _behind),
     (_SCHEME, _scheme),
     (_QUERY, _in_address),
     (_QUOTED, _quoted),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import inspect
+import keyword
 import shlex
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -119,7 +120,8 @@ class MagicParser(argparse.ArgumentParser):
 
     def _unknown(self, word: str) -> str:
         if not word.startswith("-"):
-            return f"{word!r} is more than the line takes; text with spaces needs quotes"
+            below = "the cell's text stands below the line, and " if self.prog.startswith("%%") else ""
+            return f"{word!r} is more than the line takes; {below}a value with spaces needs quotes"
         known = [option for action in self._actions for option in action.option_strings]
         near = difflib.get_close_matches(word.partition("=")[0], known, n=1)
         return f"there is no option {word.partition('=')[0]}" + (f"; did you mean {near[0]}?" if near else "")
@@ -243,7 +245,7 @@ def identifiers(text: str) -> list[str]:
 
 
 def identifier(text: str) -> str:
-    if not text.isidentifier():
+    if not text.isidentifier() or keyword.iskeyword(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a name for a variable")
     return text
 

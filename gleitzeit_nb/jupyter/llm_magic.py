@@ -253,7 +253,9 @@ class LLMMagics(Magics):
             print(cache_text(self.front, words[1:]))  # noqa: T201
         elif command in ("models", "ps") and words[1:] in (["-h"], ["--help"]):
             print(look_parser().commands[command]().format_help())  # noqa: T201
-        elif command in SUBCOMMANDS and len(words) == 1:
+        elif command in ("models", "ps"):
+            if words[1:]:
+                raise UsageError(f"%llm {command} takes nothing more: {' '.join(words[1:])[:40]!r}.\nIt lists all; write it alone.")
             from gleitzeit_nb.jupyter.listings import aliases_text, loaded_text, models_text
 
             engine = self.front.engine

@@ -127,7 +127,7 @@ class LLMReply(OneLine):
         reply, rate = self.reply, self.reply.usage.tokens_per_s
         asked = reply.source == "instance"
         parts = [origin(reply), one_line(f"{reply.alias} → {reply.model}" if reply.alias else reply.model, 60)]
-        parts += [] if self.tokens is None else [f"{self.tokens} tokens"]
+        parts += [] if self.tokens is None else ["1 token" if self.tokens == 1 else f"{self.tokens} tokens"]
         parts += [f"{rate:.1f} tok/s"] if rate is not None and asked else []
         parts += [f"{reply.elapsed_s:.1f} s", self._retries()] if asked else []
         parts += [f"tool calls: {len(self.tool_runs)} run, {len(self.tool_calls)} not run"] if self.tool_runs or self.tool_calls else []

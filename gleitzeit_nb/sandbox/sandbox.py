@@ -297,6 +297,11 @@ class Sandbox:
 
     # -- what there is ----------------------------------------------------------------------------------------------------
 
+    def require_mode(self, mode: str) -> None:
+        """Raises ConfigError for a mode that does not exist, ModeDisabledError for one that is switched off."""
+        if mode != AUTO_MODE:
+            self._modes.find(mode)
+
     async def check(self, mode: str) -> str:
         """One line on what the mode runs with here. Raises SandboxError (or ConfigError) when it cannot be had."""
         self._require_open()

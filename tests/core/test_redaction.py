@@ -53,6 +53,8 @@ CONTEXTS = [
     'payload = \'{{"password": "{}"}}\'',
     "print(f'token={}')",
     "dbpassword='{}",
+    "curl -u ann:{} https://example.org",
+    "['curl', '--user', 'ann:{}']",
 ]
 SECRETS = st.text(string.ascii_letters + string.digits + "_.~+-", min_size=8, max_size=40).filter(lambda text: text[0].isalnum())
 

@@ -280,7 +280,9 @@ def test_an_interrupt_cancels_keeps_the_part_and_says_so(shell: Shell, interrupt
         ("%%llm --deadline soon", "not a number greater than 0"),
         ("%%llm -o 1x", "not a name for a variable"),
         ("%%llm --system it's", "quote"),
-        ("%%llm --system be brief", "text with spaces needs quotes"),
+        ("%%llm --system be brief", "a value with spaces needs quotes"),
+        ("%%llm hello", "the cell's text stands below the line"),
+        ("%%llm -o class", "not a name for a variable"),
         ("%%llm --format nope", "no variable 'nope'"),
         ("%%llm --format shell", "no JSON Schema but"),
     ],
@@ -306,3 +308,5 @@ def test_a_mistyped_subcommand_is_told(shell: Shell) -> None:
     assert "%llm models" in str(shell.run("%llm model").error)
     assert "%%llm" in str(shell.run("%llm what is a pool").error)
     assert "what each instance has" in shell.run("%llm").stdout
+    for command in ("models", "ps"):
+        assert f"%llm {command} takes nothing more: 'gpu-1'" in str(shell.run(f"%llm {command} gpu-1").error)

@@ -54,6 +54,7 @@ def test_without_any_it_says_so(shell: Shell) -> None:
     shell.engine.pool.kept = ()
     shell.run("found = %llm receipts")
     assert shell.ip.user_ns["found"]._repr_mimebundle_() == {"text/plain": "No request has ended yet."}
+    assert shell.run("%llm receipts --failed").stdout == "No request has failed.\n"
 
 
 @pytest.mark.parametrize(

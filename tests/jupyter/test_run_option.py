@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gleitzeit_nb.core.execution import ExecutionResult, Timings
-from gleitzeit_nb.errors import NoCodeError, RunFailedError, SandboxUnavailableError, UsageError
+from gleitzeit_nb.errors import ModeDisabledError, NoCodeError, RunFailedError, SandboxUnavailableError, UsageError
 from gleitzeit_nb.jupyter.llm.answer_code import code_of, without_prompts
 from tests.support.shell import Shell
 
@@ -126,6 +126,23 @@ def test_what_is_wrong_with_the_run_costs_no_answer(shell: Shell, line: str, sai
     assert isinstance(cell.error, UsageError)
     assert said in str(cell.error)
     assert shell.engine.pool.requests == []
+
+
+@pytest.mark.parametrize("line", ["--run-mode local", '--run --run-with "--mode local"', "--run"])
+def test_a_mode_that_cannot_be_used_costs_no_answer(shell: Shell, line: str) -> None:
+    shell.run("%config GleitzeitNB.mode = 'local'")
+    cell = shell.run(f"%%llm {line}\nhi")
+    assert isinstance(cell.error, ModeDisabledError)
+    assert shell.engine.pool.requests == []
+
+
+@pytest.mark.parametrize("cell", ["%%sandbox\n1", "%%sandbox --bg -o job\n1", "%%llm --run\nhi", "%%llm --run --bg -o job\nhi"])
+def test_the_mode_of_the_settings_holds_in_the_background_too(shell: Shell, cell: str) -> None:
+    answering(shell, ANSWER)
+    shell.run("%config GleitzeitNB.mode = 'restricted'")
+    shell.run(cell)
+    shell.run("job = globals().get('job'); job and job.result(30)")
+    assert [run["mode"] for run in shell.engine.sandbox.runs] == ["restricted"]
 
 
 def test_code_that_fails_fails_the_cell_and_the_answer_stays(shell: Shell) -> None:

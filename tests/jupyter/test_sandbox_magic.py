@@ -238,23 +238,39 @@ def test_every_run_has_an_id_of_its_own(shell: Shell) -> None:
 
 
 class Screen:
-    """What a notebook would show below the cell."""
+    """What a notebook would show below the cell: places that are replaced, in their order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.shown: list[str] = []
-        monkeypatch.setattr("IPython.display.publish_display_data", lambda data: self.shown.append(data["text/plain"]))
-        monkeypatch.setattr("IPython.display.clear_output", lambda wait: self.shown.append("cleared"))
+        self.places: dict[str, str] = {}
+        self.seen: list[str] = []
+        monkeypatch.setattr("IPython.display.publish_display_data", self._publish)
+        monkeypatch.setattr("IPython.display.clear_output", lambda wait=False: self.places.clear())
+
+    def _publish(self, data: dict[str, str], transient: dict[str, str], update: bool) -> None:
+        assert update == (transient["display_id"] in self.places)
+        self.places[transient["display_id"]] = data.get("text/plain", "")
+        self.seen.append(data.get("text/plain", ""))
 
 
 def test_where_a_run_stands_is_shown_while_it_waits_and_gone_when_it_runs(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
     screen = Screen(monkeypatch)
     line = WaitingLine(in_kernel=True, clock=clock)
     line.show("queued 3rd")
-    assert screen.shown == []
+    assert screen.seen == []
     clock.advance(1)
     for state in ("queued 3rd", "queued 3rd", "queued 1st", "starting, 1 s", "running, 0 s", ""):
         line.show(state)
-    assert screen.shown == ["cleared", "queued 3rd", "cleared", "queued 1st", "cleared", "starting, 1 s", "cleared"]
+    assert screen.seen == ["queued 3rd", "queued 1st", "starting, 1 s", ""]
+
+
+def test_a_run_that_waited_leaves_what_stood_below_the_cell_before(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    screen = Screen(monkeypatch)
+    screen.places["answer"] = "the answer whose code runs"
+    line = WaitingLine(in_kernel=True, clock=clock)
+    clock.advance(1)
+    for state in ("starting, 1 s", "starting, 2 s", "running, 0 s", ""):
+        line.show(state)
+    assert list(screen.places.values()) == ["the answer whose code runs", ""]
 
 
 def test_a_terminal_shows_no_line_that_it_cannot_take_back(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
@@ -262,4 +278,4 @@ def test_a_terminal_shows_no_line_that_it_cannot_take_back(monkeypatch: pytest.M
     line = WaitingLine(in_kernel=False, clock=clock)
     clock.advance(1)
     line.show("queued 3rd")
-    assert screen.shown == []
+    assert screen.seen == []

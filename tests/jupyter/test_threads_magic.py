@@ -220,6 +220,7 @@ def test_export_never_replaces_a_file_unasked(shell: Shell, tmp_path: Path) -> N
     assert [each.name for each in tmp_path.iterdir()] == ["talk.md"]
     for line in (f"t {tmp_path / 'talk.txt'}", f"t {tmp_path / 'no' / 'talk.md'}", ""):
         assert isinstance(shell.run(f"%llm export {line}").error, UsageError)
+    assert "%llm export t t.md" in str(shell.run("%llm export t").error)
 
 
 def test_a_conversation_goes_on_after_export_and_import(shell: Shell, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from gleitzeit_nb.core.execution import ExecutionResult, Timings
 from gleitzeit_nb.core.explanation import Explained, Explanation
 from gleitzeit_nb.core.receipts import Receipt
 from gleitzeit_nb.core.requests import Attempt, Chunk, LLMRequest, Reply, Route, Usage
+from gleitzeit_nb.errors import ModeDisabledError
 from gleitzeit_nb.jobs import Jobs
 from gleitzeit_nb.jupyter import extension
 from gleitzeit_nb.jupyter.front import Front
@@ -108,6 +109,10 @@ class FakeSandbox:
 
     def describe(self, request_id: str) -> str:
         return self.waits
+
+    def require_mode(self, mode: str) -> None:
+        if mode == "local":
+            raise ModeDisabledError("The mode 'local' is switched off.")
 
     async def warm(self, mode: str | None = None) -> str:
         self.asked.append(("warm", mode))

@@ -37,10 +37,13 @@ class RunWork:
     kind = "sandbox"
     model = ""
 
-    def __init__(self, front: Front, code: str, args: argparse.Namespace, options: RunOptions, *, of_answer: bool = False) -> None:
+    def __init__(
+        self, front: Front, code: str, args: argparse.Namespace, options: RunOptions, mode: str | None, *, of_answer: bool = False
+    ) -> None:
         self._front = front
         self._code = code
         self._args = args
+        self._mode = mode
         self._options = options
         self._of_answer = of_answer
         self._output = RunOutput()
@@ -49,7 +52,7 @@ class RunWork:
 
     async def go(self, engine: Engine, job: Job, touch: Touch) -> SandboxRun:
         job.part = self._options["id"]
-        async with contextlib.aclosing(pieces(engine.sandbox, self._code, self._args.mode, self._options)) as arriving:
+        async with contextlib.aclosing(pieces(engine.sandbox, self._code, self._mode, self._options)) as arriving:
             async for piece in arriving:
                 if isinstance(piece, ExecutionResult):
                     self.value = SandboxRun(piece)
@@ -160,7 +163,7 @@ class AnswerWork:
 
     async def _run_code(self, runner: CodeRunner, reply: LLMReply, engine: Engine, job: Job, touch: Touch) -> None:
         code = runnable(reply.text)
-        self._running = running = RunWork(self._front, code.source, runner.args, runner.options, of_answer=True)
+        self._running = running = RunWork(self._front, code.source, runner.args, runner.options, runner.mode, of_answer=True)
         try:
             await running.go(engine, job, touch)
         finally:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.requests import LLMRequest
 from gleitzeit_nb.errors import UsageError
-from gleitzeit_nb.jupyter.sandbox.cell import run_options
+from gleitzeit_nb.jupyter.sandbox.cell import mode_of, run_options
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.arguments import MagicParser
@@ -53,4 +53,4 @@ def run_in_background(front: Front, code: str, args: argparse.Namespace) -> JobH
     from gleitzeit_nb.jupyter.jobs.background import RunWork
 
     magic = "%%sandbox --bg"
-    return front.jobs.start(RunWork(front, code, args, run_options(front, args, magic)), magic)
+    return front.jobs.start(RunWork(front, code, args, run_options(front, args, magic), mode_of(front, args)), magic)

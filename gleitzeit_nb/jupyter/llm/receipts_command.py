@@ -60,6 +60,9 @@ def look_at_receipts(front: Front, line: str) -> ReceiptTable | None:
         print(parser.format_help())  # noqa: T201
         return None
     found = ReceiptTable(front.engine.pool.receipts(args.count, failed=args.failed))
+    if args.failed and not found and not args.json:
+        print("No request has failed.")  # noqa: T201
+        return None
     if not args.json:
         return found
     print(json.dumps([each.to_dict() for each in found], indent=2))  # noqa: T201

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gleitzeit_nb.errors import GleitzeitError, NoCodeError, UsageError
 from gleitzeit_nb.jupyter.llm.answer_code import AnswerCode, code_of
-from gleitzeit_nb.jupyter.sandbox.cell import bring_back, execute, failure_of, run_options
+from gleitzeit_nb.jupyter.sandbox.cell import bring_back, execute, failure_of, mode_of, run_options
 from gleitzeit_nb.jupyter.values import SandboxRun
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class CodeRunner:
 
     args: argparse.Namespace  # of %%sandbox
     options: RunOptions
+    mode: str | None
 
     def run_below(self, front: Front, reply: LLMReply) -> GleitzeitError | None:
         """Run it, show its output, and make it `reply.execution`; what the cell is to end in. Raises SandboxError, NoCodeError."""
@@ -47,7 +48,7 @@ class CodeRunner:
 
 
 def runner_of(args: argparse.Namespace, front: Front, expand: Callable[[str], str]) -> CodeRunner | None:
-    """What `--run`, `--run-mode` and `--run-with` say; None where nothing is to be run. Raises UsageError."""
+    """What `--run`, `--run-mode` and `--run-with` say; None where nothing is to be run. Raises UsageError, ConfigError, SandboxError."""
     from gleitzeit_nb.jupyter.sandbox_magic import sandbox_parser
 
     if not args.run and args.run_mode is None and args.run_with is None:
@@ -64,7 +65,10 @@ def runner_of(args: argparse.Namespace, front: Front, expand: Callable[[str], st
             raise UsageError("%%llm: --run-mode and --run-with name two modes.\nKeep one of them.")
         asked.mode = args.run_mode
     asked.quiet = args.quiet
-    return CodeRunner(asked, run_options(front, asked, "%%llm --run", "answer"))
+    options, mode = run_options(front, asked, "%%llm --run", "answer"), mode_of(front, asked)
+    if mode is not None:
+        front.engine.sandbox.require_mode(mode)
+    return CodeRunner(asked, options, mode)
 
 
 def runnable(text: str) -> AnswerCode:

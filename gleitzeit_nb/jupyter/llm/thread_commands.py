@@ -104,8 +104,10 @@ def _export(front: Front, args: argparse.Namespace) -> str:
     if not 1 <= len(args.words) <= 2:
         advice = "Write %llm export NAME FILE, such as %llm export main talk.md"
         raise UsageError(f"%llm export: which conversation, and into which file?\n{advice}")
-    thread = _known(front, args.words[0] if len(args.words) == 2 else _default(front))
     path = Path(args.words[-1]).expanduser()
+    if len(args.words) == 1 and args.words[0] in front.threads:
+        raise UsageError(f"%llm export: into which file?\nWrite %llm export {args.words[0]} {args.words[0]}.md")
+    thread = _known(front, args.words[0] if len(args.words) == 2 else _default(front))
     if path.suffix.lower() == ".json":
         text = json.dumps(plain_thread(thread), indent=1, ensure_ascii=False) + "\n"
     elif path.suffix.lower() == ".md":

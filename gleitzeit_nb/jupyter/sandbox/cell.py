@@ -71,6 +71,11 @@ def run_options(front: Front, args: argparse.Namespace, magic: str, whose: str =
     return given
 
 
+def mode_of(front: Front, args: argparse.Namespace) -> str | None:
+    """The mode that the line names, else the one of `%config`; None: as configured."""
+    return args.mode or front.settings.mode or None
+
+
 def _inputs(front: Front, names: tuple[str, ...]) -> dict[str, Any]:
     namespace = front.shell.user_ns
     for name in names:
@@ -88,7 +93,7 @@ def execute(front: Front, code: str, args: argparse.Namespace, options: RunOptio
     waiting = WaitingLine(in_kernel=front.in_kernel and not args.quiet)
     result: ExecutionResult | None = None
     try:
-        with contextlib.closing(runtime.iterate(pieces(sandbox, code, args.mode or front.settings.mode or None, options))) as batches:
+        with contextlib.closing(runtime.iterate(pieces(sandbox, code, mode_of(front, args), options))) as batches:
             for batch in batches:
                 waiting.show("" if batch else sandbox.describe(options["id"]))
                 for piece in batch:

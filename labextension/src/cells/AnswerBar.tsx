@@ -2,7 +2,7 @@
 
 import type { CodeCell } from '@jupyterlab/cells';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { addBelowIcon, checkIcon, copyIcon, type LabIcon, ReactWidget, refreshIcon, runIcon } from '@jupyterlab/ui-components';
+import { addBelowIcon, checkIcon, copyIcon, ReactWidget, refreshIcon, runIcon } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import React from 'react';
 
@@ -10,6 +10,7 @@ import { type MenuCommand, openMenu } from '../commands/menus';
 import type { InstanceView } from '../kernel/model';
 import type { AnswerActions } from './answerActions';
 import { type AnswerFacts, answerText, blockLabel, type CodeBlock, codeBlocks, markdownOf, others, runnable } from './answers';
+import { Toolbar, type ToolbarAction } from './ToolbarView';
 
 const COPIED_MS = 2000;
 const MARGIN_PX = 2;
@@ -24,16 +25,6 @@ interface Pointed {
   readonly top: number;
   /** Whether the answer's own toolbar stands at the same height. */
   readonly isBeside: boolean;
-}
-
-interface Action {
-  readonly id: string;
-  readonly name: string;
-  readonly icon: LabIcon;
-  /** Why it cannot be done now; "" when it can. */
-  readonly unless: string;
-  readonly opensMenu?: boolean;
-  readonly act: (anchor: HTMLElement, byKeyboard: boolean) => void;
 }
 
 export class AnswerBar extends ReactWidget {
@@ -126,7 +117,7 @@ export class AnswerBar extends ReactWidget {
 
   // -- what can be done -------------------------------------------------------------------------------------------------------
 
-  private forAnswer(): Action[] {
+  private forAnswer(): ToolbarAction[] {
     const { actions, blocks, cell, facts, trans } = this;
     const unready = this.unready();
     return [
@@ -158,7 +149,7 @@ export class AnswerBar extends ReactWidget {
     ];
   }
 
-  private forBlock(block: CodeBlock): Action[] {
+  private forBlock(block: CodeBlock): ToolbarAction[] {
     const { actions, blocks, cell, trans } = this;
     const unready = this.unready();
     return [
@@ -188,7 +179,7 @@ export class AnswerBar extends ReactWidget {
         : '';
   }
 
-  private copying(id: string, name: string, text: () => string): Action {
+  private copying(id: string, name: string, text: () => string): ToolbarAction {
     const isDone = this.copied === id;
     return {
       id,
@@ -296,63 +287,4 @@ function entry(label: string, run: MenuCommand['run'], caption = label): MenuCom
 
 function textOf(element: Element): string {
   return (element.textContent ?? '').trim();
-}
-
-/**
- * Buttons of which one is a stop of the Tab key; the arrows lead to the others.
- * A key alone is theirs and not JupyterLab's (D twice would delete the cell); with Ctrl, Cmd or Alt it is JupyterLab's. It may
- * look at keys before they reach any element, so that has to be said at the window.
- */
-function Toolbar(props: { className: string; label: string; actions: readonly Action[]; top?: number }): React.JSX.Element {
-  const [stop, setStop] = React.useState(0);
-  const buttons = React.useRef<(HTMLButtonElement | null)[]>([]);
-  const [guard] = React.useState(() => (event: KeyboardEvent) => {
-    const button = buttons.current.find(each => each === event.target);
-    button?.toggleAttribute('data-lm-suppress-shortcuts', !(event.ctrlKey || event.metaKey || event.altKey));
-  });
-  React.useEffect(() => () => window.removeEventListener('keydown', guard, true), [guard]);
-  const onKeyDown = (event: React.KeyboardEvent): void => {
-    const { length } = props.actions;
-    const next = { ArrowRight: (stop + 1) % length, ArrowLeft: (stop + length - 1) % length, Home: 0, End: length - 1 }[event.key];
-    if (next !== undefined) {
-      event.preventDefault();
-      event.stopPropagation();
-      setStop(next);
-      buttons.current[next]?.focus();
-    }
-  };
-  return (
-    <div
-      className={props.className}
-      role="toolbar"
-      aria-label={props.label}
-      style={props.top === undefined ? undefined : { top: props.top }}
-      onFocus={() => window.addEventListener('keydown', guard, true)}
-      onBlur={() => window.removeEventListener('keydown', guard, true)}
-      onKeyDown={onKeyDown}
-    >
-      {props.actions.map((action, index) => (
-        <button
-          key={action.id}
-          ref={element => {
-            buttons.current[index] = element;
-          }}
-          type="button"
-          aria-label={action.name}
-          aria-disabled={action.unless !== ''}
-          aria-haspopup={action.opensMenu ? 'menu' : undefined}
-          title={action.unless ? `${action.name}: ${action.unless}` : action.name}
-          tabIndex={index === stop ? 0 : -1}
-          onFocus={() => setStop(index)}
-          onClick={event => {
-            if (!action.unless) {
-              action.act(event.currentTarget, event.detail === 0);
-            }
-          }}
-        >
-          <action.icon.react tag="span" width="16px" height="16px" />
-        </button>
-      ))}
-    </div>
-  );
 }

@@ -6,19 +6,12 @@ import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 import { SHORTEST_INTERVAL_S } from '../settings/settings';
-import { type Answer, type Command, CONTROL_TARGET, ModelError, readMessage, type Snapshot, type Welcome } from './model';
+import type { LinkState, LiveState } from './linkState';
+import { type Answer, type Command, CONTROL_TARGET, ModelError, readMessage, type Welcome } from './model';
+import { Pacing } from './pacing';
 import { type Progress, RequestError, Requests } from './requests';
+import { pageTimers } from './timers';
 import { type Wire, wireTo } from './wire';
-
-/**
- * no-notebook ─ follow ─→ no-kernel ─ kernel ─→ unasked ─ attach ─→ connecting ─→ live | not-loaded | incompatible | silent
- * any of the last six ─ restart ─→ restarting ─ idle ─→ unasked;   any ─→ dead
- */
-export type LinkState =
-  | { readonly kind: 'no-notebook' | 'no-kernel' | 'unasked' | 'connecting' | 'silent' | 'restarting' | 'dead' }
-  | { readonly kind: 'not-loaded'; readonly failure: string }
-  | { readonly kind: 'incompatible'; readonly reason: string }
-  | { readonly kind: 'live'; readonly snapshot: Snapshot; readonly receivedAt: number };
 
 export const LOAD_LINE = '%load_ext gleitzeit_nb';
 const ANSWER_MS = 4000;
@@ -30,7 +23,7 @@ export class KernelLink implements IDisposable {
   private wire: Wire | null = null;
   private current: LinkState = { kind: 'no-notebook' };
   private greeting: Welcome | null = null;
-  private requests = newRequests();
+  private readonly requests = new Requests(pageTimers);
   /** Somebody looks: the kernel of whatever is followed is asked, instead of waiting for a cell that speaks of us. */
   private wanted = false;
   private auto = true;
@@ -40,9 +33,7 @@ export class KernelLink implements IDisposable {
   private failure = '';
   private busyFrom: number | null = null;
   private known = false;
-  private interval = 0;
-  private held: Snapshot | null = null;
-  private holdTimer = 0;
+  private readonly pacing = new Pacing<LiveState>(pageTimers, () => performance.now(), state => this.become(state));
   private answerTimer = 0;
   /** The context restarts its kernel and will say kernelChanged: an "idle" before that is the old one's last word. */
   private renewing = false;
@@ -101,12 +92,11 @@ export class KernelLink implements IDisposable {
 
   /** Shortest time between two changes of a live state, in s. */
   get refreshInterval(): number {
-    return this.interval / 1000;
+    return this.pacing.interval / 1000;
   }
 
   set refreshInterval(interval: number) {
-    this.interval = interval > SHORTEST_INTERVAL_S ? interval * 1000 : 0;
-    this.release();
+    this.pacing.interval = interval > SHORTEST_INTERVAL_S ? interval * 1000 : 0;
   }
 
   /** Whether the page has a line to the kernel at all: the server may be gone. */
@@ -275,9 +265,7 @@ export class KernelLink implements IDisposable {
     this.wire = null;
     this.greeting = null;
     window.clearTimeout(this.answerTimer);
-    window.clearTimeout(this.holdTimer);
-    this.holdTimer = 0;
-    this.held = null;
+    this.pacing.forget();
     wire?.dispose();
     this.requests.giveUp();
   }
@@ -299,7 +287,8 @@ export class KernelLink implements IDisposable {
     try {
       const said = readMessage(data);
       if (said?.type === 'snapshot') {
-        this.show(said.snapshot);
+        this.known = true;
+        this.pacing.take({ kind: 'live', snapshot: said.snapshot, receivedAt: Date.now() });
       } else if (said?.type === 'welcome') {
         this.greeting = said.welcome;
       } else if (said?.type === 'answer' && !this.requests.take(said.answer) && said.answer.outcome === 'error') {
@@ -309,27 +298,8 @@ export class KernelLink implements IDisposable {
       if (!(error instanceof ModelError)) {
         throw error;
       }
+      this.pacing.forget();
       this.become({ kind: 'incompatible', reason: error.message });
-    }
-  }
-
-  private show(snapshot: Snapshot): void {
-    this.known = true;
-    if (this.interval > 0 && this.current.kind === 'live' && Date.now() - this.current.receivedAt < this.interval) {
-      this.held = snapshot;
-      this.holdTimer = this.holdTimer || window.setTimeout(() => this.release(), this.interval - (Date.now() - this.current.receivedAt));
-      return;
-    }
-    this.become({ kind: 'live', snapshot, receivedAt: Date.now() });
-  }
-
-  private release(): void {
-    window.clearTimeout(this.holdTimer);
-    this.holdTimer = 0;
-    const { held } = this;
-    this.held = null;
-    if (held && this.current.kind === 'live') {
-      this.become({ kind: 'live', snapshot: held, receivedAt: Date.now() });
     }
   }
 
@@ -387,10 +357,6 @@ export class KernelLink implements IDisposable {
     }
     this.signal.emit(this.current);
   }
-}
-
-function newRequests(): Requests {
-  return new Requests({ set: (callback, ms) => window.setTimeout(callback, ms), clear: timer => window.clearTimeout(timer) });
 }
 
 function oneLine(text: string): string {

@@ -3,6 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { Answer } from './model';
+import type { Timers } from './timers';
 
 export const PATIENCE_MS = 10_000;
 
@@ -43,11 +44,6 @@ export function whyNot(error: unknown, trans: TranslationBundle): string {
 
 /** What happens before the answer: the running cell has to end first, or the kernel has begun and says with what. */
 export type Progress = { readonly kind: 'waiting' } | { readonly kind: 'started'; readonly text: string };
-
-export interface Timers {
-  set(callback: () => void, ms: number): number;
-  clear(timer: number): void;
-}
 
 interface Pending {
   readonly resolve: (answer: Answer) => void;

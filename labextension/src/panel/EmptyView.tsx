@@ -3,7 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 
-import type { LinkState } from '../kernel/connection';
+import type { LinkState } from '../kernel/linkState';
 import { useTools } from './PanelContext';
 import type { NextSteps } from './steps';
 

@@ -3,7 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { upCount } from '../format.js';
-import type { LinkState } from '../kernel/connection';
+import type { LinkState } from '../kernel/linkState';
 import type { Snapshot } from '../kernel/model';
 
 interface Seen {

@@ -125,7 +125,8 @@ def test_an_answer_of_the_kernel_is_read(read: Callable[..., dict[str, Any]], ou
 
 def test_a_welcome_is_read(read: Callable[..., dict[str, Any]]) -> None:
     said = {"version": "1.0", "answers_while_busy": False, "commands": ["drain"]}
-    assert read({"type": "welcome", **said})["outcomes"] == [{"type": "welcome", "welcome": said}]
+    told, older = read({"type": "welcome", **said, "cell_s": 2.5}, {"type": "welcome", **said})["outcomes"]
+    assert (told["welcome"], older["welcome"]) == ({**said, "cell_s": 2.5}, {**said, "cell_s": None})
 
 
 def test_the_parts_without_a_browser_pass_under_node(builder: ModuleType) -> None:

@@ -245,8 +245,7 @@ def test_defaults_hold_where_the_settings_are_malformed(shell: NotebookPage, lab
     saved.write_text('{"statusBar": "perhaps", "refresh": 3}')  # by hand: the server takes no such thing
     try:
         shell.save()
-        shell.page.reload()
-        shell.page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=WAIT_MS)
+        shell.reload()
         expect(status_item(shell.page)).to_contain_text("Ollama 3/4", timeout=WAIT_MS)
     finally:
         lab.save_settings(PLUGIN, "{}")

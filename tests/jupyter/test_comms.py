@@ -95,8 +95,8 @@ def test_hello_brings_the_snapshot_of_now_and_then_every_change(listening: Liste
     comm = listening.open()
     comm.hear({"type": "hello"})
     listening.settle()
-    busy = {"type": "welcome", "version": __version__, "answers_while_busy": False, "commands": list(COMMANDS)}
-    assert comm.sent == [busy, snapshot_message(MOCK_UP)]
+    able = {"version": __version__, "answers_while_busy": False, "commands": list(COMMANDS)}
+    assert comm.sent == [{"type": "welcome", **able, "cell_s": None}, snapshot_message(MOCK_UP)]
     listening.shell.engine.show(later := replace(MOCK_UP, seq=2, in_flight=7))
     assert comm.sent[2:] == [snapshot_message(later)]
 
@@ -108,6 +108,16 @@ def test_a_page_that_is_heard_beside_the_cells_is_told_so(listening: Listening) 
     subshell.join()
     [welcome] = comm.said("welcome")
     assert welcome["answers_while_busy"]
+
+
+def test_a_page_that_comes_while_a_cell_runs_is_told_since_when(listening: Listening) -> None:
+    within, after = listening.open(), listening.open()
+    listening.shell.ip.user_ns["come"] = lambda: within.hear({"type": "hello"})
+    listening.shell.run("import time; time.sleep(0.05); get_ipython().run_cell('1'); come()")
+    after.hear({"type": "hello"})
+    [during], [idle] = within.said("welcome"), after.said("welcome")
+    assert 0.05 <= during["cell_s"] < 30
+    assert idle["cell_s"] is None
 
 
 def test_before_there_is_an_engine_looking_starts_none(listening: Listening) -> None:

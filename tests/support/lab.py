@@ -115,6 +115,7 @@ def running_lab(
     try:
         wait_until(lambda: process.poll() is not None or _answers(server.url), START_S, "JupyterLab to answer")
         assert process.poll() is None, log.read_text(errors="replace")
+        server.save_settings("@jupyterlab/apputils-extension:notification", '{"fetchNews": "false"}')  # else it asks, over every picture
         yield server
     finally:
         process.terminate()
@@ -226,6 +227,12 @@ class NotebookPage:
             }"""
         )
         return float(elapsed_ms) / 1000
+
+    def reload(self) -> None:
+        """As a person does, who is asked nothing. Returns when its notebook is there again; its kernel may be busy."""
+        self.page.reload()
+        self.page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=READY_MS)
+        self.page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=READY_MS)
 
     def save(self) -> None:
         self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")

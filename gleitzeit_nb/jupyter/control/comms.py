@@ -1,9 +1,10 @@
 """The control comm, which a front end opens: it asks for snapshots and steers instances, also while a cell runs.
 
 `commands` lists what a front end may say. Kernel → front end: to hello {"type": "welcome", "version": "…", "answers_while_busy": true,
-"commands": […]} and {"type": "snapshot", "snapshot": {…}}, at once and then on change, at most four a second; an empty one while there
-is no engine, which looking does not start. To a command {"type": "started" | "done" | "error", "of": "drain", "request": "…", "text":
-"…", "report": ""}; what takes long is answered twice, at its start and at its end.
+"cell_s": 12.5, "commands": […]} (`cell_s`: how long a cell has been running, null while none is) and {"type": "snapshot", "snapshot":
+{…}}, at once and then on change, at most four a second; an empty one while there is no engine, which looking does not start. To a command
+{"type": "started" | "done" | "error", "of": "drain", "request": "…", "text": "…", "report": ""}; what takes long is answered twice, at its
+start and at its end.
 
 Messages come from a browser that may show hostile pages: each is checked, and names only what this kernel itself has. Handlers run on a
 front end's subshell while a cell runs, so they never wait: they answer, or hand over to the engine's loop.
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import GleitzeitError, UsageError
 from gleitzeit_nb.jupyter.control.actions import SLOW, doing, perform
+from gleitzeit_nb.jupyter.control.cell_clock import CellClock
 from gleitzeit_nb.jupyter.control.commands import COMMANDS, Command, kind_of, read_command, request_of
 from gleitzeit_nb.jupyter.control.messages import empty_snapshot, snapshot_message
 from gleitzeit_nb.jupyter.display.redraw import Redraw
@@ -54,6 +56,7 @@ class ControlTarget:
         self._forget_engine: Callable[[], None] | None = None
         self._latest: Snapshot | None = None
         self._redraw = Redraw(self._publish, BYTES_PER_S)
+        self._cells = CellClock(front.shell)
         register(TARGET, self._opened)
 
     def __repr__(self) -> str:
@@ -63,6 +66,7 @@ class ControlTarget:
         """Close every comm, so that front ends know, and open no other."""
         self._unregister(TARGET, self._opened)
         self._redraw.end()
+        self._cells.undo()
         with self._lock:
             forget, self._forget_engine = self._forget_engine, None
             lines, self._lines = self._lines, set()
@@ -105,7 +109,7 @@ class ControlTarget:
                 self._forget_engine = self._front.runtime.on_engine(self._engine_moved)
             self._watch_as_wanted()
             engine = self._engine
-        line.welcome()
+        line.welcome(self._cells.running_s)
         if engine is None:
             line.show(empty_snapshot())
         else:
@@ -181,12 +185,13 @@ class Line:
         self._send(message or snapshot_message(snapshot))
         return True
 
-    def welcome(self) -> None:
+    def welcome(self, cell_s: float | None) -> None:
         """On the thread on which this line is heard: the main one is that of the cells, so that messages wait for those."""
         from gleitzeit_nb import __version__
 
         busy = threading.current_thread() is not threading.main_thread()
-        self._send({"type": "welcome", "version": __version__, "answers_while_busy": busy, "commands": list(COMMANDS)})
+        able = {"version": __version__, "answers_while_busy": busy, "commands": list(COMMANDS)}
+        self._send({"type": "welcome", **able, "cell_s": None if cell_s is None else round(cell_s, 3)})
 
     def answer(self, outcome: str, command: Command, text: str, report: str = "") -> None:
         """`outcome`: started, done or error."""

@@ -9,9 +9,10 @@ import { SHORTEST_INTERVAL_S } from '../settings/settings';
 import type { LinkState, LiveState } from './linkState';
 import { type Answer, type Command, CONTROL_TARGET, ModelError, readMessage, type Welcome } from './model';
 import { Pacing } from './pacing';
+import { reach } from './reaching';
 import { type Progress, RequestError, Requests } from './requests';
 import { pageTimers } from './timers';
-import { type Wire, wireTo } from './wire';
+import type { Wire } from './wire';
 
 export const LOAD_LINE = '%load_ext gleitzeit_nb';
 const ANSWER_MS = 4000;
@@ -60,6 +61,11 @@ export class KernelLink implements IDisposable {
   /** Since when a cell runs (ms since the epoch); null while none does. Not the kernel's status: a subshell's "idle" ends that too early. */
   get busySince(): number | null {
     return this.busyFrom;
+  }
+
+  /** Whether the kernel has not said yet what it does: a cell may be running since before the page came, or it is just starting. */
+  get isUnknown(): boolean {
+    return this.busyFrom === null && this.kernel?.status === 'unknown';
   }
 
   /** What the kernel can do; null before it has said so. */
@@ -195,19 +201,20 @@ export class KernelLink implements IDisposable {
     this.detach();
     this.become({ kind: 'connecting' });
     this.expectAnswer(attempt);
-    let wire: Wire;
+    const wire: Wire = reach(kernel, this.connections(), CONTROL_TARGET, {
+      heard: data => this.wire === wire && this.hear(data),
+      closed: () => this.wire === wire && this.onClosed()
+    });
+    this.wire = wire;
     try {
-      wire = wireTo(kernel, this.connections(), CONTROL_TARGET, {
-        heard: data => this.wire === wire && this.hear(data),
-        closed: () => this.wire === wire && this.onClosed()
-      });
+      // A kernel that does not know the target closes the comm before it reports idle: only then is it clear that somebody listens.
+      await wire.open();
     } catch (error) {
-      this.become({ kind: 'incompatible', reason: oneLine(String(error)) });
+      if (this.wire === wire) {
+        this.become({ kind: 'incompatible', reason: oneLine(String(error)) });
+      }
       return;
     }
-    this.wire = wire;
-    // A kernel that does not know the target closes the comm before it reports idle: only then is it clear that somebody listens.
-    await wire.open();
     if (this.wire === wire) {
       wire.send({ type: 'hello' });
     }
@@ -291,6 +298,7 @@ export class KernelLink implements IDisposable {
         this.pacing.take({ kind: 'live', snapshot: said.snapshot, receivedAt: Date.now() });
       } else if (said?.type === 'welcome') {
         this.greeting = said.welcome;
+        this.learnBusy(said.welcome.cell_s);
       } else if (said?.type === 'answer' && !this.requests.take(said.answer) && said.answer.outcome === 'error') {
         this.refusal.emit(said.answer.text);
       }
@@ -300,6 +308,14 @@ export class KernelLink implements IDisposable {
       }
       this.pacing.forget();
       this.become({ kind: 'incompatible', reason: error.message });
+    }
+  }
+
+  /** A cell that was running when the page came: nothing else tells of its beginning. */
+  private learnBusy(cell: number | null): void {
+    if (cell !== null && this.busyFrom === null) {
+      this.busyFrom = Date.now() - cell * 1000;
+      this.requests.hold(this.mustWait);
     }
   }
 

@@ -40,6 +40,11 @@ function nullable<T>(check: Check<T>): Check<T | null> {
   return (value, path) => (value === null ? null : check(value, path));
 }
 
+/** What older kernels do not send: null then, too. */
+function optional<T>(check: Check<T>): Check<T | null> {
+  return (value, path) => (value === undefined || value === null ? null : check(value, path));
+}
+
 function list<T>(check: Check<T>): Check<readonly T[]> {
   return (value, path) => {
     if (!Array.isArray(value)) {
@@ -210,11 +215,14 @@ export type Command =
 /** What this panel says to the kernel. The answers to a command carry its `request`: up to 64 letters, digits, "-" and "_". */
 export type Request = { readonly type: 'hello' } | (Command & { readonly request?: string });
 
-export const welcome = record({ version: text, answers_while_busy: flag, commands: list(text) });
+export const welcome = record({ version: text, answers_while_busy: flag, cell_s: optional(number), commands: list(text) });
 
 export const answer = record({ of: text, request: text, text, report: text });
 
-/** What this kernel is and can do. `answers_while_busy` false: it has no subshells, so that commands wait for the running cell. */
+/**
+ * What this kernel is and can do. `answers_while_busy` false: it has no subshells, so that commands wait for the running cell.
+ * `cell_s`: how long that has been running; null while none does.
+ */
 export type Welcome = Checked<typeof welcome>;
 
 /** What came of a command. "started" is followed by "done" or "error". `report`: several lines, of diagnostics; else "". */

@@ -170,8 +170,8 @@ class CommWire implements Wire {
   }
 }
 
-/** By messages alone, where no connection of the page handles comms: the notebook whose connection did was closed. */
-class PlainWire implements Wire {
+/** By messages alone, where no connection of the page handles comms (the notebook whose connection did was closed), or over one of its own. */
+export class PlainWire implements Wire {
   readonly isLost = false;
   private readonly id = UUID.uuid4();
   private listener: Listener | null;
@@ -180,7 +180,8 @@ class PlainWire implements Wire {
   constructor(
     private readonly kernel: Kernel.IKernelConnection,
     private readonly target: string,
-    listener: Listener
+    listener: Listener,
+    private readonly way: { readonly subshell: string; leave(): void } | null = null
   ) {
     this.listener = listener;
     kernel.iopubMessage.connect(this.onIOPubMessage, this);
@@ -195,8 +196,12 @@ class PlainWire implements Wire {
   }
 
   async open(): Promise<void> {
-    await this.kernel.info.catch(() => undefined);
-    if (wantsSubshell(this.kernel)) {
+    if (this.way) {
+      this.subshell = this.way.subshell;
+    } else {
+      await this.kernel.info.catch(() => undefined);
+    }
+    if (!this.way && wantsSubshell(this.kernel)) {
       const reply = await this.kernel.requestCreateSubshell({}).done.catch(() => null);
       this.subshell = reply?.content.subshell_id ?? null;
     }
@@ -227,10 +232,11 @@ class PlainWire implements Wire {
       this.kernel.sendShellMessage(
         KernelMessage.createMessage<KernelMessage.ICommCloseMsg<'shell'>>({ ...this.head, msgType: 'comm_close', content })
       );
-      if (this.subshell !== null) {
+      if (this.subshell !== null && !this.way) {
         this.kernel.requestDeleteSubshell({ subshell_id: this.subshell });
       }
     }
+    this.way?.leave();
   }
 
   private get head(): { channel: 'shell'; username: string; session: string; subshellId: string | null } {
@@ -245,6 +251,7 @@ class PlainWire implements Wire {
     } else if (KernelMessage.isCommCloseMsg(message) && message.content.comm_id === this.id) {
       this.listener = null;
       this.kernel.iopubMessage.disconnect(this.onIOPubMessage, this);
+      this.way?.leave();
       listener?.closed();
     }
   }

@@ -18,16 +18,21 @@ interface Explanation {
   readonly hint?: React.ReactNode;
 }
 
-interface EmptyProps {
+interface Doing {
+  readonly busy: boolean;
+  /** Whether JupyterLab itself has had no answer from the kernel yet. */
+  readonly unknown: boolean;
+}
+
+interface EmptyProps extends Doing {
   readonly state: Silent;
   /** Whether a kernel is asked without a person's word. */
   readonly asks: boolean;
-  readonly busy: boolean;
 }
 
-export function EmptyView({ state, asks, busy }: EmptyProps): React.JSX.Element {
+export function EmptyView({ state, asks, busy, unknown }: EmptyProps): React.JSX.Element {
   const { trans, steps } = useTools();
-  const { title, text, next, hint } = state.kind === 'unasked' && !asks ? unasked(trans, steps) : explanation(state, busy, trans, steps);
+  const { title, text, next, hint } = state.kind === 'unasked' && !asks ? unasked(trans, steps) : explanation(state, { busy, unknown }, trans, steps);
   return (
     <>
       <div className="gz-Empty">
@@ -55,7 +60,7 @@ function unasked(trans: TranslationBundle, steps: NextSteps): Explanation {
   };
 }
 
-function explanation(state: Silent, busy: boolean, trans: TranslationBundle, steps: NextSteps): Explanation {
+function explanation(state: Silent, does: Doing, trans: TranslationBundle, steps: NextSteps): Explanation {
   switch (state.kind) {
     case 'no-notebook':
       return {
@@ -75,7 +80,7 @@ function explanation(state: Silent, busy: boolean, trans: TranslationBundle, ste
     case 'connecting':
       return {
         title: trans.__('Asking the kernel'),
-        text: busy ? trans.__('A cell is running. The answer may wait until it has ended.') : trans.__('Waiting for its first answer.')
+        text: whyLate(does, trans)
       };
     case 'silent':
       return {
@@ -94,6 +99,13 @@ function explanation(state: Silent, busy: boolean, trans: TranslationBundle, ste
     case 'incompatible':
       return { title: trans.__('The kernel speaks another version'), text: state.reason };
   }
+}
+
+function whyLate({ busy, unknown }: Doing, trans: TranslationBundle): string {
+  if (busy) {
+    return trans.__('A cell is running. The answer may wait until it has ended.');
+  }
+  return unknown ? trans.__('It is starting, or a cell is running. The answer may wait until that has ended.') : trans.__('Waiting for its first answer.');
 }
 
 function notLoaded(failure: string, trans: TranslationBundle, steps: NextSteps): Explanation {

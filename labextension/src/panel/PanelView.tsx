@@ -120,7 +120,7 @@ export class GleitzeitPanel extends ReactWidget {
           <span className="gz-where" title={this.where}>
             {this.where}
           </span>
-          <KernelPill state={state} busySince={link.busySince} trans={trans} />
+          <KernelPill state={state} isUnknown={link.isUnknown} busySince={link.busySince} trans={trans} />
           {this.shown && <MenuButton label={trans.__('Actions for the pool')} entries={this.tools.steps.poolMenu} />}
         </div>
         <div className={stale ? 'gz-Body gz-mod-stale' : 'gz-Body'}>
@@ -131,7 +131,7 @@ export class GleitzeitPanel extends ReactWidget {
               </Wide.Provider>
             </Pending.Provider>
           ) : (
-            state.kind !== 'live' && <EmptyView state={state} asks={link.autoAttach} busy={link.busySince !== null} />
+            state.kind !== 'live' && <EmptyView state={state} asks={link.autoAttach} busy={link.busySince !== null} unknown={link.isUnknown} />
           )}
         </div>
         <Notices
@@ -205,12 +205,13 @@ function AfterDrawing({ then }: { readonly then: () => void }): null {
 
 interface PillProps {
   readonly state: LinkState;
+  readonly isUnknown: boolean;
   readonly busySince: number | null;
   readonly trans: TranslationBundle;
 }
 
-function KernelPill({ state, busySince, trans }: PillProps): React.JSX.Element | null {
-  if (state.kind === 'no-notebook' || state.kind === 'no-kernel') {
+function KernelPill({ state, isUnknown, busySince, trans }: PillProps): React.JSX.Element | null {
+  if (state.kind === 'no-notebook' || state.kind === 'no-kernel' || isUnknown) {
     return null;
   }
   if (state.kind === 'restarting' || state.kind === 'dead') {

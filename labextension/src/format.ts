@@ -119,7 +119,11 @@ export function modeNote(mode: ModeView): string {
   return mode.enabled && mode.available !== false ? '' : mode.note || (mode.enabled ? 'not available' : 'disabled');
 }
 
-/** Instances that answer, also those that a person drains. */
+/** Whether it answers, also while a person drains it. */
+export function isUp({ breaker, state }: InstanceView): boolean {
+  return breaker !== 'open' && (state === 'healthy' || state === 'degraded');
+}
+
 export function upCount(snapshot: Snapshot): number {
-  return snapshot.instances.filter(({ breaker, state }) => breaker !== 'open' && (state === 'healthy' || state === 'degraded')).length;
+  return snapshot.instances.filter(isUp).length;
 }

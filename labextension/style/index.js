@@ -1,2 +1,3 @@
 import './base.css';
 import './answers.css';
+import './sections.css';

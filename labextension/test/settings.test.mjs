@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { DEFAULTS, LONGEST_INTERVAL_S, readSettings, SHORTEST_INTERVAL_S } from '../lib/settings/settings.js';
+import { DEFAULTS, LONGEST_INTERVAL_S, ORDERS, readSettings, SECTIONS, SHORTEST_INTERVAL_S } from '../lib/settings/settings.js';
 
 const schema = JSON.parse(readFileSync(new URL('../schema/plugin.json', import.meta.url)));
 
@@ -28,4 +28,19 @@ test('a model is one word as Ollama writes it', () => {
   const read = model => readSettings({ defaultModel: model }).defaultModel;
   assert.deepEqual(['llama3.2:70b', 'hf.co/org/Model-GGUF:Q4_K_M'].map(read), ['llama3.2:70b', 'hf.co/org/Model-GGUF:Q4_K_M']);
   assert.deepEqual(['--run', 'a b', '$x', 3].map(read), ['', '', '', '']);
+});
+
+test('sections and orders that are not meant are left out', () => {
+  const read = values => readSettings(values);
+  assert.deepEqual(read({ closedSections: ['running', 'x', 3, null, 'instances'] }).closedSections, ['running', 'instances']);
+  assert.deepEqual([undefined, null, {}, 7, { length: 1 }].map(closedSections => read({ closedSections }).closedSections), [[], [], [], [], []]);
+  assert.deepEqual(['load', 'x', 4, [], null].map(instanceOrder => read({ instanceOrder }).instanceOrder), [
+    'load',
+    'configured',
+    'configured',
+    'configured',
+    'configured'
+  ]);
+  assert.deepEqual(schema.properties.closedSections.items.enum, [...SECTIONS]);
+  assert.deepEqual(schema.properties.instanceOrder.enum, [...ORDERS]);
 });

@@ -27,7 +27,7 @@ const SHELL = ['bash', 'sh', 'shell', 'zsh'];
 const FENCE = /^((?:[ \t]*(?:>|[-*+](?=[ \t])|\d{1,9}[.)](?=[ \t])))*[ \t]*)(`{3,}|~{3,})([^`]*)$/;
 const LEFT_OUT = /\n… [\d,]+ more characters$/;
 /** Names that need neither quotes nor braces in a magic line, and cannot be taken for an option. */
-const PLAIN_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}_.:@/+-]*$/u;
+export const PLAIN_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}_.:@/+-]*$/u;
 
 /** One line of it, cut. */
 function line(value: unknown, chars = NAME_CHARS): string {

@@ -4,16 +4,21 @@ import React from 'react';
 
 import { count, countsByKind } from '../format';
 import type { FailoverView, ModeView, SecurityView } from '../kernel/model';
-import { Columns, NoRows, Sub } from './ElementsView';
+import { NoRows, Sub } from './ElementsView';
 import { useTools } from './PanelContext';
+import { SectionTable } from './SectionView';
 import { At } from './TimesView';
 
 export const Failovers = React.memo(function Failovers({ failovers }: { readonly failovers: readonly FailoverView[] }): React.JSX.Element {
   const { trans } = useTools();
   return (
-    <table className="gz-Table gz-Events gz-Failovers">
-      <caption>{trans.__('Recent failovers')}</caption>
-      <Columns names={['moment', 'third', 'rest']} />
+    <SectionTable
+      name="failovers"
+      caption={trans.__('Recent failovers')}
+      count={count(failovers.length)}
+      className="gz-Events gz-Failovers"
+      columns={['moment', 'third', 'rest']}
+    >
       <thead className="gz-hidden">
         <tr>
           <th scope="col">{trans.__('Time')}</th>
@@ -33,7 +38,7 @@ export const Failovers = React.memo(function Failovers({ failovers }: { readonly
           </tr>
         ))}
       </tbody>
-    </table>
+    </SectionTable>
   );
 });
 
@@ -51,11 +56,13 @@ export const Security = React.memo(function Security({ security, modes }: Securi
   const labels = new Map(modes.map(({ id, label }) => [id, label]));
   const counts = countsByKind(security.counts).map(([kind, times]) => `${kind} ${count(times)}`);
   return (
-    <table className="gz-Table gz-Events gz-Security">
-      <caption>
-        {trans.__('Security events')} <span className="gz-counts">{counts.join(' · ')}</span>
-      </caption>
-      <Columns names={['moment', 'third', 'rest']} />
+    <SectionTable
+      name="security"
+      caption={trans.__('Security events')}
+      aside={counts.join(' · ')}
+      className="gz-Events gz-Security"
+      columns={['moment', 'third', 'rest']}
+    >
       <thead className="gz-hidden">
         <tr>
           <th scope="col">{trans.__('Time')}</th>
@@ -77,6 +84,6 @@ export const Security = React.memo(function Security({ security, modes }: Securi
           </tr>
         ))}
       </tbody>
-    </table>
+    </SectionTable>
   );
 });

@@ -3,12 +3,13 @@
 import React from 'react';
 
 import { shortId, stopContainer } from '../commands/actions';
-import { bytes, modeNote, rowKeys, UNKNOWN } from '../format';
+import { bytes, count, modeNote, rowKeys, UNKNOWN } from '../format';
 import type { ContainerView, ModeView } from '../kernel/model';
 import { ActionButton } from './ButtonsView';
 import { Bar, Columns, Disclosure, Sub } from './ElementsView';
 import { useOpenRows } from './openRows';
 import { useTools } from './PanelContext';
+import { SectionTable } from './SectionView';
 import { Since } from './TimesView';
 
 interface ExecutionProps {
@@ -22,9 +23,13 @@ export const Execution = React.memo(function Execution({ modes, containers }: Ex
   const noDocker = modes.some(({ id, enabled, available }) => id.startsWith('docker') && enabled && available === false);
   const keys = rowKeys(modes.map(({ id }) => id));
   return (
-    <table className="gz-Table gz-Execution">
-      <caption>{trans.__('Python execution')}</caption>
-      <Columns names={['rest', 'count', 'count', 'bar']} />
+    <SectionTable
+      name="execution"
+      caption={trans.__('Python execution')}
+      count={trans.__('%1 active', count(modes.reduce((sum, { active }) => sum + active, 0)))}
+      className="gz-Execution"
+      columns={['rest', 'count', 'count', 'bar']}
+    >
       <thead>
         <tr>
           <th scope="col">{trans.__('Mode')}</th>
@@ -53,7 +58,7 @@ export const Execution = React.memo(function Execution({ modes, containers }: Ex
           </tr>
         )}
       </tbody>
-    </table>
+    </SectionTable>
   );
 });
 

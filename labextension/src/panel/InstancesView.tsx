@@ -2,17 +2,22 @@
 
 import React from 'react';
 
+import { PLAIN_NAME } from '../cells/answers';
 import { coldModels, drain, unload, warm } from '../commands/actions';
 import type { MenuEntry } from '../commands/menus';
-import { cut, duration, instanceStatus, percent, placement, rate, rowKeys, UNKNOWN, wholeSeconds } from '../format';
+import { cut, duration, instanceStatus, isUp, percent, placement, rate, rowKeys, UNKNOWN, wholeSeconds } from '../format';
 import type { InstanceView } from '../kernel/model';
 import { MenuButton } from './ButtonsView';
-import { Bar, Columns, Disclosure, NoRows, Pieces, State, Sub } from './ElementsView';
+import { Bar, Disclosure, NoRows, Pieces, State, Sub } from './ElementsView';
 import { InstanceDetails } from './InstanceDetailsView';
 import { useOpenRows } from './openRows';
-import { Age, type PanelTools, useTools, Wide } from './PanelContext';
+import { Find, useSteadyOrder } from './FindView';
+import { matching } from './instanceOrder';
+import { Age, type PanelTools, Sections, useTools, Wide } from './PanelContext';
+import { SectionTable } from './SectionView';
 import { Sparkline } from './SparklineView';
 
+const LONG = 9; // instances: from here on they can be filtered and ordered
 const MODELS_SHOWN = 3; // in a row; its details have all
 
 export const Instances = React.memo(function Instances({ instances }: { readonly instances: readonly InstanceView[] }): React.JSX.Element {
@@ -20,12 +25,29 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
   const [open, toggle] = useOpenRows();
   const wide = React.useContext(Wide);
   const columns = wide ? ['wide-name', 'wide-status', 'rest', 'wide-line', 'menu'] : ['name', 'status', 'rest', 'menu'];
-  const keys = rowKeys(instances.map(({ id }) => id));
+  const isLong = instances.length >= LONG;
+  const [words, setWords] = React.useState('');
+  const found = React.useMemo(() => (isLong ? matching(instances, words) : instances), [instances, isLong, words]);
+  const { order } = React.useContext(Sections);
+  const body = React.useRef<HTMLTableSectionElement>(null);
+  const rows = useSteadyOrder(found, isLong ? order : 'configured', body);
+  const keys = rowKeys(rows.map(({ id }) => id));
   return (
-    <table className="gz-Table gz-Instances">
-      <caption>{trans.__('Ollama instances')}</caption>
-      <Columns names={columns} />
+    <SectionTable
+      name="instances"
+      caption={trans.__('Ollama instances')}
+      count={trans.__('%1 of %2 up', instances.filter(isUp).length, instances.length)}
+      className="gz-Instances"
+      columns={columns}
+    >
       <thead>
+        {isLong && (
+          <tr>
+            <td colSpan={columns.length}>
+              <Find words={words} onWords={setWords} found={found.length} total={instances.length} />
+            </td>
+          </tr>
+        )}
         <tr>
           <th scope="col">{trans.__('Instance')}</th>
           <th scope="col">{trans.__('Status')}</th>
@@ -36,7 +58,7 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
           </th>
         </tr>
       </thead>
-      <tbody>
+      <tbody ref={body}>
         {instances.length === 0 && (
           <NoRows columns={columns.length}>
             <p>{trans.__('None yet. Start Ollama, or add an instance to the configuration.')}</p>
@@ -45,7 +67,8 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
             </button>
           </NoRows>
         )}
-        {instances.map((instance, index) => (
+        {instances.length > 0 && found.length === 0 && <NoRows columns={columns.length}>{trans.__('No instance has this.')}</NoRows>}
+        {rows.map((instance, index) => (
           <React.Fragment key={keys[index]}>
             <Instance instance={instance} wide={wide} open={open.has(instance.id)} onToggle={toggle} />
             {open.has(instance.id) && (
@@ -58,7 +81,7 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
           </React.Fragment>
         ))}
       </tbody>
-    </table>
+    </SectionTable>
   );
 });
 
@@ -149,10 +172,14 @@ function menuOf(instance: InstanceView, { trans, act, steps }: PanelTools): Menu
       entries: warms.map(action => ({ label: cut(String(Reflect.get(action.command, 'model'))), caption: action.caption, run: () => act(action) }))
     });
   }
-  entries.push('separator', {
-    label: trans.__('Copy its address'),
-    caption: instance.url,
-    run: () => steps.copy(instance.url)
-  });
+  if (PLAIN_NAME.test(instance.id)) {
+    const caption = trans.__('A cell whose text this instance alone answers');
+    entries.push('separator', { label: trans.__('Insert a cell that asks %1', cut(instance.id)), caption, run: () => steps.insertPromptFor(instance.id) });
+  }
+  entries.push(
+    'separator',
+    { label: trans.__('Copy its name'), caption: instance.id, run: () => steps.copy(instance.id) },
+    { label: trans.__('Copy its address'), caption: instance.url, run: () => steps.copy(instance.url) }
+  );
   return entries;
 }

@@ -5,6 +5,7 @@ import React from 'react';
 
 import type { Action } from '../commands/actions';
 import type { MenuEntry } from '../commands/menus';
+import type { InstanceOrder, Section } from '../settings/settings';
 import type { NextSteps } from './steps';
 
 export interface PanelTools {
@@ -25,6 +26,16 @@ export function useTools(): PanelTools {
   }
   return tools;
 }
+
+/** How a person has arranged the panel. */
+export interface Arrangement {
+  readonly closed: readonly Section[];
+  readonly toggle: (section: Section) => void;
+  readonly order: InstanceOrder;
+  readonly setOrder: (order: InstanceOrder) => void;
+}
+
+export const Sections = React.createContext<Arrangement>({ closed: [], toggle: () => undefined, order: 'configured', setOrder: () => undefined });
 
 /** Seconds since the shown snapshot came, by which waiting times have moved on. Only what counts seconds is drawn again by it. */
 export const Age = React.createContext(0);

@@ -21,7 +21,8 @@ import { isStale } from './freshness';
 import { LiveView } from './LiveView';
 import { Notices, words } from './NoticesView';
 import { type Order, Orders } from './orders';
-import { type PanelTools, Pending, Tools, Wide } from './PanelContext';
+import { arrangementOf } from './arrangement';
+import { type Arrangement, type PanelTools, Pending, Sections, Tools, Wide } from './PanelContext';
 import { kept } from './sharing';
 import type { NextSteps } from './steps';
 import { letWidthBeDragged } from './width';
@@ -40,6 +41,7 @@ export class GleitzeitPanel extends ReactWidget {
   private where = '';
   private wide = false;
   private shown: Snapshot | null = null;
+  private arrangement: Arrangement | null = null;
   private focused: Element | null = null;
   private readonly orders: Orders;
   private readonly tools: PanelTools;
@@ -112,6 +114,7 @@ export class GleitzeitPanel extends ReactWidget {
     const { state } = link;
     const age = state.kind === 'live' ? (Date.now() - state.receivedAt) / 1000 : 0;
     this.shown = state.kind === 'live' ? kept(this.shown, state.snapshot) : null;
+    this.arrangement = arrangementOf(settings, this.arrangement);
     const stale = this.shown !== null && isStale(this.shown, age, link.isConnected, link.refreshInterval);
     return (
       <Tools.Provider value={this.tools}>
@@ -127,7 +130,9 @@ export class GleitzeitPanel extends ReactWidget {
           {this.shown ? (
             <Pending.Provider value={this.orders.pending}>
               <Wide.Provider value={this.wide}>
-                <LiveView snapshot={this.shown} age={stale ? 0 : age} withSecurity={settings.values.showSecurityEvents} />
+                <Sections.Provider value={this.arrangement}>
+                  <LiveView snapshot={this.shown} age={stale ? 0 : age} withSecurity={settings.values.showSecurityEvents} />
+                </Sections.Provider>
               </Wide.Provider>
             </Pending.Provider>
           ) : (

@@ -6,23 +6,25 @@ import { cancel } from '../commands/actions';
 import { count, cut, percent, rate, rowKeys, wholeSeconds } from '../format';
 import type { RunView } from '../kernel/model';
 import { ActionButton } from './ButtonsView';
-import { Columns, Pieces, Sub } from './ElementsView';
+import { Pieces, Sub } from './ElementsView';
 import { Age, useTools } from './PanelContext';
+import { SectionTable } from './SectionView';
 import { Sparkline } from './SparklineView';
 
 const SHARES_SHOWN = 4;
+const RUNS_SHOWN = 8; // else they push what is below them out of sight
 
 /** `total`: how many there are; `runs` holds the first of them. */
 export const Running = React.memo(function Running({ runs, total }: { readonly runs: readonly RunView[]; readonly total: number }): React.JSX.Element | null {
   const { trans } = useTools();
+  const [all, setAll] = React.useState(false);
   if (runs.length === 0) {
     return null;
   }
   const keys = rowKeys(runs.map(({ id }) => id));
+  const hidden = runs.length - RUNS_SHOWN;
   return (
-    <table className="gz-Table gz-Running">
-      <caption>{trans.__('Running')}</caption>
-      <Columns names={['rest', 'action']} />
+    <SectionTable name="running" caption={trans.__('Running')} count={count(total)} className="gz-Running" columns={['rest', 'action']}>
       <thead className="gz-hidden">
         <tr>
           <th scope="col">{trans.__('Request')}</th>
@@ -30,10 +32,19 @@ export const Running = React.memo(function Running({ runs, total }: { readonly r
         </tr>
       </thead>
       <tbody>
-        {runs.map((run, index) => (
+        {runs.slice(0, all ? runs.length : RUNS_SHOWN).map((run, index) => (
           <Run key={keys[index]} run={run} />
         ))}
-        {total > runs.length && (
+        {hidden > 0 && (
+          <tr>
+            <td colSpan={2}>
+              <button className="gz-button" aria-expanded={all} onClick={() => setAll(!all)}>
+                {all ? trans.__('Show fewer') : trans.__('Show %1 more', count(hidden))}
+              </button>
+            </td>
+          </tr>
+        )}
+        {(all || hidden <= 0) && total > runs.length && (
           <tr>
             <td colSpan={2} className="gz-muted">
               {trans.__('and %1 more', count(total - runs.length))}
@@ -41,7 +52,7 @@ export const Running = React.memo(function Running({ runs, total }: { readonly r
           </tr>
         )}
       </tbody>
-    </table>
+    </SectionTable>
   );
 });
 

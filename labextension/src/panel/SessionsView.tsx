@@ -6,8 +6,9 @@ import { resetSession } from '../commands/actions';
 import { bytes, count, rowKeys } from '../format';
 import type { ModeView, SessionView } from '../kernel/model';
 import { ActionButton } from './ButtonsView';
-import { Columns, Sub } from './ElementsView';
+import { Sub } from './ElementsView';
 import { useTools } from './PanelContext';
+import { SectionTable } from './SectionView';
 import { Ago } from './TimesView';
 
 interface SessionsProps {
@@ -24,9 +25,13 @@ export const Sessions = React.memo(function Sessions({ sessions, modes }: Sessio
   const labels = new Map(modes.map(({ id, label }) => [id, label]));
   const keys = rowKeys(sessions.map(({ name }) => name));
   return (
-    <table className="gz-Table gz-Sessions">
-      <caption>{trans.__('Sandbox sessions')}</caption>
-      <Columns names={['rest', 'quarter', 'quarter', 'action']} />
+    <SectionTable
+      name="sessions"
+      caption={trans.__('Sandbox sessions')}
+      count={count(sessions.length)}
+      className="gz-Sessions"
+      columns={['rest', 'quarter', 'quarter', 'action']}
+    >
       <thead>
         <tr>
           <th scope="col">{trans.__('Session')}</th>
@@ -44,7 +49,7 @@ export const Sessions = React.memo(function Sessions({ sessions, modes }: Sessio
           <Session key={keys[index]} session={session} mode={labels.get(session.mode) ?? session.mode} />
         ))}
       </tbody>
-    </table>
+    </SectionTable>
   );
 });
 

@@ -4,6 +4,7 @@ import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 
 import { COPY_DIAGNOSTICS, INSERT_LLM, OPEN_SETTINGS, RELOAD, RESTART_POOL } from '../commands/commands';
+import { canInsert, insertMagic, magicLine } from '../commands/inserting';
 import type { MenuEntry } from '../commands/menus';
 import type { IGleitzeit } from '../tokens';
 
@@ -21,6 +22,8 @@ export interface NextSteps {
   readonly ask: () => void;
   /** Inserts a cell that asks the pool. */
   readonly insertPrompt: () => void;
+  /** Inserts a cell that asks this instance, whose name needs no quotes. */
+  readonly insertPromptFor: (instance: string) => void;
   /** What can be done with the pool as a whole: the commands that the palette has too. */
   readonly poolMenu: () => readonly MenuEntry[];
 }
@@ -41,6 +44,7 @@ export function nextSteps(app: JupyterFrontEnd, gleitzeit: IGleitzeit): NextStep
     }
     return undefined;
   };
+  const examine = (): void => void runner(EXAMINE, notebook => notebook.content.activeCellIndex + 1)?.();
   return {
     openNotebook: () => void app.commands.execute(NEW_NOTEBOOK),
     chooseKernel: () => void gleitzeit.chooseKernel(),
@@ -50,17 +54,29 @@ export function nextSteps(app: JupyterFrontEnd, gleitzeit: IGleitzeit): NextStep
       void context?.changeKernel({ name: context.session?.kernel?.name || context.prevKernelName });
     },
     load: () => void gleitzeit.load(),
-    examine: () => void runner(EXAMINE, notebook => notebook.content.activeCellIndex + 1)?.(),
+    examine,
     copy: text => void navigator.clipboard.writeText(text),
     ask: () => void gleitzeit.link.attach(),
     insertPrompt: () => void app.commands.execute(INSERT_LLM),
+    insertPromptFor: instance => {
+      const { current } = gleitzeit.following;
+      if (current && canInsert(current)) {
+        void insertMagic(current, `${magicLine('llm', gleitzeit.settings.values.defaultModel)} --instance ${instance}`);
+      }
+    },
     poolMenu: () => {
       const entry = (id: string): MenuEntry => ({
         label: app.commands.label(id),
         caption: app.commands.caption(id),
         run: () => void app.commands.execute(id)
       });
-      return [...[RELOAD, RESTART_POOL, COPY_DIAGNOSTICS].filter(id => app.commands.isEnabled(id)).map(entry), 'separator', entry(OPEN_SETTINGS)];
+      const doctor: MenuEntry = {
+        label: gleitzeit.trans.__('Run %gleitzeit doctor'),
+        caption: gleitzeit.trans.__('Inserts a cell that says what is missing here, and what to do'),
+        run: examine
+      };
+      const pool = [RELOAD, RESTART_POOL, COPY_DIAGNOSTICS].filter(id => app.commands.isEnabled(id)).map(entry);
+      return [...pool, doctor, 'separator', entry(OPEN_SETTINGS)];
     }
   };
 }

@@ -9,6 +9,7 @@ export const PLUGIN_ID = 'gleitzeit-nb:plugin';
 
 export class SettingsModel {
   private current: Settings = DEFAULTS;
+  private saved: ISettingRegistry.ISettings | null = null;
   private readonly signal = new Signal<this, Settings>(this);
 
   get values(): Settings {
@@ -27,6 +28,15 @@ export class SettingsModel {
       this.signal.emit(this.current);
     };
     settings.changed.connect(take);
+    this.saved = settings;
     take();
+  }
+
+  /** Holds at once, and from then on, as far as the server can save it. */
+  set<Name extends 'closedSections' | 'instanceOrder'>(name: Name, value: Settings[Name]): void {
+    this.current = { ...this.current, [name]: value };
+    this.signal.emit(this.current);
+    const json = typeof value === 'string' ? value : [...value];
+    void this.saved?.set(name, json).catch((error: unknown) => console.warn('The settings of Gleitzeit could not be saved.', error));
   }
 }

@@ -1,0 +1,44 @@
+/** A table with a heading that closes and opens it, which is remembered. */
+
+import React from 'react';
+
+import type { Section } from '../settings/settings';
+import { Columns } from './ElementsView';
+import { Sections } from './PanelContext';
+
+interface SectionProps {
+  readonly name: Section;
+  readonly caption: string;
+  /** Beside the caption, in words. */
+  readonly aside?: string;
+  /** Beside the caption of a closed section: how much there is. */
+  readonly count?: string;
+  readonly className: string;
+  readonly columns: readonly string[];
+  readonly children: React.ReactNode;
+}
+
+export function SectionTable({ name, caption, aside, count, className, columns, children }: SectionProps): React.JSX.Element {
+  const { closed, toggle } = React.useContext(Sections);
+  const isOpen = !closed.includes(name);
+  const beside = [isOpen ? '' : count, aside].filter(Boolean).join(' · ');
+  return (
+    <table className={`gz-Table gz-Section ${className}`}>
+      <caption>
+        <button className="gz-SectionButton" aria-expanded={isOpen} onClick={() => toggle(name)}>
+          <svg width="8" height="8" viewBox="0 0 8 8" aria-hidden="true">
+            <path d="M2 1l4 3-4 3z" />
+          </svg>
+          {caption}
+        </button>
+        {beside && <span className="gz-counts">{beside}</span>}
+      </caption>
+      {isOpen && (
+        <>
+          <Columns names={columns} />
+          {children}
+        </>
+      )}
+    </table>
+  );
+}

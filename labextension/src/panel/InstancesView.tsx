@@ -2,17 +2,17 @@
 
 import React from 'react';
 
-import { PLAIN_NAME } from '../cells/answers';
 import { coldModels, drain, unload, warm } from '../commands/actions';
+import { PLAIN_NAME } from '../commands/inserting';
 import type { MenuEntry } from '../commands/menus';
 import { cut, duration, instanceStatus, isUp, percent, placement, rate, rowKeys, UNKNOWN, wholeSeconds } from '../format';
 import type { InstanceView } from '../kernel/model';
 import { MenuButton } from './ButtonsView';
 import { Bar, Disclosure, NoRows, Pieces, State, Sub } from './ElementsView';
-import { InstanceDetails } from './InstanceDetailsView';
-import { useOpenRows } from './openRows';
 import { Find, useSteadyOrder } from './FindView';
+import { InstanceDetails } from './InstanceDetailsView';
 import { matching } from './instanceOrder';
+import { useOpenRows } from './openRows';
 import { Age, type PanelTools, Sections, useTools, Wide } from './PanelContext';
 import { SectionTable } from './SectionView';
 import { Sparkline } from './SparklineView';

@@ -1,6 +1,6 @@
 /** In which order a long list of instances is shown, and which of them. Pure. */
 
-import { instanceStatus, type Status } from '../format.js'; // with its ending, so that Node runs it too
+import { instanceStatus, type Status } from '../format';
 import type { InstanceView } from '../kernel/model';
 import type { InstanceOrder } from '../settings/settings';
 

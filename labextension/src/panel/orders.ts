@@ -1,6 +1,6 @@
 /** What a person told the kernel from the panel, and what came of it. Pure: the line to the kernel and the time come in from outside. */
 
-import { type Action, keyOf } from '../commands/actions.js'; // with its ending, so that Node runs it too
+import { type Action, keyOf } from '../commands/actions';
 import type { Answer, Command } from '../kernel/model';
 import type { Progress } from '../kernel/requests';
 

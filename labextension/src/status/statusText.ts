@@ -2,11 +2,11 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import { upCount } from '../format.js';
+import { upCount } from '../format';
 import type { LinkState } from '../kernel/linkState';
 import type { Snapshot } from '../kernel/model';
 
-interface Seen {
+export interface Seen {
   readonly state: LinkState;
   readonly wasLive: boolean;
 }

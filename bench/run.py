@@ -24,6 +24,7 @@ from bench.sandbox_datascience import datascience_promises
 from bench.sandbox_output import output_promises
 from bench.sandbox_restricted import restricted_promises
 from bench.scaling import scaling_promises
+from bench.streaming import streaming_promises
 from bench.telemetry import telemetry_promises
 
 GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
@@ -41,6 +42,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "datascience": datascience_promises,
     "telemetry": telemetry_promises,
     "front": front_promises,
+    "streaming": streaming_promises,
 }
 
 

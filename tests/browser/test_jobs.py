@@ -105,14 +105,17 @@ def test_a_run_moves_too_and_is_cancelled_from_another_cell(module_notebook: Not
     expect(notebook.output(cell)).to_contain_text("step 4")
 
 
-def test_what_one_reads_below_a_growing_answer_stays_where_it_is(module_notebook: NotebookPage, server: FakeOllama) -> None:
+@pytest.mark.parametrize("is_active", [False, True], ids=["the cell that is read is active", "the growing one is"])
+def test_what_one_reads_below_a_growing_answer_stays_where_it_is(
+    module_notebook: NotebookPage, server: FakeOllama, is_active: bool
+) -> None:
     server.token_s = 0.03
     server.tokens = lambda _body: [f"Line {number}.\n\n" for number in range(120)]
     notebook = module_notebook
     above = notebook.add("%%llm --bg -o job\nMany lines.")
     read = notebook.add("print('\\n'.join(f'row {number}' for number in range(150)))")
-    notebook.run(above)
-    notebook.run(read)
+    for cell in (read, above) if is_active else (above, read):
+        notebook.run(cell)
     moved = notebook.page.evaluate(
         """async ([above, read]) => {
             const { content } = window.jupyterapp.shell.currentWidget;

@@ -46,6 +46,23 @@ def view(screen: Screen, clock: FakeClock) -> StreamView:
     return StreamView(screen.publish, clock, lambda seconds: clock.advance(seconds) and None)
 
 
+@pytest.mark.parametrize(("cpu_s", "repaints"), [(0.0, range(7, 12)), (0.08, range(2, 4))])
+def test_only_work_of_its_own_makes_it_repaint_less_often(screen: Screen, clock: FakeClock, cpu_s: float, repaints: range) -> None:
+    worked = FakeClock()
+
+    def written(text: str) -> str:
+        clock.advance(0.08)  # others have the processor, too
+        worked.advance(cpu_s)
+        return text
+
+    view = StreamView(screen.publish, clock, lambda seconds: clock.advance(seconds) and None, written, worked=worked)
+    begun = clock()
+    while clock() < begun + 1:
+        view.add("x ")
+        clock.advance(0.01)
+    assert len(screen.sent) in repaints
+
+
 def test_the_first_piece_is_shown_at_once(view: StreamView, screen: Screen) -> None:
     view.add("Hello")
     assert screen.shown == "Hello"

@@ -25,5 +25,5 @@ def wait_until(condition: Callable[[], T], limit_s: float = LIMIT_S, what: str =
     give_up = time.monotonic() + limit_s
     while not (value := condition()):
         assert time.monotonic() < give_up, f"waited {limit_s:g} s for {what}"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return value

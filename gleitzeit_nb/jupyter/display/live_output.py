@@ -99,10 +99,8 @@ class LiveOutput:
             while self._dirty and self._shown:
                 await asyncio.sleep(self._pace.wait_s(self._clock()))
                 self._dirty = False
-                began = self._clock()
-                size_bytes = await asyncio.to_thread(self._repaint)
-                ended = self._clock()
-                self._pace.sent(size_bytes, ended, ended - began if size_bytes else 0.0)
+                size_bytes, cost_s = await asyncio.to_thread(self._repaint)
+                self._pace.sent(size_bytes, self._clock(), cost_s if size_bytes else 0.0)
         finally:
             self._painting = None
 
@@ -116,19 +114,19 @@ class LiveOutput:
         now = self._clock()
         await asyncio.sleep(min(self._pace.wait_s(now), LAST_PAINT_WAIT_S))
         try:
-            size_bytes = await asyncio.to_thread(self._repaint, final=True)
+            size_bytes, _ = await asyncio.to_thread(self._repaint, final=True)
         except RuntimeError:  # the interpreter ends and has no more threads
-            size_bytes = self._repaint(final=True)
+            size_bytes, _ = self._repaint(final=True)
         self._pace.sent(size_bytes, self._clock())
 
     # -- on any thread ----------------------------------------------------------------------------------------------------------
 
-    def _repaint(self, *, final: bool = False) -> int:
-        """Send what is not shown as it is; the bytes."""
-        sent_bytes = 0
+    def _repaint(self, *, final: bool = False) -> tuple[int, float]:
+        """Send what is not shown as it is; the bytes, and the seconds of work."""
+        sent_bytes, began = 0, time.thread_time()
         with self._lock:
             if self._send is None or (self._ended and not final):
-                return 0
+                return 0, 0.0
             for index, part in enumerate(self._parts()):
                 before = self._drawn[index]
                 if before is not None and (before[0] == part.key or (self._clock() - before[1] < part.rest_s and not final)):
@@ -137,4 +135,4 @@ class LiveOutput:
                 self._drawn[index] = (part.key, self._clock())
                 self._send(self._ids[index], data, metadata)
                 sent_bytes += sum(message_bytes(text) for text in data.values() if isinstance(text, str))
-        return sent_bytes
+        return sent_bytes, time.thread_time() - began

@@ -10,7 +10,7 @@ import threading
 
 ANSWERS_BYTES_PER_S = 130_000
 MIN_INTERVAL_S = 0.05  # 20 repaints a second
-COST_SHARE = 0.2  # of the time may go into preparing what is shown
+COST_SHARE = 0.2  # of a processor may go into preparing what is shown
 
 
 class Budget:
@@ -51,7 +51,7 @@ class Pace:
         return max(0.0, self._turn[0] - now, self._rested_at - now)
 
     def sent(self, size_bytes: int, now: float, cost_s: float = 0.0, rest_s: float = 0.0) -> None:
-        """A message of that size went, and preparing it took `cost_s`; the next may wait for `rest_s` at least."""
+        """A message of that size went, and preparing it took `cost_s` of a processor; the next may wait for `rest_s` at least."""
         if self._turn is None:
             self._budget.reserve(size_bytes, now)
         else:

@@ -143,15 +143,14 @@ class DrawnColumns:
         self._drawn = ""
 
     def show(self, columns: Sequence[Column]) -> None:
-        began = self._clock()
-        if not self._stream or self._pace.wait_s(began):
+        if not self._stream or self._pace.wait_s(self._clock()):
             return
+        began = time.thread_time()
         drawn = columns_html(columns, self._written)
         is_new = drawn != self._drawn
         if is_new:
             self._send({"text/html": drawn, "text/plain": _progress(columns)}, {})
-        ended = self._clock()
-        self._pace.sent(message_bytes(drawn) if is_new else 0, ended, ended - began)
+        self._pace.sent(message_bytes(drawn) if is_new else 0, self._clock(), time.thread_time() - began)
 
     def finish(self, columns: Sequence[Column], metadata: dict[str, Any]) -> None:
         try:

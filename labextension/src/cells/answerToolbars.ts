@@ -1,4 +1,4 @@
-/** Puts a toolbar over every answer of the notebooks that are open, as their outputs come and go. */
+/** Puts a toolbar over every answer of the notebooks that are open, as their outputs come and go; and lets them grow without a jump. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ISessionContextDialogs } from '@jupyterlab/apputils';
@@ -11,6 +11,7 @@ import { IGleitzeit } from '../tokens';
 import { AnswerActions } from './answerActions';
 import { AnswerBar } from './AnswerBar';
 import { readFacts } from './answers';
+import { ReadingPlace } from './readingPlace';
 
 class AnswerToolbars {
   private readonly seen = new WeakSet<Cell>();
@@ -84,6 +85,7 @@ export const answerToolbars: JupyterFrontEndPlugin<void> = {
     const trans = texts.load('gleitzeit_nb');
     const watch = (panel: NotebookPanel): void => {
       const actions = new AnswerActions(panel, gleitzeit, dialogs, texts);
+      new ReadingPlace(panel.content);
       new AnswerToolbars(panel, (cell, ...answer) => new AnswerBar(cell, actions, trans, ...answer));
     };
     notebooks.forEach(watch);

@@ -31,7 +31,7 @@ class Loaded:
         if manager is not None:
             from gleitzeit_nb.jupyter.control.comms import ControlTarget
 
-            self.front.control = ControlTarget(self.front, manager.register_target, manager.unregister_target)
+            self.front.control = ControlTarget(self.front, manager)
 
     def undo(self) -> None:
         shell = self.front.shell

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.support.control_side import instance, listening
-from tests.support.lab import LabServer, NotebookPage
+from tests.support.lab import LabServer, NotebookPage, wait_until
+from tests.support.spoken_panel import choose
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000
+WAIT_S = WAIT_MS / 1000
 HEARD = "print([each['type'] for each in heard])"
+WAITING = "import pathlib, time\nwhile not pathlib.Path({path!r}).exists(): time.sleep(0.05)"
+# In the page: JupyterLab says that there is another kernel, and how many subshells this one has.
+ANOTHER_KERNEL = """const { kernel } = widget.sessionContext.session;
+    await new Promise(resolve => setTimeout(resolve, 20));
+    widget.sessionContext.kernelChanged.emit({ name: 'kernel', oldValue: kernel, newValue: kernel });"""
+SUBSHELLS = "return (await widget.sessionContext.session.kernel.requestListSubshell({}).done).content.subshell_id.length;"
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +69,12 @@ def open_document(notebook: NotebookPage, name: str, **options: Any) -> None:
 def in_page(notebook: NotebookPage, script: str) -> Any:
     """A script about `widget`, what a person works in."""
     return notebook.page.evaluate(f"async () => {{ const widget = window.jupyterapp.shell.currentWidget; {script} }}")
+
+
+def hellos(notebook: NotebookPage) -> int:
+    """How often the kernel was asked since its first cell ran."""
+    notebook.run(1)
+    return notebook.output(1).inner_text().count("hello")
 
 
 def test_a_console_is_followed_like_a_notebook(first: NotebookPage) -> None:
@@ -113,6 +128,9 @@ def test_a_kernel_is_still_seen_when_the_notebook_that_carried_its_comms_is_clos
     expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
     first.execute("gleitzeit:resume-instance", {"instance": "north"})
     expect(row(first, "north")).to_contain_text("OK", timeout=WAIT_MS)
+    in_page(first, f"for (let turn = 0; turn < 3; turn++) {{ {ANOTHER_KERNEL} }}")  # asked again before it has a subshell
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+    wait_until(lambda: in_page(first, SUBSHELLS) == 1, WAIT_S, "one subshell to be left")
     in_page(first, "await widget.sessionContext.changeKernel({ name: 'python3' }); widget.dispose();")
 
 
@@ -151,12 +169,7 @@ def test_a_kernel_that_changes_while_it_is_asked_is_asked_again(first: NotebookP
     for _ in range(2):  # JupyterLab deletes the subshell of a comm that is left before it has one, also when another shares it
         in_page(
             first,
-            """const context = widget.sessionContext, { kernel } = context.session;
-            await context.restartKernel();
-            for (let turn = 0; turn < 2; turn++) {
-                await new Promise(resolve => setTimeout(resolve, 20));
-                context.kernelChanged.emit({ name: 'kernel', oldValue: kernel, newValue: kernel });
-            }""",
+            f"await widget.sessionContext.restartKernel(); for (let turn = 0; turn < 2; turn++) {{ {ANOTHER_KERNEL} }}",
         )
         expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
     first.wait_for_kernel()
@@ -164,6 +177,45 @@ def test_a_kernel_that_changes_while_it_is_asked_is_asked_again(first: NotebookP
     expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
     first.execute("gleitzeit:drain-instance", {"instance": "north"})
     expect(row(first, "north")).to_contain_text("Draining", timeout=WAIT_MS)
+
+
+def test_without_subshells_a_command_says_that_it_waits_for_the_running_cell(first: NotebookPage, tmp_path: Path) -> None:
+    in_page(first, "widget.sessionContext.session.kernel.commsOverSubshells = 'disabled'; await widget.sessionContext.restartKernel();")
+    expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    first.wait_for_kernel()
+    first.run(0)
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+    cell = first.add(WAITING.format(path=str(tmp_path / "go")))
+    first.start(cell)
+    expect(panel_of(first)).to_contain_text("kernel busy", timeout=WAIT_MS)
+    first.execute("gleitzeit:drain-instance", {"instance": "north"})
+    notice = first.page.locator(".Toastify__toast")
+    expect(notice.get_by_text("Drain an Instance…: waits for the running cell")).to_be_visible(timeout=WAIT_MS)
+    choose(panel_of(first), "north", "Drain")
+    expect(panel_of(first)).to_contain_text("Draining north: waits until the running cell has ended")
+    expect(row(first, "north")).to_contain_text("OK")
+    (tmp_path / "go").touch()
+    expect(notice.get_by_text("drain was done.")).to_be_visible(timeout=WAIT_MS)
+    expect(panel_of(first).get_by_text("drain was done.")).to_be_visible(timeout=WAIT_MS)
+    expect(row(first, "north")).to_contain_text("Draining")
+
+
+def test_commands_pass_the_running_cell_from_the_moment_when_comms_get_subshells(first: NotebookPage, tmp_path: Path) -> None:
+    setting = "widget.sessionContext.session.kernel.commsOverSubshells"
+    for mode in ("disabled", "perCommTarget"):
+        asked = hellos(first)
+        if in_page(first, f"const before = {setting}; {setting} = {mode!r}; return before;") != mode:
+            wait_until(lambda asked=asked: hellos(first) > asked, WAIT_S, "the kernel to be asked anew")
+    expect(row(first, "north")).to_be_visible(timeout=WAIT_MS)
+    cell = first.add(WAITING.format(path=str(tmp_path / "go")))
+    first.start(cell)
+    expect(panel_of(first)).to_contain_text("kernel busy", timeout=WAIT_MS)
+    verb, state = ("resume", "OK") if "Draining" in row(first, "north").inner_text() else ("drain", "Draining")
+    first.execute(f"gleitzeit:{verb}-instance", {"instance": "north"})
+    expect(row(first, "north")).to_contain_text(state, timeout=WAIT_MS)
+    assert first.is_running(cell)
+    (tmp_path / "go").touch()
+    first.wait_for_end(cell)
 
 
 def test_a_kernel_that_gives_no_answer_is_named_and_may_be_asked_again(first: NotebookPage) -> None:

@@ -26,7 +26,8 @@ from tests.support.waiting import wait_until
 class FakeComm:
     """The kernel's end of a comm, whose other end a test holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, comm_id: str) -> None:
+        self.comm_id = comm_id
         self.sent: list[dict[str, Any]] = []
         self.closed = False
         self._heard: Any = None
@@ -57,15 +58,26 @@ class FakeComm:
 
 
 class Listening:
-    """A control target on a shell's front, and the comms that front ends opened to it."""
+    """A control target on a shell's front, with the comms that front ends opened to it: its comm manager, too."""
 
     def __init__(self, shell: Shell) -> None:
         self.shell = shell
         self.opened: dict[str, Any] = {}
-        self.target = ControlTarget(shell.front, self.opened.__setitem__, lambda name, _: self.opened.pop(name))
+        self.comms: dict[str, FakeComm] = {}
+        self.target = ControlTarget(shell.front, self)
+
+    def register_target(self, name: str, opened: Any) -> None:
+        self.opened[name] = opened
+
+    def unregister_target(self, name: str, opened: Any) -> None:
+        assert self.opened.pop(name) == opened
+
+    def comm_close(self, _stream: Any, _ident: Any, message: Any) -> None:
+        self.comms.pop(message["content"]["comm_id"]).end()
 
     def open(self) -> FakeComm:
-        comm = FakeComm()
+        comm = FakeComm(f"comm-{len(self.comms)}")
+        self.comms[comm.comm_id] = comm
         self.opened[TARGET](comm, {"content": {"data": {}}})
         return comm
 
@@ -291,6 +303,20 @@ def test_hello_twice_is_one_view(listening: Listening) -> None:
     listening.settle()
     listening.shell.engine.show(replace(MOCK_UP, seq=2))
     assert [message["snapshot"]["seq"] for message in comm.said("snapshot")] == [1, 2]
+
+
+def test_a_page_whose_subshell_ended_before_its_goodbye_was_read_is_forgotten(listening: Listening) -> None:
+    gone, here = listening.open(), listening.open()
+    subshell = threading.Thread(target=gone.hear, args=({"type": "hello"},))
+    subshell.start()
+    subshell.join()
+    here.hear({"type": "hello"})
+    listening.settle()
+    assert (repr(listening.target), list(listening.comms.values())) == ("<ControlTarget 1 front ends>", [here])
+    listening.shell.engine.show(replace(MOCK_UP, seq=2))
+    assert wait_until(lambda: here.said("snapshot")[-1]["snapshot"]["seq"] == 2)
+    assert not gone.closed, "a message to nobody"
+    assert {each["snapshot"]["seq"] for each in gone.said("snapshot")} <= {MOCK_UP.seq}
 
 
 def test_too_many_pages_are_refused(listening: Listening) -> None:

@@ -104,6 +104,25 @@ def test_a_flood_of_bad_messages_leaves_the_kernel_well(front_end: FrontEnd) -> 
     ] == []
 
 
+def test_a_page_that_takes_its_subshell_along_is_no_longer_counted_nor_told(front_end: FrontEnd) -> None:
+    front_end.run("%gleitzeit status")
+    gone = front_end.open(TARGET)
+    front_end.send(gone, {"type": "hello"})
+    front_end.until(lambda: bool(snapshots(front_end, gone)), "the first snapshot")
+    front_end.end_subshell()
+    told = len(front_end.said(gone))
+    here = front_end.open(TARGET)
+    front_end.send(here, {"type": "hello"})
+    front_end.until(lambda: bool(snapshots(front_end, here)), "its snapshot")
+    front_end.run("%gleitzeit drain south")
+    front_end.until(lambda: draining(front_end, here) == ["south"], "the change")
+    assert len(front_end.said(gone)) == told
+    comms = "[each for each in get_ipython().kernel.comm_manager.comms.values() if each.target_name == 'gleitzeit_nb.control']"
+    assert front_end.run(f"print(len({comms}))") == "1\n"
+    front_end.run("import gc; gc.collect()")
+    assert not [h for h in front_end.heard if h.kind == "comm_close"], "JupyterLab reports one for a comm that it does not know"
+
+
 def test_unloading_closes_the_comm(front_end: FrontEnd) -> None:
     comm = front_end.open(TARGET)
     front_end.send(comm, {"type": "hello"})

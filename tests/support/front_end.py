@@ -43,6 +43,12 @@ class FrontEnd:
         subshell: str | None = reply["content"].get("subshell_id")
         return subshell
 
+    def end_subshell(self) -> None:
+        """As a page that goes away does it; what it sends comes to the main shell from now on."""
+        subshell, self.subshell = self.subshell, None
+        self._client.control_channel.send(self._client.session.msg("delete_subshell_request", {"subshell_id": subshell}))
+        assert self._client.get_control_msg(timeout=LIMIT_S)["content"]["status"] == "ok"
+
     def listen(self, for_s: float = 0.0) -> None:
         """Take in what comes for that long, and all that has come already."""
         end = time.monotonic() + for_s

@@ -18,7 +18,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import GleitzeitError, UsageError
@@ -46,9 +46,9 @@ PATIENCE_S = 0.1  # a command that takes longer is answered twice
 class ControlTarget:
     """Listens for front ends. One per kernel; it starts no thread and no engine before one of them speaks."""
 
-    def __init__(self, front: Front, register: Callable[..., None], unregister: Callable[..., object]) -> None:
+    def __init__(self, front: Front, manager: CommManager) -> None:
         self._front = front
-        self._unregister = unregister
+        self._manager = manager
         self._lock = threading.RLock()  # invariant: the engine is watched exactly while there is one and a line wants snapshots
         self._lines: set[Line] = set()
         self._engine: Engine | None = None
@@ -57,14 +57,14 @@ class ControlTarget:
         self._latest: Snapshot | None = None
         self._redraw = Redraw(self._publish, BYTES_PER_S)
         self._cells = CellClock(front.shell)
-        register(TARGET, self._opened)
+        manager.register_target(TARGET, self._opened)
 
     def __repr__(self) -> str:
         return f"<ControlTarget {len(self._lines)} front ends>"
 
     def close(self) -> None:
         """Close every comm, so that front ends know, and open no other."""
-        self._unregister(TARGET, self._opened)
+        self._manager.unregister_target(TARGET, self._opened)
         self._redraw.end()
         self._cells.undo()
         with self._lock:
@@ -101,6 +101,7 @@ class ControlTarget:
             line.answer("error", Command(kind_of(data), request=request_of(data)), str(error))
 
     def _greet(self, line: Line) -> None:
+        self._drop_the_lost()
         with self._lock:
             if len(self._lines) >= MOST_LINES and line not in self._lines:
                 raise UsageError(f"{MOST_LINES} pages already look at this kernel: close one of them.")
@@ -147,6 +148,7 @@ class ControlTarget:
         latest = self._latest
         if latest is None:
             return 0
+        self._drop_the_lost()
         message = snapshot_message(latest)
         lines = tuple(self._lines)
         sent = sum(line.show(latest, message) for line in lines)
@@ -155,17 +157,34 @@ class ControlTarget:
                 self._ended(line)
         return sent * len(json.dumps(message)) if sent else 0
 
+    def _drop_the_lost(self) -> None:
+        """Read the goodbye of pages whose subshell ended before it did: else they would be told of every change, and counted."""
+        for line in tuple(self._lines):
+            if line.is_lost:
+                self._manager.comm_close(None, None, {"content": {"comm_id": line.comm.comm_id, "data": {}}})
+
     async def _show_now(self, line: Line, engine: Engine) -> None:
         if engine is self._engine:  # else it has just stopped, and its views are told of that
             line.show(engine.snapshot())
+
+
+class CommManager(Protocol):
+    """What is used of a kernel's."""
+
+    def register_target(self, name: str, opened: Callable[..., None]) -> object: ...
+
+    def unregister_target(self, name: str, opened: Callable[..., None]) -> object: ...
+
+    def comm_close(self, stream: Any, ident: Any, msg: Mapping[str, Any]) -> object: ...
 
 
 class Line:
     """The comm of one front end."""
 
     def __init__(self, comm: Any, heard: Callable[[Line, object], None]) -> None:
-        self._comm = comm
+        self.comm = comm
         self._heard = heard
+        self._thread: threading.Thread | None = None
         self._context: contextvars.Context | None = None
         self._shown: Snapshot | None = None
         self.ended = False
@@ -175,7 +194,13 @@ class Line:
         # ipykernel (7.4) hands the messages of a comm to the subshell from which it last published on it. Publishing in the context
         # of the front end's own message keeps that the front end's subshell, from the engine's thread too.
         self._context = contextvars.copy_context()
+        self._thread = threading.current_thread()
         self._heard(self, message.get("content", {}).get("data"))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the subshell is gone on which it was heard last: ipykernel (7.4) hands this comm's messages to no other."""
+        return self._thread is not None and not self._thread.is_alive()
 
     def show(self, snapshot: Snapshot, message: dict[str, Any] | None = None) -> bool:
         """Send a snapshot, unless it is what was sent last. `message`: the same, made before for several lines."""
@@ -201,16 +226,16 @@ class Line:
     def hang_up(self) -> None:
         if not self.ended:
             self.ended = True
-            self._comm.close()
+            self.comm.close()
 
     def _send(self, data: dict[str, Any]) -> None:
         if self.ended:
             return
         try:
             if self._context is None:
-                self._comm.send(data)
+                self.comm.send(data)
             else:
-                self._context.copy().run(self._comm.send, data)
+                self._context.copy().run(self.comm.send, data)
         except Exception:
             self.ended = True
             logger.exception("a front end cannot be reached any more; nothing is sent to it from now on")

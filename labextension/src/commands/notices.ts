@@ -8,6 +8,29 @@ import { type Progress, whyNot } from '../kernel/requests';
 
 const DONE_MS = 5000;
 const FAILED_MS = 10_000;
+const DRAWING_MS = 200;
+
+/** Says the latest of what it is told. JupyterLab (4.6) loses a change of a notice that it has not drawn yet, so each waits for that. */
+class Notice {
+  private id = '';
+  private draw: (() => void) | null = null;
+
+  show(message: string, type: 'in-progress' | 'success' | 'error', autoClose: number | false): void {
+    if (!this.draw) {
+      window.setTimeout(() => {
+        this.draw?.();
+        this.draw = null;
+      }, DRAWING_MS);
+    }
+    this.draw = () => {
+      if (this.id) {
+        Notification.update({ id: this.id, message, type, autoClose });
+      } else {
+        this.id = Notification.emit(message, type, { autoClose });
+      }
+    };
+  }
+}
 
 /** The kernel's answer, or null when there was none but a failure, which the notice then says. */
 export async function announced(
@@ -15,17 +38,17 @@ export async function announced(
   saying: string,
   trans: TranslationBundle
 ): Promise<Answer | null> {
-  const id = Notification.emit(saying, 'in-progress', { autoClose: false });
+  const notice = new Notice();
   const tell = (progress: Progress): void => {
-    const message = progress.kind === 'waiting' ? trans.__('%1: waits for the running cell', saying) : progress.text || saying;
-    Notification.update({ id, message, type: 'in-progress', autoClose: false });
+    notice.show(progress.kind === 'waiting' ? trans.__('%1: waits for the running cell', saying) : progress.text || saying, 'in-progress', false);
   };
+  notice.show(saying, 'in-progress', false);
   try {
     const answer = await request(tell);
-    Notification.update({ id, message: answer.text || saying, type: 'success', autoClose: DONE_MS });
+    notice.show(answer.text || saying, 'success', DONE_MS);
     return answer;
   } catch (error) {
-    Notification.update({ id, message: whyNot(error, trans), type: 'error', autoClose: FAILED_MS });
+    notice.show(whyNot(error, trans), 'error', FAILED_MS);
     return null;
   }
 }

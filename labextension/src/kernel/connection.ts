@@ -279,9 +279,11 @@ export class KernelLink implements IDisposable {
 
   /** The kernel has closed its end: it has no such target, has unloaded it, or the connection that carried it is gone. */
   private onClosed(): void {
-    const lost = this.wire?.isLost === true;
+    const { wire } = this;
+    const lost = wire?.isLost === true;
     this.detach();
     if (lost && this.kernel?.isDisposed === false) {
+      wire?.clearAway(this.kernel);
       void this.attach();
     } else if (lost) {
       this.become({ kind: 'no-kernel' });

@@ -55,6 +55,10 @@ class Reaching implements Wire {
     this.inner?.send(data);
   }
 
+  clearAway(kernel: Kernel.IKernelConnection): void {
+    this.inner?.clearAway(kernel);
+  }
+
   dispose(): void {
     this.disposed = true;
     this.inner?.dispose();

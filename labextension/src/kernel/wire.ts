@@ -14,6 +14,8 @@ export interface Wire extends IDisposable {
   /** Resolves when the kernel has taken it; one that knows no such target has closed it before. */
   open(): Promise<void>;
   send(data: JSONObject): void;
+  /** Ends what a lost one left in the kernel, over another connection to that. */
+  clearAway(kernel: Kernel.IKernelConnection): void;
 }
 
 export interface Listener {
@@ -52,30 +54,30 @@ function after(ms: number): Promise<void> {
 /** Over the connection that handles comms. */
 class CommWire implements Wire {
   private readonly comm: Kernel.IComm;
+  private readonly started: Promise<unknown>;
   private listener: Listener | null;
-  private subshell = false;
+  private subshell: unknown = null;
   private lost = false;
   private opening = false;
   private opened = false;
 
   constructor(
     private readonly kernel: Kernel.IKernelConnection,
-    borrowed: boolean,
+    private readonly borrowed: boolean,
     target: string,
     listener: Listener
   ) {
     this.listener = listener;
     this.comm = kernel.createComm(target);
+    this.started = Promise.resolve(this.ofComm('subshellStarted')).catch(() => undefined); // it fails where the kernel is restarted first
     this.comm.onMsg = message => this.listener?.heard(message.content.data);
     this.comm.onClose = () => this.onClosed();
     kernel.disposed.connect(this.onCarrierGone, this);
-    if (borrowed) {
-      kernel.statusChanged.connect(this.onCarrierStatus, this); // restarted from there, its comms end without a word
-    }
+    kernel.statusChanged.connect(this.onCarrierStatus, this);
   }
 
   get passesCells(): boolean {
-    return this.subshell;
+    return typeof this.ofComm('subshellId') === 'string';
   }
 
   get isLost(): boolean {
@@ -99,17 +101,19 @@ class CommWire implements Wire {
 
   private async subshellStarted(): Promise<void> {
     await this.kernel.info.catch(() => undefined);
-    const started: unknown = Reflect.get(this.comm, 'subshellStarted'); // JupyterLab's class has it, its interface (4.6) does not
-    if (wantsSubshell(this.kernel) && started instanceof Promise) {
-      this.subshell = await started.then(
-        () => true,
-        () => false
-      );
+    if (wantsSubshell(this.kernel)) {
+      await this.started;
     }
+  }
+
+  /** What JupyterLab's class has and its interface (4.6) does not. */
+  private ofComm(name: 'subshellStarted' | 'subshellId'): unknown {
+    return Reflect.get(this.comm, name);
   }
 
   private onSettled(): void {
     this.opening = false;
+    this.subshell = this.ofComm('subshellId');
     if (this.isDisposed) {
       this.hangUp();
     }
@@ -118,6 +122,12 @@ class CommWire implements Wire {
   send(data: JSONObject): void {
     if (!this.comm.isDisposed && canHear(this.kernel)) {
       this.comm.send(data);
+    }
+  }
+
+  clearAway(kernel: Kernel.IKernelConnection): void {
+    if (typeof this.subshell === 'string' && this.kernel.isDisposed && kernel.id === this.kernel.id && canHear(kernel)) {
+      kernel.requestDeleteSubshell({ subshell_id: this.subshell });
     }
   }
 
@@ -142,7 +152,7 @@ class CommWire implements Wire {
     if (!this.comm.isDisposed) {
       this.comm.onMsg = () => undefined;
       this.comm.onClose = () => undefined;
-      if (this.opened && canHear(this.kernel)) {
+      if (this.opened && !this.isCutOff && canHear(this.kernel)) {
         this.comm.close();
       }
       this.comm.dispose();
@@ -156,9 +166,17 @@ class CommWire implements Wire {
   }
 
   private onCarrierStatus(_: Kernel.IKernelConnection, status: Kernel.Status): void {
-    if (status === 'restarting' || status === 'autorestarting') {
+    if (this.borrowed && (status === 'restarting' || status === 'autorestarting')) {
+      this.onCarrierGone(); // restarted from there, its comms end without a word
+    } else if (this.opened && !this.opening && !this.comm.isDisposed && this.ofComm('subshellId') !== this.subshell) {
+      this.hangUp(); // a person has set whether comms get subshells
       this.onCarrierGone();
     }
+  }
+
+  /** The subshell is gone on which it was opened: ipykernel (7.4) reads what it says nowhere else. */
+  private get isCutOff(): boolean {
+    return this.subshell !== null && this.ofComm('subshellId') !== this.subshell;
   }
 
   private onClosed(): void {
@@ -176,6 +194,7 @@ export class PlainWire implements Wire {
   private readonly id = UUID.uuid4();
   private listener: Listener | null;
   private subshell: string | null = null;
+  private opened = false;
 
   constructor(
     private readonly kernel: Kernel.IKernelConnection,
@@ -196,20 +215,37 @@ export class PlainWire implements Wire {
   }
 
   async open(): Promise<void> {
-    if (this.way) {
-      this.subshell = this.way.subshell;
-    } else {
-      await this.kernel.info.catch(() => undefined);
-    }
-    if (!this.way && wantsSubshell(this.kernel)) {
-      const reply = await this.kernel.requestCreateSubshell({}).done.catch(() => null);
-      this.subshell = reply?.content.subshell_id ?? null;
-    }
+    await Promise.race([this.startSubshell(), after(SUBSHELL_PATIENCE_MS)]);
     if (!this.isDisposed && canHear(this.kernel)) {
+      this.opened = true;
       const content = { comm_id: this.id, target_name: this.target, data: {} };
       const message = KernelMessage.createMessage<KernelMessage.ICommOpenMsg<'shell'>>({ ...this.head, msgType: 'comm_open', content });
       await this.kernel.sendShellMessage(message).done.catch(() => undefined);
     }
+  }
+
+  private async startSubshell(): Promise<void> {
+    if (this.way) {
+      this.subshell = this.way.subshell;
+      return;
+    }
+    await this.kernel.info.catch(() => undefined);
+    if (!this.isDisposed && wantsSubshell(this.kernel)) {
+      const reply = await this.kernel.requestCreateSubshell({}).done.catch(() => null);
+      this.subshell = reply?.content.subshell_id ?? null;
+      if (this.isDisposed) {
+        this.endSubshell(); // it came too late
+      }
+    }
+  }
+
+  private endSubshell(): void {
+    if (this.way) {
+      this.way.leave();
+    } else if (this.subshell !== null && canHear(this.kernel)) {
+      this.kernel.requestDeleteSubshell({ subshell_id: this.subshell });
+    }
+    this.subshell = null;
   }
 
   send(data: JSONObject): void {
@@ -221,22 +257,23 @@ export class PlainWire implements Wire {
     }
   }
 
+  clearAway(): void {
+    // Its connection is that of the notebook that is followed.
+  }
+
   dispose(): void {
     if (this.isDisposed) {
       return;
     }
     this.listener = null;
     this.kernel.iopubMessage.disconnect(this.onIOPubMessage, this);
-    if (canHear(this.kernel)) {
+    if (this.opened && canHear(this.kernel)) {
       const content = { comm_id: this.id, data: {} };
       this.kernel.sendShellMessage(
         KernelMessage.createMessage<KernelMessage.ICommCloseMsg<'shell'>>({ ...this.head, msgType: 'comm_close', content })
       );
-      if (this.subshell !== null && !this.way) {
-        this.kernel.requestDeleteSubshell({ subshell_id: this.subshell });
-      }
     }
-    this.way?.leave();
+    this.endSubshell();
   }
 
   private get head(): { channel: 'shell'; username: string; session: string; subshellId: string | null } {
@@ -251,7 +288,7 @@ export class PlainWire implements Wire {
     } else if (KernelMessage.isCommCloseMsg(message) && message.content.comm_id === this.id) {
       this.listener = null;
       this.kernel.iopubMessage.disconnect(this.onIOPubMessage, this);
-      this.way?.leave();
+      this.endSubshell();
       listener?.closed();
     }
   }

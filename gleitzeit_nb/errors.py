@@ -6,6 +6,7 @@
     ├── UsageError                   a magic's line or cell that cannot be used: what to write instead
     ├── RunFailedError               a %%sandbox cell whose run did not end ok; carries the result
     ├── NoCodeError                  the answer whose code should be run holds none
+    ├── NotJSONError                 an answer that was read as JSON is none; a ValueError too
     ├── JobCancelledError            the result of a background job that was cancelled
     ├── EngineClosedError            the engine, pool or sandbox was used before it started or after it stopped
     ├── AlreadyOpenError             a client that is open was opened again
@@ -80,6 +81,10 @@ class RunFailedError(GleitzeitError):
 
 class NoCodeError(GleitzeitError):
     """The answer whose code should be run holds none that can be run."""
+
+
+class NotJSONError(GleitzeitError, ValueError):
+    """The answer is not JSON. The message shows where."""
 
 
 class JobCancelledError(GleitzeitError):

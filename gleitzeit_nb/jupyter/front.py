@@ -71,6 +71,11 @@ class Front:
         """Of the running cell, as the notebook shows it; the shell's own counter may already stand on the next."""
         return len(self.shell.history_manager.input_hist_parsed) - 1 if self.shell.history_manager is not None else 0
 
+    def this_cell(self) -> Callable[[], bool]:
+        """Tells, at any time, whether the cell that runs now is still the one that runs."""
+        number = self.cell_number
+        return lambda: self.cell_number == number
+
     @property
     def artifacts(self) -> ArtifactFolder:
         """What writes the files that runs leave, and remembers which are its own."""

@@ -206,6 +206,7 @@ class LLMMagics(Magics):
         view.finish(metadata=reply.metadata(), instead=called(reply.tool_calls))
         if not args.quiet:
             show_thinking(self.front, reply.thinking)
+            reply.stands_above(self.front.this_cell())
         return reply
 
     def _run_code(self, runner: CodeRunner, reply: LLMReply, args: argparse.Namespace) -> LLMReply | None:

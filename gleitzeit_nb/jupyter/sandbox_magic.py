@@ -101,6 +101,8 @@ class SandboxMagics(Magics):
                 self.front.shell.user_ns[args.output] = handle
             return None if args.quiet else handle
         run = SandboxRun(execute(self.front, cell, args, run_options(self.front, args, "%%sandbox")))
+        if not args.quiet:
+            run.stands_above(self.front.this_cell())
         if args.output:
             self.front.shell.user_ns[args.output] = run
         failure = failure_of(run, args, bring_back(self.front, run, args))

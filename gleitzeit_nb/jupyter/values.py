@@ -1,10 +1,10 @@
-"""The values of cells: an answer and a run, each an ordinary object that shows itself as one line."""
+"""The values of cells: an answer and a run, each an ordinary object: one line below its own cell, elsewhere all that it holds."""
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.core.displays import Display
@@ -12,6 +12,7 @@ from gleitzeit_nb.core.execution import ExecutionResult
 from gleitzeit_nb.core.network import NetworkRecord, summary
 from gleitzeit_nb.core.plain import one_line, size_words
 from gleitzeit_nb.core.requests import Reply
+from gleitzeit_nb.errors import NotJSONError
 from gleitzeit_nb.rendering.answers import origin
 
 if TYPE_CHECKING:
@@ -31,12 +32,33 @@ def _listed(files: Sequence[str]) -> str:
     return ", ".join(files[:FILES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
+def _is_json(text: str) -> bool:
+    """Whether the whole text is a JSON object or array."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-class OneLine:
-    """Shows `footer()` wherever Jupyter shows a value."""
+class CellValue:
+    """Shows `footer()` below the cell that showed `content()` already, and both wherever else Jupyter shows a value."""
+
+    _above: Callable[[], bool] | None = None
+
+    def stands_above(self, here: Callable[[], bool]) -> None:
+        """What it holds is shown already in the cell of which `here` is true."""
+        self._above = here
+
+    def content(self) -> dict[str, str]:
+        """What it holds, made harmless: "text/plain", and "text/markdown" or "text/html". Empty where there is nothing to show."""
+        return {}
 
     def footer(self) -> str:
         raise TypeError("a subclass says what its line is")
@@ -50,11 +72,18 @@ class OneLine:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         lines = (self.footer(), *self.notes())
+        held = {} if self._above is not None and self._above() else self.content()
+        plain = "\n".join([*([held["text/plain"].rstrip("\n")] if held else []), *lines])
+        if "text/markdown" in held:
+            from gleitzeit_nb.jupyter.markdown.harmless import harmless_line
+
+            noted = "  \n".join(f"*{harmless_line(line)}*" for line in lines)
+            return {"text/plain": plain, "text/markdown": f"{held['text/markdown']}\n\n{noted}"}
         shown = "".join(f'<div style="{_STYLE}">{html.escape(line)}</div>' for line in lines)
-        return {"text/plain": "\n".join(lines), "text/html": shown}
+        return {"text/plain": plain, "text/html": held.get("text/html", "") + shown}
 
 
-class LLMReply(OneLine):
+class LLMReply(CellValue):
     """An answer of the pool. `str()` is its text, so that `{answer}` in the next prompt inserts it; the text is untrusted."""
 
     def __init__(self, reply: Reply, tool_runs: tuple[ToolRun, ...] = (), asked_tools: tuple[Message, ...] = ()) -> None:
@@ -115,12 +144,25 @@ class LLMReply(OneLine):
         return self.reply.logprobs
 
     def json(self) -> Any:
-        """The text as JSON. ValueError where it is none; the message shows where."""
+        """The text as JSON. NotJSONError, a ValueError, where it is none; the message shows where."""
         try:
             return json.loads(self.reply.text)
         except json.JSONDecodeError as error:
             near = one_line(self.reply.text[max(0, error.pos - 20) : error.pos + 20])
-            raise ValueError(f"the answer is not JSON: {error.msg} near {near!r}; ask with --format json, or with a schema") from error
+            raise NotJSONError(f"the answer is not JSON: {error.msg} near {near!r}.\nAsk with --format json, or with --schema.") from None
+
+    def content(self) -> dict[str, str]:
+        """The text, as code where it is JSON; and what its code printed and showed."""
+        from gleitzeit_nb.jupyter.display.answer import fenced, harmless_json, whole
+        from gleitzeit_nb.jupyter.llm.tool_rounds import called
+        from gleitzeit_nb.jupyter.markdown.harmless import harmless
+
+        shown = whole(self.text, harmless_json if _is_json(self.text) else harmless, instead=called(self.tool_calls))
+        run = self.execution.content() if self.execution is not None else {}
+        if not run.get("text/plain"):
+            return shown
+        joined = {"text/plain": f"{shown['text/plain'].rstrip()}\n{run['text/plain']}"}
+        return {**joined, "text/markdown": f"{shown['text/markdown']}\n\n*its code printed*\n\n{fenced('text', run['text/plain'])}"}
 
     def footer(self) -> str:
         """Instance, model, tokens, rate, seconds, retries. Of an answer that was kept, no times: nobody was asked."""
@@ -172,7 +214,7 @@ class LLMReply(OneLine):
         }
 
 
-class SandboxRun(OneLine):
+class SandboxRun(CellValue):
     """A run in the sandbox. Everything that the code made, its texts included, is untrusted."""
 
     def __init__(self, result: ExecutionResult) -> None:
@@ -222,6 +264,19 @@ class SandboxRun(OneLine):
     def network(self) -> tuple[NetworkRecord, ...]:
         """Which hosts the code asked for, and what became of it."""
         return self.result.network
+
+    def content(self) -> dict[str, str]:
+        """What it printed, then what it displayed."""
+        from gleitzeit_nb.jupyter.jobs.output_html import RunOutput
+
+        output = RunOutput()
+        output.add(("stdout", self.stdout))
+        output.add(("stderr", self.stderr))
+        for shown in self.displays:
+            output.add(shown)
+        output.add(("stderr", self.traceback))
+        output.end()
+        return output.bundle()
 
     def notes(self) -> tuple[str, ...]:
         """The files that came out, and those that could not; what the code reached and what it was refused, where it had a network."""

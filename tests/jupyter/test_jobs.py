@@ -79,7 +79,7 @@ def test_what_has_come_so_far_can_be_read(shell: Shell) -> None:
     assert bundle["text/markdown"] == "one two"
     assert "answering on north, 2 tokens" in bundle["text/plain"]
     assert "running" not in repr(job)
-    assert repr(job).startswith("<JobHandle ▸ job 1 · answering on north")
+    assert repr(job).startswith("<JobHandle ▸ job 1 · smollm2:135m · answering on north")
 
 
 @pytest.mark.parametrize("line", ["--bg -q", "--bg;", "--bg ; # why", "-q --bg"])
@@ -108,7 +108,9 @@ def test_a_terminal_is_told_in_one_line_and_nothing_is_printed_later(terminal: S
     assert " job 1 · " in cell.stdout
     assert len(cell.stdout.splitlines()) == 1
     assert terminal.ip.user_ns["job"].result(20).text == "Hello"
-    assert "✓ job 1 · north" in terminal.run("job").stdout
+    shown = terminal.run("job").stdout.splitlines()
+    assert shown[-2] == "Hello"
+    assert shown[-1].startswith("✓ job 1 · north")
     terminal.front.close()
 
 
@@ -246,6 +248,7 @@ def test_cancelling_keeps_what_had_come(shell: Shell) -> None:
         job.result(20)
     assert job.cancel() is False
     assert (job.state, job.done) == ("cancelled", True)
+    assert (job.model, job.where) == ("smollm2:135m", "north")
     assert shell.engine.pool.ended == ["cancelled"]
     assert shown(shell, cell, 0)["text/markdown"] == "part\n\n*(cancelled)*"
     assert shown(shell, cell, 1)["text/plain"].startswith("■ job 1 · cancelled after ")

@@ -158,15 +158,42 @@ def test_the_reply_can_be_bound_and_asked_about(shell: Shell) -> None:
     assert last(shell).messages[-1]["content"] == 'More about {"name": "Bonn"}'
 
 
-def test_an_answer_that_is_no_json_says_where(shell: Shell) -> None:
-    with pytest.raises(ValueError, match=r"not JSON.*--format"):
-        LLMReply(reply_of("Sure: {")).json()
+def test_an_answer_that_is_no_json_says_where_in_a_few_lines(shell: Shell) -> None:
+    shell.engine.pool.script = ["Sure: {"]
+    shell.run("%%llm -o answer\nhi")
+    cell = shell.run("answer.json()")
+    assert isinstance(cell.error, ValueError)
+    assert "not JSON: Expecting value near 'Sure: {'" in str(cell.error)
+    assert len(cell.error_lines) <= 4
+
+
+def test_in_a_later_cell_the_reply_shows_its_text_as_well(shell: Shell) -> None:
+    shell.engine.pool.script = ["Hello, *world*.\x1b]52;c;ZXZpbA==\x07 <b>b</b> ![i](http://x.example/i.png)"]
+    shown = shell.run("%%llm -o answer\nhi").shown_value
+    assert shown["text/plain"].startswith("north · ")
+    again = shell.run("answer").shown_value
+    assert again["text/plain"].startswith("Hello, *world*.␛]52;c;ZXZpbA==␇")
+    assert again["text/plain"].endswith(shown["text/plain"])
+    assert "Hello, *world*." in again["text/markdown"]
+    assert "*north · smollm2:135m" in again["text/markdown"]
+    for harm in ("\x1b", "\x07", "<b>", "![i]"):
+        assert harm not in again["text/markdown"]
+    assert "text/html" not in again  # which front ends would prefer
+
+
+def test_a_quiet_reply_shows_itself_when_it_is_asked_for(shell: Shell) -> None:
+    shell.engine.pool.script = ['{"a": 1}']
+    shell.run("%%llm -q -o answer\nhi")
+    assert shell.run("answer").shown_value["text/markdown"].startswith('```json\n{"a": 1}\n```')
 
 
 def test_names_of_a_hostile_instance_cannot_become_markup() -> None:
     bundle = LLMReply(reply_of("x", instance="<script>alert(1)</script>", model="\x1b[31m"))._repr_mimebundle_()
-    assert "<script" not in bundle["text/html"]
-    assert "\x1b" not in bundle["text/plain"]
+    assert "<script" not in bundle["text/markdown"]
+    assert "\x1b" not in bundle["text/plain"] + bundle["text/markdown"]
+    reply = LLMReply(reply_of("x", instance="<script>alert(1)</script>"))
+    reply.stands_above(lambda: True)
+    assert "<script" not in reply._repr_mimebundle_()["text/html"]
 
 
 def test_without_streaming_there_is_one_final_message(shell: Shell) -> None:

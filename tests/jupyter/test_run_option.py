@@ -83,6 +83,19 @@ def test_the_code_runs_below_the_answer_and_both_are_shown(shell: Shell) -> None
     assert shell.ip.user_ns["answer"].execution.ok
 
 
+def test_in_a_later_cell_the_answer_and_its_run_are_shown_again(shell: Shell) -> None:
+    answering(shell, ANSWER)
+    shell.engine.sandbox.result = replace(OK, stdout="42\n", stderr="\x1b[2Jnearly\n")
+    shell.run("%%llm --run -o answer\nhi")
+    again = shell.run("answer").shown_value
+    assert again["text/plain"].splitlines()[-4:-2] == ["42", "␛[2Jnearly"]
+    assert "```text\n42\n" in again["text/markdown"]
+    run = shell.run("answer.execution").shown_value
+    assert run["text/plain"].splitlines()[:2] == ["42", "␛[2Jnearly"]
+    assert "<pre" in run["text/html"]
+    assert "docker-sandbox · ok" in run["text/html"]
+
+
 def test_options_of_the_run_stand_in_a_line_of_their_own(shell: Shell) -> None:
     answering(shell, ANSWER)
     shell.engine.sandbox.result = replace(OK, outputs={"total": 3})

@@ -68,6 +68,16 @@ def test_so_many_answers_are_asked_for_at_once_and_bound_as_a_list(shell: Shell,
     assert [each["instance"] for each in last["metadata"]["gleitzeit_nb"]["answers"]] == ["north-0", "north-1", "north-2"]
 
 
+def test_in_a_later_cell_the_columns_are_shown_again_and_one_of_them_alone(shell: Shell, pool: ByNumber) -> None:
+    pool.ends = {0: "**one**", 1: "two"}
+    shell.run("%%llm -n 2 -o found\nhi")
+    again = shell.run("found").shown_value
+    assert again["text/html"].count("<section") == 2
+    assert again["text/html"].endswith("2 answers · north-0, north-1</div>")
+    assert "[2 of 2] ✓ north-1 · smollm2:135m" in again["text/plain"]
+    assert shell.run("found[1]").shown_value["text/markdown"].startswith("two\n\n*north-1 · ")
+
+
 def test_every_answer_has_a_seed_and_asking_again_takes_others(shell: Shell, pool: ByNumber) -> None:
     pool.ends = dict.fromkeys(range(3), "x")
     shell.run("%%llm -n 3\nhi")

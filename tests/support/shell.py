@@ -23,7 +23,7 @@ from gleitzeit_nb.jobs import Jobs
 from gleitzeit_nb.jupyter import extension
 from gleitzeit_nb.jupyter.front import Front
 from gleitzeit_nb.runtime import Runtime
-from gleitzeit_nb.snapshot import Snapshot
+from gleitzeit_nb.snapshot import RunView, Snapshot
 
 Step = str | float | Chunk | BaseException  # a piece of text, a pause (s), a chunk as it is, or how it ends
 
@@ -83,6 +83,13 @@ class FakePool:
 
     def describe(self, request_id: str) -> str:
         return self.waits
+
+    def run_views(self) -> tuple[RunView, ...]:
+        """While a request is answered, `north` answers it."""
+        return tuple(
+            RunView(each.id, "request", each.label, "north", "running", 0.0, 0, model="smollm2:135m")
+            for each in self.requests[len(self.ended) :]
+        )
 
     def context_of(self, model: str, instance_id: str = "") -> int | None:
         return self.context

@@ -65,10 +65,15 @@ def answer_view(front: Front, *, stream: bool, quiet: bool, as_json: bool = Fals
 
 
 def harmless_json(text: str) -> str:
+    """Markdown that shows JSON with its line breaks."""
+    return fenced("json", text)
+
+
+def fenced(language: str, text: str) -> str:
     """Markdown that shows `text` as a block of code; its fence is longer than any run of backticks inside."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return harmless(f"{fence}json\n{text}\n{fence}") if text else ""
+    return harmless(f"{fence}{language}\n{text}\n{fence}") if text else ""
 
 
 def publisher() -> Publish:

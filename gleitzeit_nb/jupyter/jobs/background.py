@@ -122,6 +122,7 @@ class AnswerWork:
         self._talk = talk
         self._pieces: list[str] = []
         self._thought = 0
+        self._instance = ""
         self.value: LLMReply | None = None
         self._running: RunWork | None = None
         self._note = ""
@@ -150,6 +151,8 @@ class AnswerWork:
             async for chunk in chunks:
                 if chunk.restart:
                     self._pieces, self._thought = [], 0
+                if not self._pieces:
+                    self._answers_on(engine, job)
                 if chunk.text:
                     self._pieces.append(chunk.text)
                 self._thought += len(chunk.thinking)
@@ -160,6 +163,13 @@ class AnswerWork:
         if self.value is None:
             raise RuntimeError("the pool ended a request without a reply and without an error")
         return self.value if self._talk is None else self._talk.keep(self.value)
+
+    def _answers_on(self, engine: Engine, job: Job) -> None:
+        """Who answers, and with which model: an answer that is never whole should be told as whose it was."""
+        for view in engine.pool.run_views():
+            if view.id == self._request.id:
+                self._instance, self.model = view.where, view.model or self.model
+                job.model = self.model
 
     async def _run_code(self, runner: CodeRunner, reply: LLMReply, engine: Engine, job: Job, touch: Touch) -> None:
         code = runnable(reply.text)
@@ -207,7 +217,7 @@ class AnswerWork:
 
     @property
     def where(self) -> str:
-        return self.value.instance if self.value is not None else ""
+        return self.value.instance if self.value is not None else self._instance
 
     def footer(self) -> tuple[str, ...]:
         return (self.value.footer(), *self.value.notes()) if self.value is not None else ("",)

@@ -75,6 +75,7 @@ class JobHandle:
 
     def __init__(self, front: Front, work: Work, number: int, label: str, *, streams: bool = True) -> None:
         self.cell = front.cell_number
+        self._starts_here = front.this_cell()
         self._front = front
         self._work = work
         self._engine = front.engine
@@ -266,8 +267,9 @@ class JobHandle:
         return {**({"text/markdown": drawn[0]["text/markdown"]} if "text/markdown" in drawn[0] else {}), "text/plain": plain}
 
     def _ipython_display_(self) -> None:
-        """In a notebook: live, wherever it is shown."""
+        """In a notebook: live, wherever it is shown. In a terminal: as it is now, and where it was started one line."""
         if self._front.in_kernel:
             self._live.show()
         else:
-            print("\n".join(self._lines()))  # noqa: T201
+            shown = self.line() if self._starts_here() else self._repr_mimebundle_()["text/plain"]
+            print(f"\n{shown}" if "\n" in shown else shown)  # noqa: T201 - below `Out[3]:`, where it has several lines

@@ -15,8 +15,8 @@ from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.remembering import fingerprint
 from gleitzeit_nb.core.requests import Chunk, LLMRequest
 from gleitzeit_nb.errors import AnswersFailedError, GleitzeitError, UsageError
-from gleitzeit_nb.jupyter.llm.answer_columns import Column, ColumnsView, columns_view
-from gleitzeit_nb.jupyter.values import LLMReply, OneLine
+from gleitzeit_nb.jupyter.llm.answer_columns import Column, ColumnsView, columns_html, columns_text, columns_view
+from gleitzeit_nb.jupyter.values import CellValue, LLMReply
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.llm.pool import OllamaPoolManager
 
 
-class Answers(list[LLMReply], OneLine):
+class Answers(list[LLMReply], CellValue):
     """The answers to one question, in the order of their columns; those that failed are not among them."""
 
     def __init__(self, replies: Sequence[LLMReply], asked: int, talk: Conversation | None = None) -> None:
@@ -32,11 +32,15 @@ class Answers(list[LLMReply], OneLine):
         self.asked = asked
         self._talk = talk
 
-    __repr__ = OneLine.__repr__
+    __repr__ = CellValue.__repr__
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """IPython would show any list by its elements."""
-        printer.text("\n".join((self.footer(), *self.notes())))
+        printer.text(self._repr_mimebundle_()["text/plain"])
+
+    def content(self) -> dict[str, str]:
+        columns = [Column(number, len(self), [each.text], state="whole", reply=each) for number, each in enumerate(self, 1)]
+        return {"text/html": columns_html(columns), "text/plain": columns_text(columns)}
 
     def footer(self) -> str:
         instances = dict.fromkeys(one_line(each.instance, 40) for each in self)
@@ -77,6 +81,8 @@ def ask_several(front: Front, request: LLMRequest, args: argparse.Namespace, tal
         talk.keep(replies[0])
     view.finish(columns, _metadata(columns))
     answers = Answers(replies, len(columns), talk)
+    if not args.quiet:
+        answers.stands_above(front.this_cell())
     if args.output:
         front.shell.user_ns[args.output] = answers
     _raise_failures(columns, args.output)

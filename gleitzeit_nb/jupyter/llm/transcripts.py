@@ -134,7 +134,9 @@ class ThreadTable(tuple[str, ...]):
 def _cells(row: Sequence[str]) -> str:
     """The row is headed by the thread's name. What is said stands as code, where no formula is typeset."""
     first, *others = row
-    cells = "".join(f'<td style="{_STYLE}"><code style="font:inherit">{html.escape(word)}</code></td>' for word in others)
+    cells = "".join(
+        f'<td style="{_STYLE}"><code style="font:inherit;background:none;padding:0">{html.escape(word)}</code></td>' for word in others
+    )
     return f'<th scope="row" style="{_STYLE}">{html.escape(first)}</th>{cells}'
 
 

@@ -58,10 +58,9 @@ class LLMVectors(LLMReply):
         more = len(self.texts) - ROWS_SHOWN
         return columns(rows) + (f"\n… and {more} more" if more > 0 else "")
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        line = super()._repr_mimebundle_()
+    def content(self) -> dict[str, str]:
         table = self.table()
-        return {"text/plain": f"{table}\n{line['text/plain']}", "text/html": f"<pre>{html.escape(table)}</pre>{line['text/html']}"}
+        return {"text/plain": table, "text/html": f"<pre>{html.escape(table)}</pre>"}
 
 
 def texts_of(cell: str, front: Front, expanded: Callable[[str], str]) -> tuple[str, ...]:

@@ -186,10 +186,3 @@ class Traffic:
 
 def _ask(at_once: int, seconds: float, options: str = "") -> str:
     return f"%%llm -m llama3.2 {options}\n{at_once} {int(seconds / TOKEN_S)}"
-
-
-def _answer(body: Mapping[str, Any]) -> Iterator[str]:
-    """What the prompt asks for: "8000 200" is 8 kB at once, then 200 further words."""
-    at_once, words = map(int, body["messages"][-1]["content"].split())
-    yield (f"{SENTENCE * 5}\n\n" * (1 + at_once // (5 * len(SENTENCE))))[:at_once]
-    yield from (f"word{number} " for number in range(words))

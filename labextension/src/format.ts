@@ -1,5 +1,7 @@
 /** Numbers and states as a person reads them. Pure: no clock, no DOM. Unknown is shown as unknown, never as zero. */
 
+import type { TranslationBundle } from '@jupyterlab/translation';
+
 import type { InstanceView, ModeView, SecurityView, Snapshot } from './kernel/model';
 
 export const UNKNOWN = '–';
@@ -86,6 +88,12 @@ export function countsByKind(counts: SecurityView['counts']): readonly (readonly
 
 export type Status = 'ok' | 'degraded' | 'probing' | 'draining' | 'failed' | 'unknown';
 
+const HEALTH: ReadonlyMap<string, Status> = new Map([
+  ['healthy', 'ok'],
+  ['degraded', 'degraded'],
+  ['unhealthy', 'failed']
+]);
+
 /** The one word for an instance. What a person did (drain) comes first, then what the breaker knows, then health. */
 export function instanceStatus(instance: InstanceView): Status {
   if (instance.draining) {
@@ -97,8 +105,7 @@ export function instanceStatus(instance: InstanceView): Status {
   if (instance.breaker === 'half_open') {
     return 'probing';
   }
-  const known: Record<string, Status> = { healthy: 'ok', degraded: 'degraded', unhealthy: 'failed' };
-  return known[instance.state] ?? 'unknown';
+  return HEALTH.get(instance.state) ?? 'unknown';
 }
 
 /** Filled part of a bar, 0 to 1. */
@@ -115,8 +122,8 @@ export function placement(gpuShare: number | null): string {
 }
 
 /** Why a mode's row has no numbers; "" when it has. */
-export function modeNote(mode: ModeView): string {
-  return mode.enabled && mode.available !== false ? '' : mode.note || (mode.enabled ? 'not available' : 'disabled');
+export function modeNote(mode: ModeView, trans: TranslationBundle): string {
+  return mode.enabled && mode.available !== false ? '' : mode.note || (mode.enabled ? trans.__('not available') : trans.__('disabled'));
 }
 
 /** Whether it answers, also while a person drains it. */

@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 
 import { bytes, count, countsByKind, cut, duration, fraction, instanceStatus, modeNote, percent, placement, rate, rowKeys, timeOfDay, upCount, wholeSeconds } from '../src/format';
+import { trans } from './fakes/translation';
 import { instance, mode, snapshot } from './fakes/views';
 
 const plain = (text: string): string => text.replace(/\u00a0/g, ' ');
@@ -50,6 +51,7 @@ test('the breaker speaks before the health check', () => {
 
 test('a state of a newer kernel is unknown, not OK', () => {
   expect(instanceStatus(instance({ state: 'sleeping' }))).toBe('unknown');
+  expect(instanceStatus(instance({ state: 'constructor' }))).toBe('unknown');
 });
 
 test('instances that answer are up, drained or not', () => {
@@ -62,10 +64,10 @@ test('a bar is never longer than its place', () => {
 });
 
 test('a mode that cannot run says why', () => {
-  expect(modeNote(mode({ enabled: true, available: true, note: 'weaker' }))).toBe('');
-  expect(modeNote(mode({ enabled: true, available: null, note: '' }))).toBe('');
-  expect(modeNote(mode({ enabled: false, available: null, note: '' }))).toBe('disabled');
-  expect(modeNote(mode({ enabled: true, available: false, note: 'no Docker daemon' }))).toBe('no Docker daemon');
+  expect(modeNote(mode({ enabled: true, available: true, note: 'weaker' }), trans)).toBe('');
+  expect(modeNote(mode({ enabled: true, available: null, note: '' }), trans)).toBe('');
+  expect(modeNote(mode({ enabled: false, available: null, note: '' }), trans)).toBe('disabled');
+  expect(modeNote(mode({ enabled: true, available: false, note: 'no Docker daemon' }), trans)).toBe('no Docker daemon');
 });
 
 test('thousands stand apart', () => {

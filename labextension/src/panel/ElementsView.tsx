@@ -13,14 +13,34 @@ export function Sub(props: { readonly title?: string; readonly children: React.R
   );
 }
 
-/** The widths of a table's columns, by class: with them, no new number moves anything. */
-export function Columns({ names }: { readonly names: readonly string[] }): React.JSX.Element {
+export interface Column {
+  /** By class: with widths, no new number moves anything. */
+  readonly width: string;
+  readonly head: string;
+  readonly isNumber?: boolean;
+  /** What it holds is seen without a heading. */
+  readonly isPlain?: boolean;
+}
+
+export function Columns({ columns }: { readonly columns: readonly Column[] }): React.JSX.Element {
   return (
     <colgroup>
-      {names.map((name, index) => (
-        <col key={index} className={`gz-col-${name}`} />
+      {columns.map(({ width }, index) => (
+        <col key={index} className={`gz-col-${width}`} />
       ))}
     </colgroup>
+  );
+}
+
+export function Heads({ columns }: { readonly columns: readonly Column[] }): React.JSX.Element {
+  return (
+    <tr>
+      {columns.map(({ head, isNumber, isPlain }, index) => (
+        <th key={index} scope="col" className={isNumber ? 'gz-number' : undefined}>
+          {isPlain ? <span className="gz-hidden">{head}</span> : head}
+        </th>
+      ))}
+    </tr>
   );
 }
 

@@ -4,30 +4,29 @@ import React from 'react';
 
 import { count, countsByKind } from '../format';
 import type { FailoverView, ModeView, SecurityView } from '../kernel/model';
-import { NoRows, Sub } from './ElementsView';
+import { type Column, NoRows, Sub } from './ElementsView';
 import { useTools } from './PanelContext';
 import { SectionTable } from './SectionView';
 import { At } from './TimesView';
 
 export const Failovers = React.memo(function Failovers({ failovers }: { readonly failovers: readonly FailoverView[] }): React.JSX.Element {
   const { trans } = useTools();
+  const columns: Column[] = [
+    { width: 'moment', head: trans.__('Time') },
+    { width: 'third', head: trans.__('From → to') },
+    { width: 'rest', head: trans.__('Reason') }
+  ];
   return (
     <SectionTable
       name="failovers"
       caption={trans.__('Recent failovers')}
       count={count(failovers.length)}
       className="gz-Events gz-Failovers"
-      columns={['moment', 'third', 'rest']}
+      columns={columns}
+      headsHidden
     >
-      <thead className="gz-hidden">
-        <tr>
-          <th scope="col">{trans.__('Time')}</th>
-          <th scope="col">{trans.__('From → to')}</th>
-          <th scope="col">{trans.__('Reason')}</th>
-        </tr>
-      </thead>
       <tbody>
-        {failovers.length === 0 && <NoRows columns={3}>{trans.__('None.')}</NoRows>}
+        {failovers.length === 0 && <NoRows columns={columns.length}>{trans.__('None.')}</NoRows>}
         {failovers.map((failover, index) => (
           <tr key={`${failover.at} ${failovers.length - index}`}>
             <td className="gz-muted">
@@ -55,21 +54,20 @@ export const Security = React.memo(function Security({ security, modes }: Securi
   }
   const labels = new Map(modes.map(({ id, label }) => [id, label]));
   const counts = countsByKind(security.counts).map(([kind, times]) => `${kind} ${count(times)}`);
+  const columns: Column[] = [
+    { width: 'moment', head: trans.__('Time') },
+    { width: 'third', head: trans.__('Kind and mode') },
+    { width: 'rest', head: trans.__('Reason') }
+  ];
   return (
     <SectionTable
       name="security"
       caption={trans.__('Security events')}
       aside={counts.join(' · ')}
       className="gz-Events gz-Security"
-      columns={['moment', 'third', 'rest']}
+      columns={columns}
+      headsHidden
     >
-      <thead className="gz-hidden">
-        <tr>
-          <th scope="col">{trans.__('Time')}</th>
-          <th scope="col">{trans.__('Kind and mode')}</th>
-          <th scope="col">{trans.__('Reason')}</th>
-        </tr>
-      </thead>
       <tbody>
         {security.recent.map((note, index) => (
           <tr key={`${note.at} ${security.recent.length - index}`}>

@@ -6,7 +6,7 @@ import { shortId, stopContainer } from '../commands/actions';
 import { bytes, count, modeNote, rowKeys, UNKNOWN } from '../format';
 import type { ContainerView, ModeView } from '../kernel/model';
 import { ActionButton } from './ButtonsView';
-import { Bar, Columns, Disclosure, Sub } from './ElementsView';
+import { Bar, type Column, Columns, Disclosure, Heads, Sub } from './ElementsView';
 import { useOpenRows } from './openRows';
 import { useTools } from './PanelContext';
 import { SectionTable } from './SectionView';
@@ -22,26 +22,20 @@ export const Execution = React.memo(function Execution({ modes, containers }: Ex
   const [open, toggle] = useOpenRows();
   const noDocker = modes.some(({ id, enabled, available }) => id.startsWith('docker') && enabled && available === false);
   const keys = rowKeys(modes.map(({ id }) => id));
+  const columns: Column[] = [
+    { width: 'rest', head: trans.__('Mode') },
+    { width: 'count', head: trans.__('Active'), isNumber: true },
+    { width: 'count', head: trans.__('Queued'), isNumber: true },
+    { width: 'bar', head: trans.__('Containers') }
+  ];
   return (
     <SectionTable
       name="execution"
       caption={trans.__('Python execution')}
       count={trans.__('%1 active', count(modes.reduce((sum, { active }) => sum + active, 0)))}
       className="gz-Execution"
-      columns={['rest', 'count', 'count', 'bar']}
+      columns={columns}
     >
-      <thead>
-        <tr>
-          <th scope="col">{trans.__('Mode')}</th>
-          <th scope="col" className="gz-number">
-            {trans.__('Active')}
-          </th>
-          <th scope="col" className="gz-number">
-            {trans.__('Queued')}
-          </th>
-          <th scope="col">{trans.__('Containers')}</th>
-        </tr>
-      </thead>
       <tbody>
         {modes.map((mode, index) => {
           const own = containers.filter(container => container.mode === mode.id);
@@ -83,7 +77,7 @@ function Mode({ mode, containers, open, onToggle }: ModeProps): React.JSX.Elemen
           ) : (
             mode.label
           )}
-          {mode.note && !modeNote(mode) && <Sub title={mode.note}>{mode.note}</Sub>}
+          {mode.note && !modeNote(mode, trans) && <Sub title={mode.note}>{mode.note}</Sub>}
         </th>
         <ModeCells mode={mode} />
       </tr>
@@ -100,7 +94,7 @@ function Mode({ mode, containers, open, onToggle }: ModeProps): React.JSX.Elemen
 
 function ModeCells({ mode }: { readonly mode: ModeView }): React.JSX.Element {
   const { trans } = useTools();
-  const note = modeNote(mode);
+  const note = modeNote(mode, trans);
   if (note && mode.enabled) {
     return (
       <td colSpan={3} className="gz-muted gz-note">
@@ -132,23 +126,18 @@ function ModeCells({ mode }: { readonly mode: ModeView }): React.JSX.Element {
 function Containers({ mode, containers }: { readonly mode: ModeView; readonly containers: readonly ContainerView[] }): React.JSX.Element {
   const { trans } = useTools();
   const keys = rowKeys(containers.map(({ id }) => id));
+  const columns: Column[] = [
+    { width: 'rest', head: trans.__('Container') },
+    { width: 'size', head: trans.__('Memory'), isNumber: true },
+    { width: 'time', head: trans.__('Age'), isNumber: true },
+    { width: 'action', head: trans.__('Action'), isPlain: true }
+  ];
   return (
     <table className="gz-Table gz-Containers">
       <caption className="gz-hidden">{trans.__('Containers of %1', mode.label)}</caption>
-      <Columns names={['rest', 'size', 'time', 'action']} />
+      <Columns columns={columns} />
       <thead>
-        <tr>
-          <th scope="col">{trans.__('Container')}</th>
-          <th scope="col" className="gz-number">
-            {trans.__('Memory')}
-          </th>
-          <th scope="col" className="gz-number">
-            {trans.__('Age')}
-          </th>
-          <th scope="col">
-            <span className="gz-hidden">{trans.__('Action')}</span>
-          </th>
-        </tr>
+        <Heads columns={columns} />
       </thead>
       <tbody>
         {containers.map((container, index) => (
@@ -162,17 +151,17 @@ function Containers({ mode, containers }: { readonly mode: ModeView; readonly co
 const Container = React.memo(function Container({ container }: { readonly container: ContainerView }): React.JSX.Element {
   const { trans } = useTools();
   const { id, session, state, image } = container;
-  const states: Record<string, string> = {
-    starting: trans.__('starting'),
-    idle: trans.__('idle'),
-    running: trans.__('running'),
-    session: trans.__('kept')
-  };
+  const states = new Map([
+    ['starting', trans.__('starting')],
+    ['idle', trans.__('idle')],
+    ['running', trans.__('running')],
+    ['session', trans.__('kept')]
+  ]);
   return (
     <tr data-container={id}>
       <th scope="row" title={[id, image].filter(Boolean).join('\n')}>
         <span className="gz-code">{id ? shortId(id) : UNKNOWN}</span>
-        <Sub title={session}>{[states[state] ?? state, session && trans.__('session %1', session)].filter(Boolean).join(' · ')}</Sub>
+        <Sub title={session}>{[states.get(state) ?? state, session && trans.__('session %1', session)].filter(Boolean).join(' · ')}</Sub>
       </th>
       <td className="gz-number">{bytes(container.memory_bytes)}</td>
       <td className="gz-number">

@@ -8,7 +8,7 @@ import type { MenuEntry } from '../commands/menus';
 import { cut, duration, instanceStatus, isUp, percent, placement, rate, rowKeys, UNKNOWN, wholeSeconds } from '../format';
 import type { InstanceView } from '../kernel/model';
 import { MenuButton } from './ButtonsView';
-import { Bar, Disclosure, NoRows, Pieces, State, Sub } from './ElementsView';
+import { Bar, type Column, Disclosure, NoRows, Pieces, State, Sub } from './ElementsView';
 import { Find, useSteadyOrder } from './FindView';
 import { InstanceDetails } from './InstanceDetailsView';
 import { matching } from './instanceOrder';
@@ -24,7 +24,13 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
   const { trans, steps } = useTools();
   const [open, toggle] = useOpenRows();
   const wide = React.useContext(Wide);
-  const columns = wide ? ['wide-name', 'wide-status', 'rest', 'wide-line', 'menu'] : ['name', 'status', 'rest', 'menu'];
+  const columns: Column[] = [
+    { width: wide ? 'wide-name' : 'name', head: trans.__('Instance') },
+    { width: wide ? 'wide-status' : 'status', head: trans.__('Status') },
+    { width: 'rest', head: trans.__('Load') },
+    ...(wide ? [{ width: 'wide-line', head: trans.__('Tokens/s') }] : []),
+    { width: 'menu', head: trans.__('Actions'), isPlain: true }
+  ];
   const isLong = instances.length >= LONG;
   const [words, setWords] = React.useState('');
   const found = React.useMemo(() => (isLong ? matching(instances, words) : instances), [instances, isLong, words]);
@@ -39,25 +45,16 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
       count={trans.__('%1 of %2 up', instances.filter(isUp).length, instances.length)}
       className="gz-Instances"
       columns={columns}
-    >
-      <thead>
-        {isLong && (
+      above={
+        isLong && (
           <tr>
             <td colSpan={columns.length}>
               <Find words={words} onWords={setWords} found={found.length} total={instances.length} />
             </td>
           </tr>
-        )}
-        <tr>
-          <th scope="col">{trans.__('Instance')}</th>
-          <th scope="col">{trans.__('Status')}</th>
-          <th scope="col">{trans.__('Load')}</th>
-          {wide && <th scope="col">{trans.__('Tokens/s')}</th>}
-          <th scope="col">
-            <span className="gz-hidden">{trans.__('Actions')}</span>
-          </th>
-        </tr>
-      </thead>
+        )
+      }
+    >
       <tbody ref={body}>
         {instances.length === 0 && (
           <NoRows columns={columns.length}>
@@ -164,12 +161,12 @@ function Retry({ instance }: { readonly instance: InstanceView }): React.JSX.Ele
 function menuOf(instance: InstanceView, { trans, act, steps }: PanelTools): MenuEntry[] {
   const first = drain(instance, trans);
   const unloads = instance.warm.map(model => unload(instance, model.name, trans));
-  const warms = coldModels(instance).map(model => warm(instance, model, trans));
+  const warms = coldModels(instance).map(model => ({ label: cut(model), action: warm(instance, model, trans) }));
   const entries: MenuEntry[] = [first, ...unloads].map(action => ({ label: action.label, caption: action.caption, run: () => act(action) }));
   if (warms.length > 0) {
     entries.push({
       label: trans.__('Warm a model on %1', cut(instance.id)),
-      entries: warms.map(action => ({ label: cut(String(Reflect.get(action.command, 'model'))), caption: action.caption, run: () => act(action) }))
+      entries: warms.map(({ label, action }) => ({ label, caption: action.caption, run: () => act(action) }))
     });
   }
   if (PLAIN_NAME.test(instance.id)) {

@@ -90,6 +90,7 @@ export class GleitzeitPanel extends ReactWidget {
 
   protected override onAfterShow(): void {
     this.link.setWanted(true);
+    window.clearInterval(this.timer); // a panel that is moved to the other side is detached, and not told that it is hidden
     this.timer = window.setInterval(() => this.refresh(), 1000); // waiting times count down between two snapshots
     this.refresh();
   }

@@ -6,7 +6,7 @@ import { cancel } from '../commands/actions';
 import { count, cut, percent, rate, rowKeys, wholeSeconds } from '../format';
 import type { RunView } from '../kernel/model';
 import { ActionButton } from './ButtonsView';
-import { Pieces, Sub } from './ElementsView';
+import { type Column, Pieces, Sub } from './ElementsView';
 import { Age, useTools } from './PanelContext';
 import { SectionTable } from './SectionView';
 import { Sparkline } from './SparklineView';
@@ -23,21 +23,19 @@ export const Running = React.memo(function Running({ runs, total }: { readonly r
   }
   const keys = rowKeys(runs.map(({ id }) => id));
   const hidden = runs.length - RUNS_SHOWN;
+  const columns: Column[] = [
+    { width: 'rest', head: trans.__('Request') },
+    { width: 'action', head: trans.__('Action') }
+  ];
   return (
-    <SectionTable name="running" caption={trans.__('Running')} count={count(total)} className="gz-Running" columns={['rest', 'action']}>
-      <thead className="gz-hidden">
-        <tr>
-          <th scope="col">{trans.__('Request')}</th>
-          <th scope="col">{trans.__('Action')}</th>
-        </tr>
-      </thead>
+    <SectionTable name="running" caption={trans.__('Running')} count={count(total)} className="gz-Running" columns={columns} headsHidden>
       <tbody>
         {runs.slice(0, all ? runs.length : RUNS_SHOWN).map((run, index) => (
           <Run key={keys[index]} run={run} />
         ))}
         {hidden > 0 && (
           <tr>
-            <td colSpan={2}>
+            <td colSpan={columns.length}>
               <button className="gz-button" aria-expanded={all} onClick={() => setAll(!all)}>
                 {all ? trans.__('Show fewer') : trans.__('Show %1 more', count(hidden))}
               </button>
@@ -46,7 +44,7 @@ export const Running = React.memo(function Running({ runs, total }: { readonly r
         )}
         {(all || hidden <= 0) && total > runs.length && (
           <tr>
-            <td colSpan={2} className="gz-muted">
+            <td colSpan={columns.length} className="gz-muted">
               {trans.__('and %1 more', count(total - runs.length))}
             </td>
           </tr>

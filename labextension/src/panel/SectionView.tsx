@@ -3,7 +3,7 @@
 import React from 'react';
 
 import type { Section } from '../settings/settings';
-import { Columns } from './ElementsView';
+import { type Column, Columns, Heads } from './ElementsView';
 import { Sections } from './PanelContext';
 
 interface SectionProps {
@@ -14,11 +14,16 @@ interface SectionProps {
   /** Beside the caption of a closed section: how much there is. */
   readonly count?: string;
   readonly className: string;
-  readonly columns: readonly string[];
+  readonly columns: readonly Column[];
+  /** Whether its columns are plain without their headings. */
+  readonly headsHidden?: boolean;
+  /** A row above the headings. */
+  readonly above?: React.ReactNode;
   readonly children: React.ReactNode;
 }
 
-export function SectionTable({ name, caption, aside, count, className, columns, children }: SectionProps): React.JSX.Element {
+export function SectionTable(props: SectionProps): React.JSX.Element {
+  const { name, caption, aside, count, className, columns, headsHidden, above, children } = props;
   const { closed, toggle } = React.useContext(Sections);
   const isOpen = !closed.includes(name);
   const beside = [isOpen ? '' : count, aside].filter(Boolean).join(' · ');
@@ -35,7 +40,11 @@ export function SectionTable({ name, caption, aside, count, className, columns, 
       </caption>
       {isOpen && (
         <>
-          <Columns names={columns} />
+          <Columns columns={columns} />
+          <thead className={headsHidden ? 'gz-hidden' : undefined}>
+            {above}
+            <Heads columns={columns} />
+          </thead>
           {children}
         </>
       )}

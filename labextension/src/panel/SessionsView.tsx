@@ -6,7 +6,7 @@ import { resetSession } from '../commands/actions';
 import { bytes, count, rowKeys } from '../format';
 import type { ModeView, SessionView } from '../kernel/model';
 import { ActionButton } from './ButtonsView';
-import { Sub } from './ElementsView';
+import { type Column, Sub } from './ElementsView';
 import { useTools } from './PanelContext';
 import { SectionTable } from './SectionView';
 import { Ago } from './TimesView';
@@ -24,26 +24,20 @@ export const Sessions = React.memo(function Sessions({ sessions, modes }: Sessio
   }
   const labels = new Map(modes.map(({ id, label }) => [id, label]));
   const keys = rowKeys(sessions.map(({ name }) => name));
+  const columns: Column[] = [
+    { width: 'rest', head: trans.__('Session') },
+    { width: 'quarter', head: trans.__('Used') },
+    { width: 'quarter', head: trans.__('Memory'), isNumber: true },
+    { width: 'action', head: trans.__('Action'), isPlain: true }
+  ];
   return (
     <SectionTable
       name="sessions"
       caption={trans.__('Sandbox sessions')}
       count={count(sessions.length)}
       className="gz-Sessions"
-      columns={['rest', 'quarter', 'quarter', 'action']}
+      columns={columns}
     >
-      <thead>
-        <tr>
-          <th scope="col">{trans.__('Session')}</th>
-          <th scope="col">{trans.__('Used')}</th>
-          <th scope="col" className="gz-number">
-            {trans.__('Memory')}
-          </th>
-          <th scope="col">
-            <span className="gz-hidden">{trans.__('Action')}</span>
-          </th>
-        </tr>
-      </thead>
       <tbody>
         {sessions.map((session, index) => (
           <Session key={keys[index]} session={session} mode={labels.get(session.mode) ?? session.mode} />
@@ -56,7 +50,10 @@ export const Sessions = React.memo(function Sessions({ sessions, modes }: Sessio
 const Session = React.memo(function Session({ session, mode }: { readonly session: SessionView; readonly mode: string }): React.JSX.Element {
   const { trans } = useTools();
   const { name, state, runs, peak_bytes: peak } = session;
-  const states: Record<string, string> = { running: trans.__('running'), starting: trans.__('starting') };
+  const states = new Map([
+    ['running', trans.__('running')],
+    ['starting', trans.__('starting')]
+  ]);
   return (
     <tr data-session={name}>
       <th scope="row" aria-label={name} title={name}>
@@ -64,7 +61,7 @@ const Session = React.memo(function Session({ session, mode }: { readonly sessio
         <Sub title={mode}>{mode}</Sub>
       </th>
       <td>
-        {state === 'idle' ? <Ago at={session.used_at} /> : (states[state] ?? state)}
+        {state === 'idle' ? <Ago at={session.used_at} /> : (states.get(state) ?? state)}
         <Sub>{trans._n('%1 run', '%1 runs', runs, count(runs))}</Sub>
       </td>
       <td className="gz-number">

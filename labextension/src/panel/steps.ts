@@ -1,11 +1,14 @@
 /** The next steps that the panel offers where it has nothing to show. */
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
+import { NotebookActions } from '@jupyterlab/notebook';
 
+import { copyText } from '../clipboard';
 import { COPY_DIAGNOSTICS, INSERT_LLM, OPEN_SETTINGS, RELOAD, RESTART_POOL } from '../commands/commands';
 import { canInsert, insertMagic, magicLine } from '../commands/inserting';
 import type { MenuEntry } from '../commands/menus';
+import type { Place } from '../kernel/following';
+import { insertCode } from '../newCells';
 import type { IGleitzeit } from '../tokens';
 
 export interface NextSteps {
@@ -33,18 +36,12 @@ const EXAMINE = '%gleitzeit doctor';
 
 /** For the notebook or console that a person is in. */
 export function nextSteps(app: JupyterFrontEnd, gleitzeit: IGleitzeit): NextSteps {
-  /** What runs the line where a person would type it; undefined when there is no place for it. */
-  const runner = (line: string, index: (notebook: NotebookPanel) => number): (() => Promise<unknown>) | undefined => {
+  const examine = (): void => {
     const { current } = gleitzeit.following;
-    if (current?.kind === 'console') {
-      return () => current.widget.console.inject(line);
+    if (current && canInsert(current)) {
+      void runLine(current, EXAMINE);
     }
-    if (current?.kind === 'notebook' && current.widget.content.model?.readOnly === false) {
-      return () => runAsCell(current.widget, line, index(current.widget));
-    }
-    return undefined;
   };
-  const examine = (): void => void runner(EXAMINE, notebook => notebook.content.activeCellIndex + 1)?.();
   return {
     openNotebook: () => void app.commands.execute(NEW_NOTEBOOK),
     chooseKernel: () => void gleitzeit.chooseKernel(),
@@ -55,7 +52,7 @@ export function nextSteps(app: JupyterFrontEnd, gleitzeit: IGleitzeit): NextStep
     },
     load: () => void gleitzeit.load(),
     examine,
-    copy: text => void navigator.clipboard.writeText(text),
+    copy: text => void copyText(text),
     ask: () => void gleitzeit.link.attach(),
     insertPrompt: () => void app.commands.execute(INSERT_LLM),
     insertPromptFor: instance => {
@@ -81,13 +78,17 @@ export function nextSteps(app: JupyterFrontEnd, gleitzeit: IGleitzeit): NextStep
   };
 }
 
-/** Runs the line as a cell: the one that the notebook has, else a new one there. */
-async function runAsCell(notebook: NotebookPanel, line: string, index: number): Promise<boolean> {
-  const { content, sessionContext } = notebook;
+/** Runs the line where a person would type it: in the console, or as a cell, the one that the notebook has or a new one below the active. */
+async function runLine(place: Place, line: string): Promise<void> {
+  if (place.kind === 'console') {
+    await place.widget.console.inject(line);
+    return;
+  }
+  const { content, sessionContext } = place.widget;
   let at = content.widgets.findIndex(({ model }) => model.type === 'code' && model.sharedModel.getSource().trim() === line);
   if (at < 0) {
-    content.model?.sharedModel.insertCell(index, { cell_type: 'code', source: line });
-    at = index;
+    at = content.activeCellIndex + 1;
+    insertCode(content, at, [line]);
   }
-  return NotebookActions.runCells(content, [content.widgets[at]], sessionContext);
+  await NotebookActions.runCells(content, [content.widgets[at]], sessionContext);
 }

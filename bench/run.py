@@ -25,6 +25,7 @@ from bench.sandbox_output import output_promises
 from bench.sandbox_restricted import restricted_promises
 from bench.scaling import scaling_promises
 from bench.streaming import streaming_promises
+from bench.tab import tab_promises
 from bench.telemetry import telemetry_promises
 
 GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
@@ -41,6 +42,7 @@ GROUPS: dict[str, Callable[[], AsyncIterator[Promise]]] = {
     "output": output_promises,
     "datascience": datascience_promises,
     "telemetry": telemetry_promises,
+    "tab": tab_promises,
     "front": front_promises,
     "streaming": streaming_promises,
 }

@@ -9,7 +9,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,11 @@ class Fleet:
         for number in range(EVENTS):
             source, target = (f"gpu-{(number + step) % INSTANCES}" for step in range(2))
             self._engine.events.emit(Failover(time.time(), f"r{number}", MODELS[0], source, target, "no first token in 5 s"))
+
+    def learn(self, models: Sequence[str]) -> None:
+        """All of them have these."""
+        for each in self._instances:
+            each.learn_models(models)
 
     def picture(self) -> Any:
         """After a moment in which every instance did something."""

@@ -46,7 +46,7 @@ def _measured() -> Iterator[Promise]:
         InteractiveShell.clear_instance()
     if len(offered) != len(NAMES):
         raise RuntimeError(f"Tab offered {len(offered)} models of {len(NAMES)}")
-    seen = f"median {statistics.median(ours):.1f} ms; IPython's own completion of the line: {_p95(own):.1f} ms, median {statistics.median(own):.1f} ms"
+    seen = f"median {statistics.median(ours):.1f}; IPython's own completion of it: {_p95(own):.1f}, median {statistics.median(own):.1f}"
     yield at_most(f"Tab: {INSTANCES} instances of {len(NAMES)} models (p95)", _p95(ours), 100, seen, "ms")
 
 

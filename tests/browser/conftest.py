@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.support.fake_ollama import FakeOllama
+from tests.support.kernel import serving
 from tests.support.lab import CHROMIUM_FLAGS, LabServer, NotebookPage, running_lab
 from tests.support.watched_page import WatchedPage
 
+CONFIGURED = """%load_ext gleitzeit_nb
+from gleitzeit_nb import configure
+configure(ollama_config={{'instances': {instances!r}}})"""
 FAILED = pytest.StashKey[bool]()
 
 
@@ -83,6 +88,30 @@ def watched(browser: Browser) -> Iterator[WatchedPage]:
     """One page for a module whose tests go on in the same notebook; each looks at what the page reported."""
     with WatchedPage.opened(browser) as page:
         yield page
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeOllama]:
+    """Answers what the module's tests tell it to."""
+    with serving(FakeOllama("scripted")) as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def max_concurrent() -> int:
+    """Of the server, in the notebook's configuration; a module may override this."""
+    return 4
+
+
+@pytest.fixture(scope="module")
+def notebook(server: FakeOllama, max_concurrent: int, lab: LabServer, watched: WatchedPage, request: pytest.FixtureRequest) -> NotebookPage:
+    """The module's own, opened: its first cell has told the kernel of the server. A module may override this."""
+    name = f"{request.path.stem.removeprefix('test_')}.ipynb"
+    instances = [{"id": server.id, "url": server.url, "max_concurrent": max_concurrent}]
+    lab.write_notebook(name, [CONFIGURED.format(instances=instances)])
+    opened = NotebookPage(watched.page, lab, name)
+    opened.run(0)
+    return opened
 
 
 @pytest.fixture

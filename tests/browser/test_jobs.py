@@ -8,8 +8,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.support.fake_ollama import FakeOllama
-from tests.support.kernel import serving
-from tests.support.lab import LabServer, NotebookPage
+from tests.support.lab import NotebookPage
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000
@@ -21,22 +20,6 @@ for step in range(100):
     if step == 2:
         print("careful", file=sys.stderr)
 """
-LOAD = "%load_ext gleitzeit_nb\nfrom gleitzeit_nb import configure\nimport time\n"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FakeOllama]:
-    with serving(FakeOllama("scripted")) as listening:
-        yield listening
-
-
-@pytest.fixture(scope="module")
-def notebook(server: FakeOllama, lab: LabServer, watched: WatchedPage) -> NotebookPage:
-    instances = [{"id": "scripted", "url": server.url, "max_concurrent": 4}]
-    lab.write_notebook("jobs.ipynb", [f"{LOAD}configure(ollama_config={{'instances': {instances!r}}})"])
-    opened = NotebookPage(watched.page, lab, "jobs.ipynb")
-    opened.run(0)
-    return opened
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +57,7 @@ def test_its_answer_grows_while_another_cell_runs(module_notebook: NotebookPage)
     notebook = module_notebook
     cell = notebook.add("%%llm --bg -o job\nA long story, please.")
     notebook.run(cell)
-    other = notebook.add("time.sleep(2)\nprint('the other cell')")
+    other = notebook.add("import time\ntime.sleep(2)\nprint('the other cell')")
     notebook.start(other)
     lengths = lengths_while_running(notebook, cell, other)
     assert len(lengths) >= 5, lengths

@@ -8,8 +8,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.support.fake_ollama import FakeOllama, Fault, Kind
-from tests.support.kernel import serving
-from tests.support.lab import LabServer, NotebookPage
+from tests.support.lab import NotebookPage
 from tests.support.waiting import wait_until
 from tests.support.watched_page import WatchedPage
 
@@ -36,7 +35,6 @@ print("a color")
 | blue | `#0000ff` |
 
 Area: $a^2$. That was **all**."""
-LOAD = "%load_ext gleitzeit_nb\nfrom gleitzeit_nb import configure\n"
 BEHIND_ANOTHER = """
 from gleitzeit_nb.runtime import get_runtime
 runtime = get_runtime()
@@ -46,18 +44,8 @@ get_ipython().run_cell_magic("llm", "", "hi")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[FakeOllama]:
-    with serving(FakeOllama("scripted")) as listening:
-        yield listening
-
-
-@pytest.fixture(scope="module")
-def notebook(server: FakeOllama, lab: LabServer, watched: WatchedPage) -> NotebookPage:
-    instances = [{"id": "scripted", "url": server.url, "max_concurrent": 1}]
-    lab.write_notebook("llm_cells.ipynb", [f"{LOAD}configure(ollama_config={{'instances': {instances!r}}})"])
-    opened = NotebookPage(watched.page, lab, "llm_cells.ipynb")
-    opened.run(0)
-    return opened
+def max_concurrent() -> int:
+    return 1
 
 
 @pytest.fixture(autouse=True)

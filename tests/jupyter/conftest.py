@@ -1,15 +1,21 @@
-"""A shell for every test of the magics."""
+"""A shell for every test of the magics; and a real kernel, with a server to ask, for each module that wants one."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.fake_ollama import FakeOllama
 from tests.support.shell import Shell, open_shell
 from tests.support.snapshots import MOCK_UP
+
+if TYPE_CHECKING:
+    from tests.support.kernel import Kernel
 
 
 @pytest.fixture
@@ -44,3 +50,20 @@ def interrupting() -> Callable[..., AbstractContextManager[None]]:
             signal.signal(signal.SIGALRM, before)
 
     return armed
+
+
+@pytest.fixture(scope="module")
+def north() -> Iterator[FakeOllama]:
+    from tests.support.kernel import serving
+
+    with serving(FakeOllama("north")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def kernel(north: FakeOllama, project_root: Path) -> Iterator[Kernel]:
+    """Its only instance is `north`."""
+    from tests.support.kernel import instances, running_kernel
+
+    with running_kernel(project_root, instances(north)) as running:
+        yield running

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.fake_ollama import FakeOllama, echo
-from tests.support.kernel import Kernel, Run, instances, running_kernel, serving, wire_bytes
+from tests.support.kernel import Kernel, Run, wire_bytes
 from tests.support.waiting import wait_until
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
 WORDS = " ".join(f"word{number}" for number in range(60))
-
-
-@pytest.fixture(scope="module")
-def north() -> Iterator[FakeOllama]:
-    with serving(FakeOllama("north")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def kernel(north: FakeOllama, project_root: Path) -> Iterator[Kernel]:
-    with running_kernel(project_root, instances(north)) as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

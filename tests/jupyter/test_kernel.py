@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.fake_ollama import FakeOllama, Fault, Kind, echo
-from tests.support.kernel import Kernel, Run, instances, running_kernel, serving, wire_bytes
+from tests.support.kernel import Kernel, Run, instances, wire_bytes
 from tests.support.waiting import wait_until
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
@@ -17,18 +16,6 @@ nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
 
 WORDS = " ".join(f"word{number}" for number in range(60))
 LONG_PARAGRAPH = "The quick brown fox jumps over the lazy dog, again and again. "
-
-
-@pytest.fixture(scope="module")
-def north() -> Iterator[FakeOllama]:
-    with serving(FakeOllama("north")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def kernel(north: FakeOllama, project_root: Path) -> Iterator[Kernel]:
-    with running_kernel(project_root, instances(north)) as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

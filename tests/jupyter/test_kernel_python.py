@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.support.fake_ollama import FakeOllama
-from tests.support.kernel import Kernel, Run, instances, running_kernel, serving
+from tests.support.kernel import Kernel, Run
 from tests.support.waiting import wait_until
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
@@ -19,16 +16,9 @@ STATE = POOL + "print(pool.in_flight, pool.queue_depth)"
 
 
 @pytest.fixture(scope="module")
-def north() -> Iterator[FakeOllama]:
-    with serving(FakeOllama("north")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def kernel(north: FakeOllama, project_root: Path) -> Iterator[Kernel]:
-    with running_kernel(project_root, instances(north)) as running:
-        assert running.run("from gleitzeit_nb import GleitzeitClient, ask").reply["status"] == "ok"
-        yield running
+def kernel(kernel: Kernel) -> Kernel:
+    assert kernel.run("from gleitzeit_nb import GleitzeitClient, ask").reply["status"] == "ok"
+    return kernel
 
 
 @pytest.fixture(autouse=True)

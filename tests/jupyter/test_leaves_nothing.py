@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.fake_ollama import FakeOllama, echo
-from tests.support.kernel import Kernel, instances, running_kernel, serving
+from tests.support.kernel import Kernel, instances
 from tests.support.waiting import wait_until
 
 pytest.importorskip("ipykernel", reason="ipykernel is not installed")
@@ -40,18 +39,6 @@ def look():
     }
     print(json.dumps(facts))
 """
-
-
-@pytest.fixture(scope="module")
-def north() -> Iterator[FakeOllama]:
-    with serving(FakeOllama("north")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def kernel(north: FakeOllama, project_root: Path) -> Iterator[Kernel]:
-    with running_kernel(project_root, instances(north)) as running:
-        yield running
 
 
 def facts(kernel: Kernel) -> dict[str, Any]:

@@ -89,6 +89,21 @@ def test_a_schema_is_a_variable_or_written_out(shell: Shell, name: str) -> None:
     assert last(shell).schema.read('{"name": "Bonn"}')
 
 
+@pytest.mark.parametrize(
+    ("word", "text", "read"),
+    [("int", "7", 7), ("list[int]", "[1, 2]", [1, 2]), ('"int | None"', "null", None), ("dict[str,list[int]]", '{"a": [1]}', {"a": [1]})],
+)
+def test_a_schema_is_a_type_as_it_would_be_written(shell: Shell, word: str, text: str, read: object) -> None:
+    shell.run(f"%%llm --schema {word}\nhi")
+    assert last(shell).schema.read(text) == read
+
+
+def test_a_schema_is_a_list_of_a_type_of_the_notebook(shell: Shell) -> None:
+    shell.run(CITY)
+    shell.run("%%llm --schema list[places.City]\nhi")
+    assert [each.name for each in last(shell).schema.read('[{"name": "Bonn"}]')] == ["Bonn"]
+
+
 def test_a_schema_is_read_from_a_file(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "city.json").write_text('{"type": "array"}')
     shell.run(f"%%llm --schema {tmp_path}/city.json\nName a city.")
@@ -100,6 +115,9 @@ def test_a_schema_is_read_from_a_file(shell: Shell, tmp_path: Path) -> None:
     [
         ("--schema nope", "no variable 'nope'"),
         ("--schema places.Town", "places has no 'Town'"),
+        ("--schema list[Nope]", "name 'Nope' is not defined"),
+        ("--schema \"open('/etc/hostname')\"", "neither a type"),
+        ("--schema 'list[' ", "it is no type"),
         ("--schema number", "3 is no schema"),
         ("--schema nowhere.json", "cannot be read"),
         ("--schema '{\"type\": 3}'", "no JSON Schema"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from gleitzeit_nb.core.requests import Chunk, LLMRequest
 from gleitzeit_nb.errors import AnswersFailedError, NoInstanceError, StreamInterruptedError, UsageError
-from gleitzeit_nb.jupyter.llm.answer_columns import Column, DrawnColumns, columns_html, columns_text
+from gleitzeit_nb.jupyter.llm.answer_columns import Column, DrawnColumns, PrintedColumns, columns_html, columns_text
 from gleitzeit_nb.jupyter.markdown.harmless import harmless
 from gleitzeit_nb.jupyter.markdown.html_writer import _BARE, _PREFORMATTED, _UNDRAWN, html_of
 from tests.jupyter.html_check import Page
@@ -159,8 +160,28 @@ def test_a_terminal_gets_each_answer_in_order(terminal: Shell) -> None:
     terminal.engine.pool = pool
     pool.ends = {0: "one\x1b[2J", 1: "two"}
     printed = terminal.run("%%llm -n 2\nhi").stdout
-    assert printed.startswith("[1 of 2] ✓ north-0 ·")
-    assert printed.index("one␛[2J") < printed.index("[2 of 2]") < printed.index("two")
+    assert printed.startswith("[1 of 2]\none␛[2J\n✓ north-0 ·")
+    assert printed.index("✓ north-0") < printed.index("[2 of 2]\ntwo\n✓ north-1")
+
+
+def test_a_terminal_shows_the_first_that_is_not_whole_as_it_comes() -> None:
+    out = io.StringIO()
+    view, first, second = PrintedColumns(out), Column(1, 2), Column(2, 2)
+    for column, text in ((second, "later"), (first, "one "), (first, "two ")):
+        column.take(Chunk(text))
+        view.show([first, second])
+    assert out.getvalue() == "[1 of 2]\none two "
+    first.take(Chunk(restart=True))
+    first.take(Chunk("anew"))
+    view.show([first, second])
+    assert out.getvalue().endswith("one two \n(asked again)\nanew")
+    first.take(Chunk(reply=reply_of("anew.")))
+    view.show([first, second])
+    assert "\nanew.\n✓ north · " in out.getvalue()
+    assert out.getvalue().endswith("[2 of 2]\nlater")
+    second.state = "interrupted"
+    view.finish([first, second], {})
+    assert out.getvalue().endswith("[2 of 2]\nlater\n■ interrupted\n")
 
 
 def test_without_streaming_there_is_one_display(shell: Shell, pool: ByNumber) -> None:

@@ -19,6 +19,7 @@ from gleitzeit_nb.jupyter.display.answer import (
     LAST_PAINT_WAIT_S,
     PLAIN_CHARS,
     Publish,
+    TerminalView,
     Written,
     harmless_json,
     message_bytes,
@@ -52,6 +53,7 @@ class Column:
     of: int
     pieces: list[str] = field(default_factory=list)
     thought: int = 0
+    restarts: int = 0
     status: str = ""
     state: State = "waiting"
     reply: LLMReply | None = None
@@ -71,6 +73,7 @@ class Column:
             self.state, self.error = "failed", item
             return
         if item.restart:
+            self.restarts += 1
             self.pieces.clear()
             self.thought = 0
         self.thought += len(item.thinking)
@@ -109,7 +112,7 @@ def columns_view(front: Front, *, stream: bool, quiet: bool, as_json: bool = Fal
     if quiet:
         return NoColumns()
     if not front.in_kernel:
-        return PrintedColumns(sys.stdout)
+        return PrintedColumns(sys.stdout, stream=stream)
     return DrawnColumns(publisher(), harmless_json if as_json else harmless, stream=stream, budget=front.budget)
 
 
@@ -164,24 +167,49 @@ class DrawnColumns:
 
 
 class PrintedColumns:
-    """Each answer when it is whole, in their order: what is printed cannot be drawn anew."""
+    """One below the other, in their order: what is printed cannot be drawn anew. The first that is not whole is printed as it comes."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, *, stream: bool = True) -> None:
         self._out = out
-        self._printed = 0
+        self._stream = stream
+        self._printed = 0  # columns, to their end
+        self._begin()
+
+    def _begin(self) -> None:
+        self._view: TerminalView | None = None
+        self._chars = self._restarts = 0
 
     def show(self, columns: Sequence[Column]) -> None:
-        while self._printed < len(columns) and not columns[self._printed].is_open:
-            self._print(columns[self._printed])
+        for column in columns[self._printed :]:
+            if column.is_open:
+                if self._stream and column.pieces:
+                    self._print(column)
+                return
+            self._end(column)
 
     def finish(self, columns: Sequence[Column], metadata: dict[str, Any]) -> None:
         for column in columns[self._printed :]:
-            self._print(column)
+            self._end(column)
 
-    def _print(self, column: Column) -> None:
-        self._out.write(_column_text(column) + "\n")
+    def _print(self, column: Column) -> TerminalView:
+        """What has come of it since the last time."""
+        if self._view is None:
+            self._out.write(f"[{column.number} of {column.of}]\n")
+            self._view = TerminalView(self._out)
+        if column.restarts > self._restarts:
+            self._view.restart()
+            self._chars, self._restarts = 0, column.restarts
+        self._view.add(column.text[self._chars :])
+        self._chars = len(column.text)
+        return self._view
+
+    def _end(self, column: Column) -> None:
+        self._print(column).finish({})
+        notes = column.reply.notes() if column.reply is not None else ()
+        self._out.write("\n".join((f"{_MARKS[column.state]} {column.footer()}", *notes)) + "\n")
         self._out.flush()
         self._printed += 1
+        self._begin()
 
 
 def columns_html(columns: Sequence[Column], written: Written = harmless) -> str:

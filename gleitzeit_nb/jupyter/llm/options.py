@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import builtins
 import json
 from typing import TYPE_CHECKING, Any
 
+from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.core.requests import MOST_ALTERNATIVES, Kind, RequestOptions
 from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.arguments import comma_list
@@ -125,7 +128,7 @@ def _think(word: str | None) -> bool | str | None:
 
 
 def _schema(args: argparse.Namespace, front: Front) -> Any:
-    """What the word names: a variable (dots allowed), a JSON Schema written out, or a file."""
+    """What the word names: a variable (dots allowed), a type or a JSON Schema written out, or a file."""
     from gleitzeit_nb.llm.schema import shape_of
 
     word: str = args.schema
@@ -136,9 +139,26 @@ def _schema(args: argparse.Namespace, front: Front) -> Any:
             return shape_of(json.loads(word))
         if word.endswith(".json"):
             return shape_of(word)
-        return shape_of(named(word, front))
+        return shape_of(named(word, front) if word.replace(".", "").isidentifier() and not _is_builtin(word) else _type(word, front))
     except (TypeError, ValueError) as error:
         raise UsageError(f"--schema {word[:60]}: {error}.") from error
+
+
+_OF_TYPES = (ast.Expression, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.Constant, ast.BinOp, ast.BitOr, ast.Load)
+
+
+def _is_builtin(word: str) -> bool:
+    return isinstance(getattr(builtins, word, None), type)
+
+
+def _type(word: str, front: Front) -> Any:
+    """The value of a type that is written out: `int`, `list[City]`, `City | None`. Nothing in it is called. Raises ValueError."""
+    try:
+        if not all(isinstance(node, _OF_TYPES) for node in ast.walk(ast.parse(word, mode="eval"))):
+            raise ValueError("it is neither a type, nor the name of one, nor a file")
+        return front.evaluate(word)
+    except (SyntaxError, NameError, AttributeError, TypeError, KeyError) as error:
+        raise ValueError(f"it is no type: {one_line(str(error), 100)}") from error
 
 
 def named(word: str, front: Front) -> Any:

@@ -129,10 +129,11 @@ def copied(notebook: NotebookPage) -> str:
 
 def test_the_toolbar_appears_under_the_pointer_and_moves_nothing(answered: NotebookPage) -> None:
     answered.page.mouse.move(1, 1)
-    bar = answer(answered).locator(".gz-AnswerBar")
+    bar = answer(answered).locator(".gz-AnswerBar:not(.gz-BlockBar)")
     expect(bar).to_have_css("opacity", "0")
     before = answered.output(1).bounding_box()
     expect(toolbar(answered)).to_have_css("opacity", "1")
+    expect(answer(answered).locator(".gz-BlockBar:not(.gz-mod-waiting)")).to_have_count(0)  # until the pointer is on a block
     assert answered.output(1).bounding_box() == before
     expect(answered.page.get_by_role("toolbar", name="Answer of llama3.2 on north")).to_have_count(1)
     names = ["Copy the answer", "Insert the code below", "Run the code in the sandbox", "Ask again"]
@@ -203,15 +204,9 @@ def test_another_instance_is_named_in_the_cell_and_answers(answered: NotebookPag
 
 def test_the_keyboard_reaches_every_button(answered: NotebookPage) -> None:
     page = answered.page
-    page.mouse.move(1, 1)
-    answered.page.locator(".jp-Notebook-cell").nth(1).focus()
     focused = "() => document.activeElement.getAttribute('aria-label')"
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        if page.evaluate(focused) == "Copy the answer":
-            break
-    assert page.evaluate(focused) == "Copy the answer"
-    expect(answer(answered).locator(".gz-AnswerBar")).to_have_css("opacity", "1")
+    tab_to(answered, "Copy the answer")
+    expect(answer(answered).locator(".gz-AnswerBar:not(.gz-BlockBar)")).to_have_css("opacity", "1")
     page.keyboard.press("Enter")
     expect(answer(answered).get_by_role("status")).to_have_text("Copied")
     page.keyboard.press("ArrowRight")
@@ -229,6 +224,54 @@ def test_the_keyboard_reaches_every_button(answered: NotebookPage) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".jp-Notebook-cell")).to_have_count(3)
     assert sources(answered)[2] == FIRST
+
+
+def tab_to(notebook: NotebookPage, button: str) -> None:
+    """From the answered cell, without the pointer."""
+    notebook.page.mouse.move(1, 1)
+    notebook.page.locator(".jp-Notebook-cell").nth(1).focus()
+    for _ in range(14):
+        notebook.page.keyboard.press("Tab")
+        if notebook.page.evaluate("() => document.activeElement.getAttribute('aria-label')") == button:
+            return
+    raise AssertionError(f"the Tab key does not come to {button!r}")
+
+
+def test_the_keyboard_goes_from_block_to_block(answered: NotebookPage) -> None:
+    page = answered.page
+    tab_to(answered, "Copy this code")
+    bar = answer(answered).locator(".gz-BlockBar")
+    expect(bar).to_have_css("opacity", "1")
+    expect(bar).to_have_attribute("aria-label", "Block of code 1: python, 2 lines: import math")
+    assert stands_at(answered, 0)
+    for key, block, index in (
+        ("ArrowDown", "2: bash", 1),
+        ("ArrowDown", "3: python", 2),
+        ("ArrowDown", "1: python", 0),
+        ("ArrowUp", "3: python", 2),
+    ):
+        page.keyboard.press(key)
+        expect(bar).to_have_attribute("aria-label", re.compile(f"^Block of code {block}"))
+        assert stands_at(answered, index)
+        expect(bar.get_by_role("button", name="Copy this code")).to_be_focused()
+    answer(answered).locator("pre").first.hover()  # the pointer does not take it away from the keyboard
+    expect(bar).to_have_attribute("aria-label", re.compile("^Block of code 3"))
+    page.keyboard.press("Enter")
+    expect(answer(answered).get_by_role("status")).to_have_text("Copied")
+    assert copied(answered) == SECOND
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator(".jp-Notebook-cell")).to_have_count(3)
+    assert sources(answered)[2] == SECOND
+    page.mouse.move(1, 1)
+    expect(bar).to_have_css("opacity", "0")
+
+
+def stands_at(notebook: NotebookPage, index: int) -> bool:
+    """Whether the small toolbar is at the upper edge of this block."""
+    notebook.page.wait_for_timeout(50)
+    tops = [part.bounding_box() for part in (answer(notebook).locator("pre").nth(index), answer(notebook).locator(".gz-BlockBar"))]
+    return tops[0] is not None and tops[1] is not None and abs(tops[0]["y"] - tops[1]["y"]) < 8
 
 
 def test_while_an_answer_arrives_it_can_be_copied_and_no_more(answered: NotebookPage, servers: tuple[FakeOllama, FakeOllama]) -> None:
@@ -301,6 +344,53 @@ def test_code_of_a_saved_answer_runs_in_a_new_kernel(page: Page, lab: LabServer)
     expect(cells.filter(has_text="%%sandbox").locator(".jp-Cell-outputArea")).to_contain_text("42", timeout=WAIT_MS)
     expect(cells.first).to_contain_text("%load_ext gleitzeit_nb")
     notebook.wait_for_kernel()
+
+
+def test_a_console_has_it_and_puts_code_into_its_prompt(
+    page: Page, lab: LabServer, servers: tuple[FakeOllama, FakeOllama], project_root: Path
+) -> None:
+    lab.write_notebook("console.ipynb", ["1"])
+    notebook = NotebookPage(page, lab, "console.ipynb")
+    notebook.execute("console:create", {"kernelPreference": {"name": "python3"}, "activate": True})
+    page.locator(".jp-CodeConsole-promptCell").wait_for(timeout=WAIT_MS)
+    notebook.wait_for_kernel()
+    for source in (setting_up(*servers), "%%llm --instance north\nA question?"):
+        page.evaluate(f"source => {CONSOLE}.inject(source).then(() => null)", source)
+    shown = page.locator(".jp-CodeConsole .gz-AnswerOutput")
+    expect(shown).to_have_count(1, timeout=WAIT_MS)
+    shown.locator("pre").nth(2).hover()
+    expect(shown.get_by_role("toolbar", name="Block of code 3")).to_have_css("opacity", "1")
+    page.screenshot(path=pictures(project_root) / "answer-console.png")
+    assert violations(page, ".gz-AnswerLayer") == []
+    shown.get_by_role("button", name="Insert this code into the prompt").click()
+    assert prompt(page) == SECOND
+    shown.locator("p").first.hover()
+    shown.get_by_role("button", name="Insert the code into the prompt").click()
+    page.locator(".lm-Menu-item", has_text="1: python").click()
+    assert prompt(page) == f"{SECOND}\n\n{FIRST}"
+    expect(page.locator(".jp-CodeConsole-promptCell .cm-content")).to_be_focused()
+    shown.locator("p").first.hover()
+    shown.get_by_role("button", name="Run the code in the sandbox").click()
+    page.locator(".lm-Menu-item", has_text="2: python").click()
+    expect(page.locator(".jp-CodeConsole-content .jp-CodeCell").last).to_contain_text("later", timeout=WAIT_MS)
+    shown.locator("p").first.hover()
+    shown.get_by_role("button", name="Ask again").click()
+    page.locator(".lm-Menu-item", has_text="Ask south").click()
+    expect(page.get_by_role("toolbar", name="Answer of llama3.2 on south")).to_have_count(1, timeout=WAIT_MS)
+    assert prompt(page) == f"{SECOND}\n\n{FIRST}"
+
+
+CONSOLE = "window.jupyterapp.shell.currentWidget.console"
+
+
+def prompt(page: Page) -> str:
+    return str(page.evaluate(f"() => {CONSOLE}.promptCell.model.sharedModel.getSource()"))
+
+
+def pictures(project_root: Path) -> Path:
+    folder = project_root / ".cache" / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def test_notebook_7_has_it_too(page: Page, tmp_path: Path, servers: tuple[FakeOllama, FakeOllama]) -> None:

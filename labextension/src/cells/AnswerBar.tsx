@@ -1,4 +1,7 @@
-/** The toolbar over an answer, and the smaller one over the block of code under the pointer. Both float: nothing moves when they appear. */
+/**
+ * The toolbar over an answer, and the smaller one over the block of code that the pointer or the keyboard is at. Both float: nothing
+ * moves when they appear.
+ */
 
 import type { CodeCell } from '@jupyterlab/cells';
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -18,8 +21,16 @@ const BAR_PX = 32;
 const MOST_INSTANCES = 30;
 /** One answer is shown as Markdown, several side by side as HTML. */
 const SHOWN_BLOCKS = '.jp-RenderedMarkdown pre, .jp-RenderedHTML pre';
+const SCROLLERS = '.jp-WindowedPanel-outer, .jp-CodeConsole-content';
+const HEARD = ['pointerover', 'pointermove', 'pointerleave', 'focusin', 'focusout'];
 
-/** The block under the pointer, and where it stands. */
+/** A block of code, and its element. */
+interface Place {
+  readonly block: CodeBlock;
+  readonly pre: HTMLElement;
+}
+
+/** The block that the pointer or the keyboard is at, and where it stands. */
 interface Pointed {
   readonly block: CodeBlock;
   readonly top: number;
@@ -30,6 +41,7 @@ interface Pointed {
 export class AnswerBar extends ReactWidget {
   private blocks: readonly CodeBlock[] = [];
   private pointed: Pointed | null = null;
+  private at = 0; // the place to which the keyboard comes
   private above = 0;
   private copied = '';
   private timer = 0;
@@ -58,11 +70,15 @@ export class AnswerBar extends ReactWidget {
   }
 
   handleEvent(event: Event): void {
-    if (event.type === 'pointerleave') {
+    if (event.type === 'pointerleave' || event.type === 'focusout') {
       this.point(null);
     } else if (event.target instanceof Element) {
       this.follow();
-      this.point(event.target.closest<HTMLElement>(SHOWN_BLOCKS));
+      if (event.type === 'focusin') {
+        this.onFocus(event.target);
+      } else {
+        this.point(event.target.closest<HTMLElement>(SHOWN_BLOCKS));
+      }
     }
   }
 
@@ -73,13 +89,13 @@ export class AnswerBar extends ReactWidget {
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
-    for (const type of ['pointerover', 'pointermove', 'pointerleave', 'focusin']) {
+    for (const type of HEARD) {
       this.parent?.node.addEventListener(type, this);
     }
   }
 
   protected override onBeforeDetach(message: Message): void {
-    for (const type of ['pointerover', 'pointermove', 'pointerleave', 'focusin']) {
+    for (const type of HEARD) {
       this.parent?.node.removeEventListener(type, this);
     }
     super.onBeforeDetach(message);
@@ -95,14 +111,7 @@ export class AnswerBar extends ReactWidget {
     return (
       <>
         <Toolbar className="gz-AnswerBar" label={label} actions={this.forAnswer()} />
-        {pointed && (
-          <Toolbar
-            className={`gz-AnswerBar gz-BlockBar${pointed.isBeside ? ' gz-mod-beside' : ''}`}
-            label={trans.__('Block of code')}
-            actions={this.forBlock(pointed.block)}
-            top={pointed.top}
-          />
-        )}
+        {this.blockBar(pointed)}
         <span className="gz-Said" role="status">
           {this.copied && trans.__('Copied')}
         </span>
@@ -110,9 +119,32 @@ export class AnswerBar extends ReactWidget {
     );
   }
 
+  /** It is there while nobody points at a block, too: unseen, until the Tab key comes to it. */
+  private blockBar(pointed: Pointed | null): React.JSX.Element | null {
+    const { trans } = this;
+    const places = this.places();
+    const at = Math.min(this.at, places.length - 1);
+    const block = pointed?.block ?? places[at]?.block;
+    if (!block) {
+      return null;
+    }
+    const state = pointed ? (pointed.isBeside ? ' gz-mod-beside' : '') : ' gz-mod-waiting';
+    return (
+      <Toolbar
+        className={`gz-AnswerBar gz-BlockBar${state}`}
+        label={trans.__('Block of code %1', this.labelOf(block, at))}
+        description={places.length > 1 ? trans.__('The arrows up and down lead to the other blocks') : undefined}
+        actions={this.forBlock(block)}
+        top={pointed?.top}
+        onStep={by => this.goTo(at + by)}
+      />
+    );
+  }
+
   private read(): void {
     this.blocks = this.facts.state === 'arriving' ? [] : codeBlocks(markdownOf(this.data));
     this.pointed = null;
+    this.at = 0;
   }
 
   // -- what can be done -------------------------------------------------------------------------------------------------------
@@ -124,11 +156,11 @@ export class AnswerBar extends ReactWidget {
       this.copying('answer', trans.__('Copy the answer'), () => answerText(this.data, facts)),
       {
         id: 'insert',
-        name: trans.__('Insert the code below'),
+        name: actions.isConsole ? trans.__('Insert the code into the prompt') : trans.__('Insert the code below'),
         icon: addBelowIcon,
         unless: unready || (blocks.length ? '' : trans.__('The answer holds no code')),
         opensMenu: blocks.length > 1,
-        act: (...by) => this.chooseBlocks(by, this.shown(blocks), trans.__('All, each in a cell'), some => actions.insert(cell, some))
+        act: (...by) => this.chooseBlocks(by, this.shown(blocks), this.allOf(blocks), some => actions.insert(cell, some))
       },
       {
         id: 'run',
@@ -156,7 +188,7 @@ export class AnswerBar extends ReactWidget {
       this.copying('block', trans.__('Copy this code'), () => block.code),
       {
         id: 'insert-block',
-        name: trans.__('Insert this code below'),
+        name: actions.isConsole ? trans.__('Insert this code into the prompt') : trans.__('Insert this code below'),
         icon: addBelowIcon,
         unless: unready,
         act: () => actions.insert(cell, [block])
@@ -210,14 +242,23 @@ export class AnswerBar extends ReactWidget {
     all: string,
     act: (some: readonly CodeBlock[]) => void
   ): void {
-    const { trans } = this;
     if (blocks.length === 1) {
       act(blocks);
     } else if (blocks.length) {
-      const lines = (count: number): string => trans._n('%1 line', '%1 lines', count, count);
-      const each = blocks.map((block, index) => entry(blockLabel(block, index, lines), () => act([block])));
-      openMenu([entry(all, () => act(blocks)), ...each], ...by);
+      const each = blocks.map((block, index) => entry(this.labelOf(block, index), () => act([block])));
+      openMenu(all ? [entry(all, () => act(blocks)), ...each] : each, ...by);
     }
+  }
+
+  private labelOf(block: CodeBlock, index: number): string {
+    const { trans } = this;
+    return blockLabel(block, index, count => trans._n('%1 line', '%1 lines', count, count));
+  }
+
+  /** What inserting all blocks is called; "" where it is not possible: a prompt is one cell, of one language. */
+  private allOf(blocks: readonly CodeBlock[]): string {
+    const { actions, trans } = this;
+    return actions.isConsole ? (runnable(blocks).length === blocks.length ? trans.__('All, one below the other') : '') : trans.__('All, each in a cell');
   }
 
   private whomToAsk(): MenuCommand[] {
@@ -251,21 +292,63 @@ export class AnswerBar extends ReactWidget {
   // -- where it floats --------------------------------------------------------------------------------------------------------
 
   /** Only code that is in sight: what a file hides from its reader is offered to nobody. */
+  private places(): readonly Place[] {
+    const shown = [...(this.parent?.node.querySelectorAll<HTMLElement>(SHOWN_BLOCKS) ?? [])];
+    const left = [...this.blocks]; // of several that are the same, each stands somewhere
+    return shown.flatMap(pre => {
+      const at = left.findIndex(({ code }) => code.trim() === textOf(pre));
+      return at < 0 ? [] : [{ block: left.splice(at, 1)[0], pre }];
+    });
+  }
+
   private shown(blocks: readonly CodeBlock[]): readonly CodeBlock[] {
-    const texts = new Set([...(this.parent?.node.querySelectorAll(SHOWN_BLOCKS) ?? [])].map(textOf));
-    return blocks.filter(block => texts.has(block.code.trim()));
+    const found = new Set(this.places().map(({ block }) => block));
+    return blocks.filter(block => found.has(block));
   }
 
   private point(pre: HTMLElement | null): void {
-    if (!pre && this.node.matches(':hover')) {
-      return; // on the way to its own buttons
+    if (this.node.querySelector('.gz-BlockBar :focus-visible') || (!pre && this.node.matches(':hover'))) {
+      return; // the keyboard is there, or the pointer on the way to its buttons
     }
-    const block = pre && this.blocks.find(each => each.code.trim() === textOf(pre));
-    const top = pre ? pre.getBoundingClientRect().top - this.node.getBoundingClientRect().top + MARGIN_PX : 0;
+    const at = pre ? this.places().findIndex(place => place.pre === pre) : -1;
+    this.standAt(at);
+  }
+
+  private onFocus(target: Element): void {
+    if (target.closest('.gz-BlockBar')) {
+      this.goTo(this.at, target.matches(':focus-visible'));
+    } else {
+      this.update(); // what the answer shows may have been typeset since
+    }
+  }
+
+  private goTo(at: number, isSeen = true): void {
+    const places = this.places();
+    const next = (at + places.length) % Math.max(1, places.length);
+    if (isSeen && places.length > 0) {
+      places[next].pre.scrollIntoView({ block: 'nearest' });
+      this.follow();
+    }
+    this.standAt(next);
+  }
+
+  /** Lets the small toolbar stand at this place, or nowhere. */
+  private standAt(at: number): void {
+    const place: Place | undefined = this.places()[at];
+    if (!place) {
+      if (this.pointed) {
+        this.pointed = null;
+        this.update();
+      }
+      return;
+    }
+    const { block, pre } = place;
+    const top = pre.getBoundingClientRect().top - this.node.getBoundingClientRect().top + MARGIN_PX;
     const isBeside = Math.abs(top - this.above) < BAR_PX;
     const { pointed } = this;
-    if (block ? pointed?.block !== block || pointed.top !== top || pointed.isBeside !== isBeside : pointed) {
-      this.pointed = block ? { block, top, isBeside } : null;
+    if (this.at !== at || pointed?.block !== block || pointed.top !== top || pointed.isBeside !== isBeside) {
+      this.at = at;
+      this.pointed = { block, top, isBeside };
       this.update();
     }
   }
@@ -273,7 +356,7 @@ export class AnswerBar extends ReactWidget {
   /** Keeps the toolbar of a long answer in the part of it that is in sight. */
   private follow(): void {
     const frame = this.node.closest('.jp-OutputArea')?.getBoundingClientRect();
-    const scroller = this.node.closest('.jp-WindowedPanel-outer')?.getBoundingClientRect();
+    const scroller = this.node.closest(SCROLLERS)?.getBoundingClientRect();
     const box = this.node.getBoundingClientRect();
     const hidden = Math.max(frame?.top ?? 0, scroller?.top ?? 0) - box.top;
     this.above = Math.max(0, Math.min(hidden, box.height - BAR_PX));

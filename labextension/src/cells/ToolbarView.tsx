@@ -23,6 +23,10 @@ export function Toolbar(props: {
   readonly label: string;
   readonly actions: readonly ToolbarAction[];
   readonly top?: number;
+  /** What the arrows up and down do, where they do anything. */
+  readonly onStep?: (by: -1 | 1) => void;
+  /** What else there is to know, for those who do not see it. */
+  readonly description?: string;
 }): React.JSX.Element {
   const [stop, setStop] = React.useState(0);
   const buttons = React.useRef<(HTMLButtonElement | null)[]>([]);
@@ -39,6 +43,10 @@ export function Toolbar(props: {
       event.stopPropagation();
       setStop(next);
       buttons.current[next]?.focus();
+    } else if (props.onStep && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
+      event.preventDefault();
+      event.stopPropagation();
+      props.onStep(event.key === 'ArrowUp' ? -1 : 1);
     }
   };
   return (
@@ -46,6 +54,7 @@ export function Toolbar(props: {
       className={props.className}
       role="toolbar"
       aria-label={props.label}
+      aria-description={props.description}
       style={props.top === undefined ? undefined : { top: props.top }}
       onFocus={() => window.addEventListener('keydown', guard, true)}
       onBlur={() => window.removeEventListener('keydown', guard, true)}

@@ -1,37 +1,33 @@
-/** Puts a toolbar over every answer of the notebooks that are open, as their outputs come and go; and lets them grow without a jump. */
+/** Puts a toolbar over every answer of the notebooks and consoles that are open, as they come and go; and lets them grow without a jump. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ISessionContextDialogs } from '@jupyterlab/apputils';
 import type { Cell, CodeCell } from '@jupyterlab/cells';
+import { type ConsolePanel, IConsoleTracker } from '@jupyterlab/console';
 import { INotebookTracker, type NotebookPanel } from '@jupyterlab/notebook';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Panel, type Widget } from '@lumino/widgets';
 
 import { IGleitzeit } from '../tokens';
-import { AnswerActions } from './answerActions';
+import type { AnswerActions } from './answerActions';
 import { AnswerBar } from './AnswerBar';
 import { readFacts } from './answers';
+import { ConsoleAnswers } from './consoleAnswers';
+import { NotebookAnswers } from './notebookAnswers';
 import { ReadingPlace } from './readingPlace';
+
+type Answer = [facts: NonNullable<ReturnType<typeof readFacts>>, data: unknown];
+type Make = (cell: CodeCell, ...answer: Answer) => AnswerBar;
 
 class AnswerToolbars {
   private readonly seen = new WeakSet<Cell>();
   private readonly bars = new WeakMap<Widget, AnswerBar>();
 
-  constructor(
-    private readonly panel: NotebookPanel,
-    private readonly make: (cell: CodeCell, ...answer: Answer) => AnswerBar
-  ) {
-    panel.content.modelChanged.connect(this.onModel, this);
-    this.onModel();
-  }
+  constructor(private readonly make: Make) {}
 
-  private onModel(): void {
-    this.panel.content.model?.cells.changed.connect(this.onCells, this);
-    this.onCells();
-  }
-
-  private onCells(): void {
-    for (const cell of this.panel.content.widgets) {
+  /** Cells, of which some may be new. */
+  follow(cells: Iterable<Cell>): void {
+    for (const cell of cells) {
       if (isCode(cell) && !this.seen.has(cell)) {
         this.seen.add(cell);
         cell.outputArea.outputLengthChanged.connect(() => this.look(cell)); // told after every change of an output, not of their number only
@@ -62,10 +58,26 @@ class AnswerToolbars {
   }
 }
 
-type Answer = [facts: NonNullable<ReturnType<typeof readFacts>>, data: unknown];
-
 function isCode(cell: Cell): cell is CodeCell {
   return cell.model.type === 'code';
+}
+
+function watchNotebook({ content }: NotebookPanel, make: Make): void {
+  const toolbars = new AnswerToolbars(make);
+  const onCells = (): void => toolbars.follow(content.widgets);
+  const onModel = (): void => {
+    content.model?.cells.changed.connect(onCells);
+    onCells();
+  };
+  content.modelChanged.connect(onModel);
+  onModel();
+}
+
+function watchConsole({ console }: ConsolePanel, make: Make): void {
+  const toolbars = new AnswerToolbars(make);
+  const onCells = (): void => toolbars.follow(console.cells);
+  console.cells.changed.connect(onCells);
+  onCells();
 }
 
 export const answerToolbars: JupyterFrontEndPlugin<void> = {
@@ -73,22 +85,29 @@ export const answerToolbars: JupyterFrontEndPlugin<void> = {
   description: 'Toolbars over the answers of %%llm cells: copy, insert and run their code, ask another instance.',
   autoStart: true,
   requires: [INotebookTracker],
-  optional: [IGleitzeit, ISessionContextDialogs, ITranslator],
+  optional: [IGleitzeit, ISessionContextDialogs, ITranslator, IConsoleTracker],
   activate: (
     _: JupyterFrontEnd,
     notebooks: INotebookTracker,
     gleitzeit: IGleitzeit | null,
     dialogs: ISessionContextDialogs | null,
-    translator: ITranslator | null
+    translator: ITranslator | null,
+    consoles: IConsoleTracker | null
   ): void => {
     const texts = translator ?? nullTranslator;
     const trans = texts.load('gleitzeit_nb');
-    const watch = (panel: NotebookPanel): void => {
-      const actions = new AnswerActions(panel, gleitzeit, dialogs, texts);
+    const makes =
+      (actions: AnswerActions): Make =>
+      (cell, ...answer) =>
+        new AnswerBar(cell, actions, trans, ...answer);
+    const onNotebook = (panel: NotebookPanel): void => {
       new ReadingPlace(panel.content);
-      new AnswerToolbars(panel, (cell, ...answer) => new AnswerBar(cell, actions, trans, ...answer));
+      watchNotebook(panel, makes(new NotebookAnswers(panel, gleitzeit, dialogs, texts)));
     };
-    notebooks.forEach(watch);
-    notebooks.widgetAdded.connect((_, panel) => watch(panel));
+    const onConsole = (panel: ConsolePanel): void => watchConsole(panel, makes(new ConsoleAnswers(panel, gleitzeit)));
+    notebooks.forEach(onNotebook);
+    notebooks.widgetAdded.connect((_, panel) => onNotebook(panel));
+    consoles?.forEach(onConsole);
+    consoles?.widgetAdded.connect((_, panel) => onConsole(panel));
   }
 };

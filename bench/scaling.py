@@ -38,7 +38,7 @@ def instances(urls: Sequence[str], kind: Kind) -> list[dict[str, Any]]:
 
 
 async def ask_at_once(pool: OllamaPoolManager, calls: int) -> list[object]:
-    return await asyncio.gather(*(pool.chat(MODEL, PROMPT) for _ in range(calls)), return_exceptions=True)
+    return list(await asyncio.gather(*(pool.chat(MODEL, PROMPT) for _ in range(calls)), return_exceptions=True))
 
 
 async def steady_promises(urls: Sequence[str]) -> AsyncIterator[Promise]:

@@ -42,7 +42,8 @@ def _measured() -> Iterator[Promise]:
         extension.unload(front.shell)
     finally:
         runtime.close()
-        shell.history_manager.end_session()
+        if shell.history_manager is not None:
+            shell.history_manager.end_session()
         InteractiveShell.clear_instance()
     if len(offered) != len(NAMES):
         raise RuntimeError(f"Tab offered {len(offered)} models of {len(NAMES)}")

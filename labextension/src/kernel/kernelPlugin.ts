@@ -1,7 +1,7 @@
 /** The line to the kernel of the active notebook or console, which the other plugins draw and steer. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ISessionContextDialogs, Notification, SessionContextDialogs } from '@jupyterlab/apputils';
+import { type ISessionContext, ISessionContextDialogs, Notification, SessionContextDialogs } from '@jupyterlab/apputils';
 import { IConsoleTracker } from '@jupyterlab/console';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
@@ -56,22 +56,33 @@ function activate(
     link,
     settings,
     trans,
+    ...steps(following, link, asking)
+  };
+}
+
+/** What a person can be led to. */
+function steps(
+  following: Following,
+  link: KernelLink,
+  dialogs: ISessionContext.IDialogs
+): Pick<IGleitzeit, 'load' | 'chooseKernel' | 'restartKernel'> {
+  return {
     load: async () => {
       const place = following.current;
       if (place) {
-        await link.load(async () => (await runLoadLine(place, asking)) || link.runLoadLine());
+        await link.load(async () => (await runLoadLine(place, dialogs)) || link.runLoadLine());
       }
     },
     chooseKernel: async () => {
       const context = following.current?.context;
       if (context) {
-        await asking.selectKernel(context);
+        await dialogs.selectKernel(context);
       }
     },
     restartKernel: async () => {
       const context = following.current?.context;
       if (context) {
-        await asking.restart(context);
+        await dialogs.restart(context);
       }
     }
   };

@@ -251,7 +251,7 @@ export function readMessage(message: unknown): Message | null {
   }
   const version = versioned(message, '').snapshot.schema_version;
   if (version !== SCHEMA_VERSION) {
-    throw new ModelError('snapshot', `of version ${SCHEMA_VERSION} but ${version}: update gleitzeit-nb and reload the page`);
+    throw new ModelError('snapshot', `of version ${SCHEMA_VERSION} but ${version}`);
   }
   return { type, snapshot: carried(message, '').snapshot };
 }

@@ -97,7 +97,11 @@ function explanation(state: Silent, does: Doing, trans: TranslationBundle, steps
         next: [trans.__('Restart the kernel'), steps.restartKernel]
       };
     case 'incompatible':
-      return { title: trans.__('The kernel speaks another version'), text: state.reason };
+      return {
+        title: trans.__('The kernel speaks another version'),
+        text: trans.__('Bring gleitzeit-nb to one version where this kernel runs and where JupyterLab runs, then restart the kernel and reload the page.'),
+        hint: <code>{state.reason}</code>
+      };
   }
 }
 

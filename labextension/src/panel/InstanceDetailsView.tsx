@@ -13,7 +13,6 @@ export function InstanceDetails({ instance }: { readonly instance: InstanceView 
   const { trans } = useTools();
   const id = cut(instance.id);
   const tokens = instance.tokens_per_s;
-  const cold = coldModels(instance);
   return (
     <div role="group" aria-label={trans.__('Details of %1', id)}>
       {instance.reason && <p className="gz-reason">{instance.reason}</p>}
@@ -41,23 +40,31 @@ export function InstanceDetails({ instance }: { readonly instance: InstanceView 
           format={rate}
         />
       </dl>
-      <dl className="gz-Facts">
-        <Fact term={trans.__('Requests')}>
-          {trans.__('%1, of which %2 failed', count(instance.total_requests), count(instance.failed_requests))}
-        </Fact>
-        <Fact term={trans.__('Warm')}>
-          {instance.warm.length === 0 ? UNKNOWN : instance.warm.map((model, index) => <Warm key={index} model={model} />)}
-        </Fact>
-        {cold.length > 0 && (
-          <Fact term={trans.__('Also has')}>
-            <span className="gz-code">{cold.join(', ')}</span>
-          </Fact>
-        )}
-        <Fact term={trans.__('Address')}>
-          <span className="gz-code">{instance.url}</span>
-        </Fact>
-      </dl>
+      <Books instance={instance} />
     </div>
+  );
+}
+
+function Books({ instance }: { readonly instance: InstanceView }): React.JSX.Element {
+  const { trans } = useTools();
+  const cold = coldModels(instance);
+  return (
+    <dl className="gz-Facts">
+      <Fact term={trans.__('Requests')}>
+        {trans.__('%1, of which %2 failed', count(instance.total_requests), count(instance.failed_requests))}
+      </Fact>
+      <Fact term={trans.__('Warm')}>
+        {instance.warm.length === 0 ? UNKNOWN : instance.warm.map((model, index) => <Warm key={index} model={model} />)}
+      </Fact>
+      {cold.length > 0 && (
+        <Fact term={trans.__('Also has')}>
+          <span className="gz-code">{cold.join(', ')}</span>
+        </Fact>
+      )}
+      <Fact term={trans.__('Address')}>
+        <span className="gz-code">{instance.url}</span>
+      </Fact>
+    </dl>
   );
 }
 

@@ -1,5 +1,6 @@
 /** The table of Ollama instances. */
 
+import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 
 import { coldModels, drain, unload, warm } from '../commands/actions';
@@ -21,16 +22,10 @@ const LONG = 9; // instances: from here on they can be filtered and ordered
 const MODELS_SHOWN = 3; // in a row; its details have all
 
 export const Instances = React.memo(function Instances({ instances }: { readonly instances: readonly InstanceView[] }): React.JSX.Element {
-  const { trans, steps } = useTools();
+  const { trans } = useTools();
   const [open, toggle] = useOpenRows();
   const wide = React.useContext(Wide);
-  const columns: Column[] = [
-    { width: wide ? 'wide-name' : 'name', head: trans.__('Instance') },
-    { width: wide ? 'wide-status' : 'status', head: trans.__('Status') },
-    { width: 'rest', head: trans.__('Load') },
-    ...(wide ? [{ width: 'wide-line', head: trans.__('Tokens/s') }] : []),
-    { width: 'menu', head: trans.__('Actions'), isPlain: true }
-  ];
+  const columns = columnsOf(wide, trans);
   const isLong = instances.length >= LONG;
   const [words, setWords] = React.useState('');
   const found = React.useMemo(() => (isLong ? matching(instances, words) : instances), [instances, isLong, words]);
@@ -56,14 +51,7 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
       }
     >
       <tbody ref={body}>
-        {instances.length === 0 && (
-          <NoRows columns={columns.length}>
-            <p>{trans.__('None yet. Start Ollama, or add an instance to the configuration.')}</p>
-            <button className="gz-button" onClick={steps.examine}>
-              {trans.__('Run %gleitzeit doctor')}
-            </button>
-          </NoRows>
-        )}
+        {instances.length === 0 && <NoInstances columns={columns.length} />}
         {instances.length > 0 && found.length === 0 && <NoRows columns={columns.length}>{trans.__('No instance has this.')}</NoRows>}
         {rows.map((instance, index) => (
           <React.Fragment key={keys[index]}>
@@ -81,6 +69,16 @@ export const Instances = React.memo(function Instances({ instances }: { readonly
     </SectionTable>
   );
 });
+
+function columnsOf(wide: boolean, trans: TranslationBundle): Column[] {
+  return [
+    { width: wide ? 'wide-name' : 'name', head: trans.__('Instance') },
+    { width: wide ? 'wide-status' : 'status', head: trans.__('Status') },
+    { width: 'rest', head: trans.__('Load') },
+    ...(wide ? [{ width: 'wide-line', head: trans.__('Tokens/s') }] : []),
+    { width: 'menu', head: trans.__('Actions'), isPlain: true }
+  ];
+}
 
 interface InstanceProps {
   readonly instance: InstanceView;
@@ -125,6 +123,18 @@ const Instance = React.memo(function Instance({ instance, wide, open, onToggle }
     </tr>
   );
 });
+
+function NoInstances({ columns }: { readonly columns: number }): React.JSX.Element {
+  const { trans, steps } = useTools();
+  return (
+    <NoRows columns={columns}>
+      <p>{trans.__('None yet. Start Ollama, or add an instance to the configuration.')}</p>
+      <button className="gz-button" onClick={steps.examine}>
+        {trans.__('Run %gleitzeit doctor')}
+      </button>
+    </NoRows>
+  );
+}
 
 function Load({ instance }: { readonly instance: InstanceView }): React.JSX.Element {
   const { trans } = useTools();

@@ -66,13 +66,13 @@ def selected(page: Page) -> str:
 
 
 def test_it_moves_while_a_cell_blocks(open_notebook: OpenNotebook) -> None:
-    notebook = open_notebook([SHOW, TRAFFIC, "done = runtime.submit(traffic(12)); time.sleep(12)"])
+    notebook = open_notebook([SHOW, TRAFFIC, "done = runtime.submit(traffic(7)); time.sleep(7)"])
     notebook.run(0)
     picture = shown(notebook)
     notebook.run(1)
     notebook.start(2)
     expect(picture).to_contain_text("1 in flight", timeout=WAIT_MS)
-    assert len(states(notebook.page, limit_s=8)) >= 3
+    assert len(states(notebook.page, limit_s=5)) >= 3
     notebook.wait_for_kernel()
 
 

@@ -212,6 +212,6 @@ def test_markup_too_deep_to_read_is_shown_as_it_stands() -> None:
     "text", ["x" * 10_000_000, "$ \\( " * 200_000, "[" * 300_000, "**a" * 100_000, "> " * 200_000, "<" * 300_000, "\\begin{a}\n" * 30_000]
 )
 def test_a_hostile_flood_does_not_freeze_the_kernel(text: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()  # which others on the machine hardly change
     harmless(text)
-    assert time.monotonic() - started < 30  # seconds on a machine that is busy with other things; some 2 on an idle one
+    assert time.thread_time() - started < 20  # seconds; some 2 on most machines

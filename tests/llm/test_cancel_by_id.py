@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,9 @@ async def test_a_request_whose_answer_has_begun_keeps_its_part() -> None:
     async with FakeOllama(token_s=0.005, tokens=lambda body: ["x "] * 100_000) as server, pool_of(server, max_concurrent=1) as pool:
         task = asyncio.ensure_future(pool.chat("llama3.2", "hi"))
         await until(lambda: pool.run_views() and pool.run_views()[0].tokens > 3)
-        started = time.monotonic()
         assert pool.cancel(only_run(pool), PANEL)
         with pytest.raises(RequestCancelledError, match=r"cancelled from the side panel \(after \d+ tokens from ") as caught:
             await task
-        assert time.monotonic() - started < 1
         assert caught.value.partial.startswith("x x x ")
         assert (pool.in_flight, pool.run_views()) == (0, ())
         await until(lambda: server.abandoned == 1)

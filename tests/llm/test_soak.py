@@ -9,7 +9,7 @@ import pytest
 from tests.soak import soak
 from tests.support.ci_rules import in_ci
 
-SECONDS = 60.0 if in_ci() else 9.0
+SECONDS = 30.0 if in_ci() else 9.0
 
 
 @pytest.mark.slow

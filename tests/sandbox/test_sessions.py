@@ -31,6 +31,14 @@ async def cell(sandbox: Sandbox, code: str, session: str = "work", **options: ob
     return await sandbox.execute(code, session=session, **options)  # type: ignore[arg-type]
 
 
+async def begun(sandbox: Sandbox, code: str, **options: object) -> asyncio.Task[ExecutionResult]:
+    """The code's run, which has printed that it has begun."""
+    heard: list[str] = []
+    running = asyncio.create_task(cell(sandbox, code, on_output=lambda _stream, text: heard.append(text), **options))
+    await until(lambda: "begun" in "".join(heard))
+    return running
+
+
 async def said(sandbox: Sandbox, code: str, session: str = "work") -> str:
     result = await cell(sandbox, f"print(({code}))", session)
     assert result.ok, result
@@ -171,9 +179,7 @@ async def test_two_first_runs_share_one_start(sandbox: Sandbox, launcher: Subpro
 
 async def test_an_interrupt_that_the_code_yields_to_keeps_the_session(sandbox: Sandbox) -> None:
     await cell(sandbox, "x = 1")
-    running = asyncio.create_task(cell(sandbox, LONG, id="long"))
-    await until(lambda: sandbox.describe("long").startswith("running"))
-    await asyncio.sleep(0.3)
+    running = await begun(sandbox, LONG, id="long")
     assert sandbox.cancel("long")
     result = await running
     assert (result.status, result.stdout) == ("killed", "begun\n")
@@ -184,9 +190,7 @@ async def test_an_interrupt_that_the_code_yields_to_keeps_the_session(sandbox: S
 
 async def test_cancelling_the_caller_interrupts_too(sandbox: Sandbox) -> None:
     await cell(sandbox, "x = 1")
-    running = asyncio.create_task(cell(sandbox, LONG))
-    await until(lambda: sandbox.session_views()[0].state == "running")
-    await asyncio.sleep(0.3)
+    running = await begun(sandbox, LONG)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -195,9 +199,7 @@ async def test_cancelling_the_caller_interrupts_too(sandbox: Sandbox) -> None:
 
 async def test_an_interrupt_during_an_await_keeps_the_loop(sandbox: Sandbox) -> None:
     await cell(sandbox, "import asyncio; x = 1; lock = asyncio.Lock()")
-    running = asyncio.create_task(cell(sandbox, "await asyncio.sleep(60)", id="long"))
-    await until(lambda: sandbox.describe("long").startswith("running"))
-    await asyncio.sleep(0.3)
+    running = await begun(sandbox, "print('begun', flush=True); await asyncio.sleep(60)", id="long")
     sandbox.cancel("long")
     assert (await running).status == "killed"
     assert await said(sandbox, "await lock.acquire(), x") == "(True, 1)"
@@ -206,9 +208,7 @@ async def test_an_interrupt_during_an_await_keeps_the_loop(sandbox: Sandbox) -> 
 async def test_an_interrupt_that_is_ignored_ends_the_session_and_says_so(sandbox: Sandbox) -> None:
     await cell(sandbox, "x = 1")
     stubborn = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('begun', flush=True)\ntime.sleep(60)"
-    running = asyncio.create_task(cell(sandbox, stubborn, id="long"))
-    await until(lambda: sandbox.describe("long").startswith("running"))
-    await asyncio.sleep(0.3)
+    running = await begun(sandbox, stubborn, id="long")
     sandbox.cancel("long")
     result = await running
     assert (result.status, result.stdout) == ("killed", "begun\n")
@@ -350,9 +350,7 @@ async def in_isolation(sandbox: Sandbox, mode: str) -> None:
     assert await said(sandbox, "[line.split()[1] for line in open('/proc/self/status') if line.startswith(('CapEff', 'Seccomp:'))]") == (
         "['0000000000000000', '2']"
     )
-    running = asyncio.create_task(cell(sandbox, LONG, id="long"))
-    await until(lambda: sandbox.describe("long").startswith("running"))
-    await asyncio.sleep(0.3)
+    running = await begun(sandbox, LONG, id="long")
     sandbox.cancel("long")
     assert (await running).status == "killed"
     assert await said(sandbox, "x") == "1"

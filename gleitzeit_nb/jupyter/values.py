@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,13 @@ from gleitzeit_nb.core.network import NetworkRecord, summary
 from gleitzeit_nb.core.plain import one_line, size_words
 from gleitzeit_nb.core.requests import Reply
 from gleitzeit_nb.errors import NotJSONError
+from gleitzeit_nb.jupyter.display.quiet import quiet_lines
 from gleitzeit_nb.rendering.answers import origin
 
 if TYPE_CHECKING:
     from gleitzeit_nb.core.requests import Message
     from gleitzeit_nb.jupyter.llm.conversation import Place
     from gleitzeit_nb.llm.tools import ToolRun
-
-_STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
 
 
 FILES_SHOWN = 20
@@ -79,8 +77,7 @@ class CellValue:
 
             noted = "  \n".join(f"*{harmless_line(line)}*" for line in lines)
             return {"text/plain": plain, "text/markdown": f"{held['text/markdown']}\n\n{noted}"}
-        shown = "".join(f'<div style="{_STYLE}">{html.escape(line)}</div>' for line in lines)
-        return {"text/plain": plain, "text/html": held.get("text/html", "") + shown}
+        return {"text/plain": plain, "text/html": held.get("text/html", "") + quiet_lines(lines)}
 
 
 class LLMReply(CellValue):

@@ -58,6 +58,7 @@ class Journey:
     _waiting: Limit = field(default_factory=Limit, init=False)  # around the wait for a slot; ended only by `dismiss`
     _left: tuple[str, str] | None = None  # (instance, why it was left): a failover that has no target yet
     _listed_anew: bool = False
+    _given_up: list[str] = field(default_factory=list, init=False)  # the models before the current one
 
     def __post_init__(self) -> None:
         self.models = [self.request.model, *self.request.fallback_models]
@@ -174,7 +175,7 @@ class Journey:
         """Go on with the next model, if there is one."""
         if len(self.models) == 1:
             return False
-        del self.models[0]
+        self._given_up.append(self.models.pop(0))
         self._listed_anew = False
         self.recovery.next_model()
         return True
@@ -310,7 +311,7 @@ class Journey:
             tool_calls=tuple(answer.tool_calls),
             embeddings=answer.embeddings,
             receipt=receipt,
-            notices=notices(attempt.lease),
+            notices=(*outcomes.instead(self._given_up, self.model), *notices(attempt.lease)),
             logprobs=tuple(answer.logprobs),
             alias=self.request.alias,
         )

@@ -37,7 +37,8 @@ def nobody(request: LLMRequest, model: str, attempts: Sequence[Attempt], hopeles
         return NoInstanceError("the pool has no instance. Add one to the configuration, or start Ollama and reload")
     if _is_model_nowhere(attempts, verdicts):
         return ModelNotFoundError(
-            f"no instance has the model {name}{_hint(model, verdicts, aliases)}", [verdict.row for verdict in verdicts]
+            f"no instance has the model {name}{_fallback_of(request, model)}{_hint(model, verdicts, aliases)}",
+            [verdict.row for verdict in verdicts],
         )
     if attempts:
         return all_failed(model, attempts, verdicts)
@@ -48,6 +49,11 @@ def nobody(request: LLMRequest, model: str, attempts: Sequence[Attempt], hopeles
     what = what if hopeless.ejected else f"{_wanted(request)}{_tag_hint(request.tags, verdicts)}"
     answer = f"answer with {name}" if model else "answer"
     return NoInstanceError(f"no instance can {answer}: {what}", [verdict.row for verdict in verdicts])
+
+
+def instead(given_up: Sequence[str], model: str) -> tuple[str, ...]:
+    """That a fallback answered, and for which models."""
+    return (f"{_name(model)} answered as the fallback: nobody could with {', '.join(map(_name, given_up))}",) if given_up else ()
 
 
 def no_default_model(names: Iterable[str]) -> NoInstanceError:
@@ -181,6 +187,11 @@ def _wanted(request: LLMRequest) -> str:
     wishes += sorted(wanted_by(request) - {"completion", "embedding"})
     wishes += [f"the instance {shortened(request.instance, 80)!r}"] if request.instance else []
     return f"asked for {' and '.join(wishes)}" if wishes else "this is why each was passed over"
+
+
+def _fallback_of(request: LLMRequest, model: str) -> str:
+    """What is told of a model that stands in for another."""
+    return f", a fallback of {_name(request.model)}" if model != request.model and model in request.fallback_models else ""
 
 
 def _name(model: str) -> str:

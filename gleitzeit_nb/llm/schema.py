@@ -225,4 +225,7 @@ def _repairing(request: LLMRequest, reply: Reply, problem: str, elapsed_s: float
 def _mismatch(reply: Reply | None, problem: str) -> SchemaMismatchError:
     text = reply.text if reply is not None else ""
     where = f" from {reply.instance}" if reply is not None else ""
-    return SchemaMismatchError(f"the answer{where} does not fit its schema: {problem}.\nThe text itself is in error.text", text=text)
+    return SchemaMismatchError(
+        f"the answer{where} does not fit its schema: {problem}.\nThe text itself is in error.text; in a notebook, sys.last_value.text",
+        text=text,
+    )

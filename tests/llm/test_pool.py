@@ -219,7 +219,9 @@ async def test_fallback_models_are_asked_in_order() -> None:
     async with FakeOllama(models=["phi:3b"]) as server, pool_of(server) as pool:
         reply = await pool.chat("llama3.2:70b", "hi", fallback_model=["mixtral", "phi:3b"])
         assert reply.model == "phi:3b"
-        with pytest.raises(ModelNotFoundError, match="mixtral"):
+        assert reply.notices == ("phi:3b answered as the fallback: nobody could with llama3.2:70b, mixtral",)
+        assert (await pool.chat("phi:3b", "hi", fallback_model="mixtral")).notices == ()
+        with pytest.raises(ModelNotFoundError, match=r"model mixtral, a fallback of llama3\.2:70b \("):
             await pool.chat("llama3.2:70b", "hi", fallback_model="mixtral")
 
 

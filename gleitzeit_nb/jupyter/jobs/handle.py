@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import html
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +12,7 @@ from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.jobs import Job, JobState
 from gleitzeit_nb.jupyter.display.live_output import LiveOutput, Part, updates_of
 from gleitzeit_nb.jupyter.display.pace import Pace
+from gleitzeit_nb.jupyter.display.quiet import quiet_lines
 from gleitzeit_nb.jupyter.failures import brief_lines, shorten
 from gleitzeit_nb.jupyter.llm.thinking import thinking_bundle
 from gleitzeit_nb.runtime import outcome
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 TICK_S = 0.5  # between two looks at where a job stands
 LINE_REST_S = 1.0
 WAIT_S = 0.2  # a loop that is awaited on notices an interrupt only when it wakes
-_STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
 _MARKS: dict[JobState, str] = {"running": "▸", "done": "✓", "failed": "✗", "cancelled": "■"}
 
 
@@ -254,7 +253,7 @@ class JobHandle:
         return [*self._work.parts(), Part((self.state, lines), lambda: self._drawn_lines(lines), LINE_REST_S)]
 
     def _drawn_lines(self, lines: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-        shown = "".join(f'<div style="{_STYLE}">{html.escape(line)}</div>' for line in lines)
+        shown = quiet_lines(lines)
         if self.state == "done" and self._work.thinking.strip():
             shown = thinking_bundle(self._work.thinking)["text/html"] + shown
         facts = {"job": self.id, "state": self.state}

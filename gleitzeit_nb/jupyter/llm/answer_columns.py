@@ -5,7 +5,6 @@ Columns are HTML of ours around text of the models', which is written anew as `m
 
 from __future__ import annotations
 
-import html
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from gleitzeit_nb.jupyter.display.answer import (
     publisher,
 )
 from gleitzeit_nb.jupyter.display.pace import ANSWERS_BYTES_PER_S, Budget, Pace
+from gleitzeit_nb.jupyter.display.quiet import QUIET, quiet_lines
 from gleitzeit_nb.jupyter.llm.thinking import thinking_bundle
 from gleitzeit_nb.jupyter.markdown.harmless import MAX_CHARS, harmless
 from gleitzeit_nb.jupyter.markdown.html_writer import html_of
@@ -42,7 +42,6 @@ _COLUMN = (
     "flex:1 1 17em;min-width:0;max-width:100%;box-sizing:border-box;padding:6px 12px;overflow-wrap:anywhere;"
     "border:1px solid var(--jp-border-color1,#bdbdbd);border-radius:2px"
 )
-_QUIET = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
 
 
 @dataclass
@@ -228,8 +227,8 @@ def _column_html(column: Column, written: Written, most: int) -> str:
         body = body or "<p><em>(an empty answer)</em></p>"
         body += thinking_bundle(thinking)["text/html"] if thinking.strip() else ""
         notes = column.reply.notes()
-    lines = "".join(f'<div style="{_QUIET}">{html.escape(line)}</div>' for line in (f"{_MARKS[column.state]} {column.footer()}", *notes))
-    head = f'<div style="{_QUIET}"><strong>{column.number}</strong></div>'
+    lines = quiet_lines((f"{_MARKS[column.state]} {column.footer()}", *notes))
+    head = f'<div style="{QUIET}"><strong>{column.number}</strong></div>'
     return f'<section aria-label="{name}" style="{_COLUMN}">{head}{body}{lines}</section>'
 
 

@@ -6,12 +6,12 @@ import html
 from typing import TYPE_CHECKING
 
 from gleitzeit_nb.core.plain import clean, one_line
+from gleitzeit_nb.jupyter.display.quiet import QUIET
 
 if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.front import Front
 
 MOST_CHARS = 100_000
-_STYLE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
 _TEXT_STYLE = "white-space:pre-wrap;overflow-wrap:anywhere;word-break:normal;font-size:inherit;color:inherit"
 
 
@@ -39,6 +39,6 @@ def folded(head: str, text: str) -> dict[str, str]:
     shown = clean(text[:MOST_CHARS]).strip() + (f"\n… {len(text) - MOST_CHARS:,} more" if len(text) > MOST_CHARS else "")
     body = f'<pre style="{_TEXT_STYLE}">{html.escape(shown)}</pre>'
     return {
-        "text/html": f'<details style="{_STYLE}"><summary>{html.escape(head)}</summary>{body}</details>',
+        "text/html": f'<details style="{QUIET}"><summary>{html.escape(head)}</summary>{body}</details>',
         "text/plain": f"({head})\n{shown}",
     }

@@ -9,9 +9,8 @@ from typing import Any
 from gleitzeit_nb.core.displays import Display, Table
 from gleitzeit_nb.core.pictures import Picture
 from gleitzeit_nb.core.plain import one_line
+from gleitzeit_nb.jupyter.display.quiet import quiet_lines
 from gleitzeit_nb.rendering.displays import as_text
-
-_NOTE = "color:var(--jp-ui-font-color2,#616161);font-size:var(--jp-ui-font-size1,13px)"
 
 
 def mime_bundle(shown: Display) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def table_html(table: Table) -> str:
     labelled = table.labels is not None
     rows = "".join(f"<tr>{''.join(_cell(cell, head=labelled and not place) for place, cell in enumerate(line))}</tr>" for line in lines)
     names = "".join(_cell(cell, head=True) for cell in head)
-    note = f'<div style="{_NOTE}">{html.escape(table.shape())}</div>'
+    note = quiet_lines([table.shape()])
     return f'<table class="dataframe"><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table>{note}'
 
 

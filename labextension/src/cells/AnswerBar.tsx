@@ -9,6 +9,7 @@ import { addBelowIcon, checkIcon, copyIcon, ReactWidget, refreshIcon, runIcon } 
 import type { Message } from '@lumino/messaging';
 import React from 'react';
 
+import { copyText } from '../clipboard';
 import { type MenuCommand, openMenu } from '../commands/menus';
 import type { InstanceView } from '../kernel/model';
 import type { AnswerActions } from './answerActions';
@@ -218,7 +219,7 @@ export class AnswerBar extends ReactWidget {
       name: isDone ? this.trans.__('Copied') : name,
       icon: isDone ? checkIcon : copyIcon,
       unless: '',
-      act: () => void this.actions.copy(text()).then(() => this.sayCopied(id))
+      act: () => void copyText(text()).then(() => this.sayCopied(id))
     };
   }
 

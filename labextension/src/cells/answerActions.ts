@@ -1,6 +1,5 @@
 /** What a person can do with an answer, wherever it stands. Nothing runs outside the sandbox. */
 
-import { Clipboard } from '@jupyterlab/apputils';
 import type { Cell } from '@jupyterlab/cells';
 
 import type { Snapshot } from '../kernel/model';
@@ -33,15 +32,6 @@ export abstract class AnswerActions {
   get snapshot(): Snapshot | null {
     const state = this.gleitzeit?.link.state;
     return state?.kind === 'live' ? state.snapshot : null;
-  }
-
-  async copy(text: string): Promise<void> {
-    // The modern way exists on secure pages only, and asks for a right that may be denied.
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      Clipboard.copyToSystem(text);
-    }
   }
 
   /** Whether the cell can be asked again: it may have been edited since. */

@@ -39,8 +39,8 @@ export class NotebookAnswers extends AnswerActions {
     const next = content.widgets[content.widgets.indexOf(cell) + 1];
     if (next?.model.type === 'code' && next.model.sharedModel.getSource() === source) {
       content.activeCellIndex = content.widgets.indexOf(next);
-    } else {
-      this.insertBelow(cell, [source]);
+    } else if (!this.insertBelow(cell, [source])) {
+      return;
     }
     const below = content.widgets[content.widgets.indexOf(cell) + 1];
     await this.loadWhereNew();
@@ -66,17 +66,18 @@ export class NotebookAnswers extends AnswerActions {
     await this.run(cell);
   }
 
-  private insertBelow(cell: Cell, sources: readonly string[]): void {
+  private insertBelow(cell: Cell, sources: readonly string[]): boolean {
     const { content } = this.panel;
     const at = content.widgets.indexOf(cell) + 1;
     if (!at || !insertCode(content, at, sources)) {
-      return;
+      return false;
     }
     content.deselectAll();
     content.mode = 'command';
     content.activeCellIndex = at;
     void content.scrollToItem(at);
     content.activate();
+    return true;
   }
 
   private async run(cell: Cell): Promise<void> {

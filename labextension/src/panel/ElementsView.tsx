@@ -79,6 +79,15 @@ export function Bar({ used, most }: { readonly used: number; readonly most: numb
   );
 }
 
+/** Turned by the style where what it stands before is open. */
+export function Triangle(): React.JSX.Element {
+  return (
+    <svg width="8" height="8" viewBox="0 0 8 8" aria-hidden="true">
+      <path d="M2 1l4 3-4 3z" />
+    </svg>
+  );
+}
+
 /** The button of a row that shows or hides what belongs to it. Its text is what the row is headed by. */
 export function Disclosure(props: {
   readonly open: boolean;
@@ -89,9 +98,7 @@ export function Disclosure(props: {
   const { open, label, onToggle, children } = props;
   return (
     <button className="gz-Disclosure" aria-expanded={open} aria-label={label} onClick={onToggle}>
-      <svg width="8" height="8" viewBox="0 0 8 8" aria-hidden="true">
-        <path d="M2 1l4 3-4 3z" />
-      </svg>
+      <Triangle />
       <span>{children}</span>
     </button>
   );

@@ -3,7 +3,7 @@
 import React from 'react';
 
 import type { Section } from '../settings/settings';
-import { type Column, Columns, Heads } from './ElementsView';
+import { type Column, Columns, Heads, Triangle } from './ElementsView';
 import { Sections } from './PanelContext';
 
 interface SectionProps {
@@ -31,9 +31,7 @@ export function SectionTable(props: SectionProps): React.JSX.Element {
     <table className={`gz-Table gz-Section ${className}`}>
       <caption>
         <button className="gz-SectionButton" aria-expanded={isOpen} onClick={() => toggle(name)}>
-          <svg width="8" height="8" viewBox="0 0 8 8" aria-hidden="true">
-            <path d="M2 1l4 3-4 3z" />
-          </svg>
+          <Triangle />
           {caption}
         </button>
         {beside && <span className="gz-counts">{beside}</span>}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gleitzeit_nb.jupyter.display.pace import ANSWERS_BYTES_PER_S, Budget
+from gleitzeit_nb.jupyter.display.places import Places
 from gleitzeit_nb.jupyter.settings import GleitzeitNB
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Front:
         self.threads: dict[str, Thread] = {}  # the conversations of this notebook; they end with its kernel
         self.asked: Counter[str] = Counter()  # how many answers each question was asked for that wanted several at once
         self.budget = Budget(ANSWERS_BYTES_PER_S)
+        self.places = Places()
         self._runtime_of = runtime_of or _process_runtime
         self._dashboard: Dashboard | None = None
         self._artifacts: ArtifactFolder | None = None

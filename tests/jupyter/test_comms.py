@@ -18,6 +18,7 @@ from gleitzeit_nb.errors import UsageError
 from gleitzeit_nb.jupyter.control.commands import COMMANDS, FIELDS, read_command
 from gleitzeit_nb.jupyter.control.comms import MOST_LINES, TARGET, ControlTarget
 from gleitzeit_nb.jupyter.control.messages import empty_snapshot, snapshot_message
+from gleitzeit_nb.jupyter.display.places import RUNNING
 from tests.support.shell import Shell
 from tests.support.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance
 from tests.support.waiting import wait_until
@@ -132,6 +133,26 @@ def test_a_page_that_comes_while_a_cell_runs_is_told_since_when(listening: Liste
     assert idle["cell_s"] is None
 
 
+def test_a_reloaded_page_is_told_what_its_outputs_show_now(listening: Listening) -> None:
+    listening.shell.runtime.started = False
+    going_on, ended, unknown = "a" * 32, "b" * 32, "c" * 32
+    places = listening.shell.front.places
+    marked = places.put(going_on, {"text/plain": "so far"}, RUNNING)
+    places.put(ended, {"text/plain": "half"}, RUNNING)
+    places.put(ended, {"text/plain": "whole"}, {"gleitzeit_nb": {"model": "m"}})
+    comm = listening.open()
+    comm.hear({"type": "outputs", "ids": [going_on, ended, unknown]})
+    [told] = comm.sent
+    assert told == {
+        "type": "outputs",
+        "outputs": [
+            {"id": going_on, "data": {"text/plain": "so far"}, "metadata": marked},
+            {"id": ended, "data": {"text/plain": "whole"}, "metadata": {"gleitzeit_nb": {"model": "m"}}},
+        ],
+    }
+    assert not listening.shell.runtime.started
+
+
 def test_before_there_is_an_engine_looking_starts_none(listening: Listening) -> None:
     listening.shell.runtime.started = False
     comm = listening.open()
@@ -210,6 +231,12 @@ BAD: list[object] = [
     {"type": "cancel", "run": ["r1"]},
     {"type": "cancel", "instance": "local"},
     {"type": "restart_pool", "force": True},
+    {"type": "outputs"},
+    {"type": "outputs", "ids": "a" * 32},
+    {"type": "outputs", "ids": ["a" * 31]},
+    {"type": "outputs", "ids": [["a" * 32]]},
+    {"type": "outputs", "ids": ["a" * 32] * 201},
+    {"type": "outputs", "ids": [], "more": 1},
 ]
 
 

@@ -126,7 +126,7 @@ def test_a_front_end_is_told_what_is_an_answer_and_how_far_it_is(screen: Screen,
     view.finish({"gleitzeit_nb": {"model": "llama3.2", "instance": "north"}})
     states = [metadata.get("gleitzeit_nb") for metadata in screen.metadata]
     assert states == [
-        None,
+        {"state": "waiting"},
         {"state": "arriving"},
         {"state": "cut", "note": "interrupted"},
         {"model": "llama3.2", "instance": "north"},

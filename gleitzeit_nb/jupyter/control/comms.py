@@ -4,7 +4,7 @@
 "cell_s": 12.5, "commands": […]} (`cell_s`: how long a cell has been running, null while none is) and {"type": "snapshot", "snapshot":
 {…}}, at once and then on change, at most four a second; an empty one while there is no engine, which looking does not start. To a command
 {"type": "started" | "done" | "error", "of": "drain", "request": "…", "text": "…", "report": ""}; what takes long is answered twice, at its
-start and at its end.
+start and at its end. What a page wants to know of a notebook's outputs is in `outputs`.
 
 Messages come from a browser that may show hostile pages: each is checked, and names only what this kernel itself has. Handlers run on a
 front end's subshell while a cell runs, so they never wait: they answer, or hand over to the engine's loop.
@@ -26,6 +26,7 @@ from gleitzeit_nb.jupyter.control.actions import SLOW, doing, perform
 from gleitzeit_nb.jupyter.control.cell_clock import CellClock
 from gleitzeit_nb.jupyter.control.commands import COMMANDS, Command, kind_of, read_command, request_of
 from gleitzeit_nb.jupyter.control.messages import empty_snapshot, snapshot_message
+from gleitzeit_nb.jupyter.control.outputs import asks_for_outputs, outputs_message
 from gleitzeit_nb.jupyter.display.redraw import Redraw
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ class ControlTarget:
 
     def _heard(self, line: Line, data: object) -> None:
         try:
+            if asks_for_outputs(data):
+                line.tell(outputs_message(data, self._front.places))
+                return
             command = read_command(data)
             if command.type == "hello":
                 self._greet(line)
@@ -217,6 +221,9 @@ class Line:
         busy = threading.current_thread() is not threading.main_thread()
         able = {"version": __version__, "answers_while_busy": busy, "commands": list(COMMANDS)}
         self._send({"type": "welcome", **able, "cell_s": None if cell_s is None else round(cell_s, 3)})
+
+    def tell(self, message: dict[str, Any]) -> None:
+        self._send(message)
 
     def answer(self, outcome: str, command: Command, text: str, report: str = "") -> None:
         """`outcome`: started, done or error."""

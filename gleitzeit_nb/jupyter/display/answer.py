@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from gleitzeit_nb.core.plain import OutputText, clean, one_line
 from gleitzeit_nb.jupyter.display.pace import ANSWERS_BYTES_PER_S, Pace
+from gleitzeit_nb.jupyter.display.places import WAITING, Places
 from gleitzeit_nb.jupyter.markdown.harmless import harmless, harmless_line
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def answer_view(front: Front, *, stream: bool, quiet: bool, as_json: bool = Fals
         return NoView()
     if not front.in_kernel:
         return TerminalView(sys.stdout) if stream else WholeView(lambda data, _metadata, _update: print(data["text/plain"]))  # noqa: T201
-    publish, written = publisher(), harmless_json if as_json else harmless
+    publish, written = publisher(front.places), harmless_json if as_json else harmless
     if not stream:
         return WholeView(publish, written)
     return StreamView(publish, time.monotonic, time.sleep, written, Pace(front.budget))
@@ -76,14 +77,15 @@ def fenced(language: str, text: str) -> str:
     return harmless(f"{fence}{language}\n{text}\n{fence}") if text else ""
 
 
-def publisher() -> Publish:
-    """Publishes Markdown into one place, which later messages replace."""
+def publisher(places: Places) -> Publish:
+    """Publishes into one place, which later messages replace: those that say in their metadata that it goes on are followed by more."""
     from IPython.display import publish_display_data
 
-    place = {"display_id": uuid.uuid4().hex}
+    name = uuid.uuid4().hex
 
     def publish(data: dict[str, Any], metadata: dict[str, Any], update: bool) -> None:
-        publish_display_data(data=data, metadata=metadata, transient=place, update=update)  # type: ignore[no-untyped-call]
+        told = places.put(name, data, metadata)
+        publish_display_data(data=data, metadata=told, transient={"display_id": name}, update=update)  # type: ignore[no-untyped-call]
 
     return publish
 
@@ -162,7 +164,7 @@ class StreamView:
         elif not self._pieces and line and line != self._status and now - self._began >= STATUS_AFTER_S and not self._pace.wait_s(now):
             self._status = line
             shown = one_line(line)
-            self._send({"text/markdown": f"*{harmless_line(shown)}*", "text/plain": shown}, {})
+            self._send({"text/markdown": f"*{harmless_line(shown)}*", "text/plain": shown}, WAITING)
             self._pace.sent(2 * message_bytes(shown), now, rest_s=STATUS_INTERVAL_S)
 
     def add(self, text: str) -> None:
@@ -175,7 +177,7 @@ class StreamView:
         self._pieces.clear()
         self._dirty = False
         if self._shown:
-            self._send({"text/markdown": "*(asked again)*", "text/plain": "(asked again)"}, {})
+            self._send({"text/markdown": "*(asked again)*", "text/plain": "(asked again)"}, WAITING)
 
     def _paint(self) -> None:
         if self._pace.wait_s(self._clock()):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gleitzeit_nb.jupyter.display.answer import LAST_PAINT_WAIT_S, message_bytes
 from gleitzeit_nb.jupyter.display.pace import Pace
+from gleitzeit_nb.jupyter.display.places import Places
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -55,6 +56,7 @@ class LiveOutput:
         parts: Callable[[], Sequence[Part]],
         send: Send | None,
         pace: Pace,
+        places: Places,
         *,
         streams: bool = True,
         clock: Callable[[], float] = time.monotonic,
@@ -62,6 +64,7 @@ class LiveOutput:
         self._parts = parts
         self._send = send
         self._pace = pace
+        self._places = places
         self._streams = streams  # else only the first and the last state are shown
         self._clock = clock
         self._ids = [uuid.uuid4().hex for _ in parts()]
@@ -81,8 +84,7 @@ class LiveOutput:
         with self._lock:
             self._shown = True
             for index, part in enumerate(self._parts()):
-                data, metadata = part.draw()
-                self._drawn[index] = (part.key, self._clock())
+                data, metadata = self._draw(index, part)
                 place = {"display_id": self._ids[index]}
                 publish_display_data(data=data, metadata=metadata, transient=place)  # type: ignore[no-untyped-call]
 
@@ -129,10 +131,17 @@ class LiveOutput:
                 return 0, 0.0
             for index, part in enumerate(self._parts()):
                 before = self._drawn[index]
-                if before is not None and (before[0] == part.key or (self._clock() - before[1] < part.rest_s and not final)):
+                if before is not None and not final and self._clock() - before[1] < part.rest_s:
                     continue
-                data, metadata = part.draw()
-                self._drawn[index] = (part.key, self._clock())
+                if before is not None and before[0] == part.key and not (final and self._places.is_live(self._ids[index])):
+                    continue
+                data, metadata = self._draw(index, part)
                 self._send(self._ids[index], data, metadata)
                 sent_bytes += sum(message_bytes(text) for text in data.values() if isinstance(text, str))
         return sent_bytes, time.thread_time() - began
+
+    def _draw(self, index: int, part: Part) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Under the lock. What is said to go on is so until the end, and only where more can be sent."""
+        data, metadata = part.draw()
+        self._drawn[index] = (part.key, self._clock())
+        return data, self._places.put(self._ids[index], data, metadata, final=self._ended or self._send is None)

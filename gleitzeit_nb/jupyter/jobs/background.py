@@ -14,6 +14,7 @@ from gleitzeit_nb.core.requests import LLMRequest
 from gleitzeit_nb.errors import GleitzeitError, TransferError
 from gleitzeit_nb.jupyter.display.answer import ARRIVING, Written, cut_metadata, whole
 from gleitzeit_nb.jupyter.display.live_output import Part
+from gleitzeit_nb.jupyter.display.places import RUNNING, WAITING
 from gleitzeit_nb.jupyter.jobs.output_html import RunOutput
 from gleitzeit_nb.jupyter.llm.answering import WHY
 from gleitzeit_nb.jupyter.llm.run_option import CodeRunner, runnable
@@ -84,7 +85,9 @@ class RunWork:
         return len(self._output)
 
     def parts(self) -> list[Part]:
-        return [] if self._args.quiet else [Part(self.length, lambda: (self._output.bundle(), {}))]
+        if self._args.quiet:
+            return []
+        return [Part(self.length, lambda: (self._output.bundle(), RUNNING if self.value is None else {}))]
 
     @property
     def text(self) -> str:
@@ -196,12 +199,12 @@ class AnswerWork:
         reply, text = self.value, "".join(self._pieces)
         if reply is None:
             if not text and not self._note:
-                return {"text/markdown": "", "text/plain": ""}, {}
+                return {"text/markdown": "", "text/plain": ""}, WAITING
             return whole(text, self._written, self._note), cut_metadata(self._note) if self._note else ARRIVING
         return whole(text, self._written, instead=called(reply.tool_calls)), reply.metadata()
 
     def _drawn_run(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        return self._running.parts()[0].draw() if self._running is not None else ({"text/html": "", "text/plain": ""}, {})
+        return self._running.parts()[0].draw() if self._running is not None else ({"text/html": "", "text/plain": ""}, WAITING)
 
     @property
     def text(self) -> str:

@@ -82,7 +82,8 @@ class JobHandle:
         self._job = Job(number, label, work.model)
         self._since = time.strftime("%H:%M:%S")
         self._stage = ""
-        self._live = LiveOutput(self._parts, updates_of(front.shell), Pace(front.budget), streams=streams and front.streams)
+        paced = Pace(front.budget)
+        self._live = LiveOutput(self._parts, updates_of(front.shell), paced, front.places, streams=streams and front.streams)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.line()}>"

@@ -112,7 +112,7 @@ def columns_view(front: Front, *, stream: bool, quiet: bool, as_json: bool = Fal
         return NoColumns()
     if not front.in_kernel:
         return PrintedColumns(sys.stdout, stream=stream)
-    return DrawnColumns(publisher(), harmless_json if as_json else harmless, stream=stream, budget=front.budget)
+    return DrawnColumns(publisher(front.places), harmless_json if as_json else harmless, stream=stream, budget=front.budget)
 
 
 class NoColumns:
@@ -151,7 +151,7 @@ class DrawnColumns:
         drawn = columns_html(columns, self._written)
         is_new = drawn != self._drawn
         if is_new:
-            self._send({"text/html": drawn, "text/plain": _progress(columns)}, {})
+            self._send({"text/html": drawn, "text/plain": _progress(columns)}, RUNNING)
         self._pace.sent(message_bytes(drawn) if is_new else 0, self._clock(), time.thread_time() - began)
 
     def finish(self, columns: Sequence[Column], metadata: dict[str, Any]) -> None:

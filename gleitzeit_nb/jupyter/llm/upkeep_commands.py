@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gleitzeit_nb.core.upkeep import Holding, Place, PullProgress, Where
 from gleitzeit_nb.errors import ModelNotFoundError, UsageError
 from gleitzeit_nb.jupyter.arguments import Kind, MagicParser, comma_list, joined
+from gleitzeit_nb.jupyter.display.places import RUNNING
 from gleitzeit_nb.rendering.upkeep import deleted_text, deletion_question, progress_line, step_of, unloaded_text, warmed_text
 
 if TYPE_CHECKING:
@@ -93,14 +94,14 @@ def _pull(front: Front, model: str, place: Place) -> None:
     if front.in_kernel:
         from gleitzeit_nb.jupyter.display.answer import publisher
 
-        view = Drawn(publisher())
+        view = Drawn(publisher(front.places))
     pool = front.engine.pool
     try:
         with contextlib.closing(front.runtime.iterate(pool.pull(model, **place))) as batches:
             for batch in batches:
                 view.show(batch)
     finally:
-        view.paint()
+        view.end()
 
 
 class Drawn:
@@ -118,11 +119,14 @@ class Drawn:
         if self._clock() - self._drawn_at >= REDRAW_S:
             self.paint()
 
-    def paint(self) -> None:
+    def end(self) -> None:
+        self.paint(last=True)
+
+    def paint(self, *, last: bool = False) -> None:
         """What is true now, if that is not what is shown."""
         text = "\n".join(map(progress_line, self._last.values()))
-        if text and text != self._text:
-            self._publish({"text/plain": text}, {}, bool(self._text))
+        if text and (last or text != self._text):
+            self._publish({"text/plain": text}, {} if last else RUNNING, bool(self._text))
             self._text, self._drawn_at = text, self._clock()
 
 
@@ -139,5 +143,5 @@ class Printed:
                 self._said[progress.instance] = step
                 print(progress_line(progress), flush=True)  # noqa: T201
 
-    def paint(self) -> None:
+    def end(self) -> None:
         return

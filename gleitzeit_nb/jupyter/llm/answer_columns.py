@@ -25,6 +25,7 @@ from gleitzeit_nb.jupyter.display.answer import (
     publisher,
 )
 from gleitzeit_nb.jupyter.display.pace import ANSWERS_BYTES_PER_S, Budget, Pace
+from gleitzeit_nb.jupyter.display.places import RUNNING
 from gleitzeit_nb.jupyter.display.quiet import QUIET, quiet_lines
 from gleitzeit_nb.jupyter.llm.thinking import thinking_bundle
 from gleitzeit_nb.jupyter.markdown.harmless import MAX_CHARS, harmless

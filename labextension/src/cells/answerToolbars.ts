@@ -1,4 +1,4 @@
-/** Puts a toolbar over every answer of the notebooks and consoles that are open, as they come and go; and lets them grow without a jump. */
+/** What the outputs of open notebooks and consoles get: a toolbar over every answer, the truth of those that go on, no jump. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ISessionContextDialogs } from '@jupyterlab/apputils';
@@ -13,8 +13,10 @@ import type { AnswerActions } from './answerActions';
 import { AnswerBar } from './AnswerBar';
 import { readFacts } from './answers';
 import { ConsoleAnswers } from './consoleAnswers';
+import { LiveOutputs } from './liveOutputs';
 import { NotebookAnswers } from './notebookAnswers';
 import { ReadingPlace } from './readingPlace';
+import { StandingNotes } from './standingNotes';
 
 type Answer = [facts: NonNullable<ReturnType<typeof readFacts>>, data: unknown];
 type Make = (cell: CodeCell, ...answer: Answer) => AnswerBar;
@@ -22,6 +24,7 @@ type Make = (cell: CodeCell, ...answer: Answer) => AnswerBar;
 class AnswerToolbars {
   private readonly seen = new WeakSet<Cell>();
   private readonly bars = new WeakMap<Widget, AnswerBar>();
+  private ended: ReadonlySet<CodeCell> = new Set();
 
   constructor(private readonly make: Make) {}
 
@@ -36,11 +39,19 @@ class AnswerToolbars {
     }
   }
 
+  /** Cells whose kernel is gone: an answer there does not arrive any more, and what came of it can be used. */
+  takeEnded(ended: ReadonlySet<CodeCell>): void {
+    const changed = [...new Set([...ended, ...this.ended])].filter(cell => !cell.isDisposed && ended.has(cell) !== this.ended.has(cell));
+    this.ended = ended;
+    changed.forEach(cell => this.look(cell));
+  }
+
   private look(cell: CodeCell): void {
     const { model, widgets } = cell.outputArea;
     widgets.slice(0, model.length).forEach((place, index) => {
       const { metadata, data } = model.get(index);
-      const facts = readFacts(metadata);
+      const said = readFacts(metadata);
+      const facts = said?.state === 'arriving' && this.ended.has(cell) ? { ...said, state: 'cut' as const } : said;
       const bar = this.bars.get(place);
       if (facts && bar) {
         bar.change(facts, data);
@@ -62,8 +73,9 @@ function isCode(cell: Cell): cell is CodeCell {
   return cell.model.type === 'code';
 }
 
-function watchNotebook({ content }: NotebookPanel, make: Make): void {
+function watchNotebook({ content }: NotebookPanel, live: LiveOutputs, make: Make): void {
   const toolbars = new AnswerToolbars(make);
+  live.changed.connect(() => toolbars.takeEnded(new Set(live.found().flatMap(({ cell, standing }) => (standing === 'ended' ? cell : [])))));
   const onCells = (): void => toolbars.follow(content.widgets);
   const onModel = (): void => {
     content.model?.cells.changed.connect(onCells);
@@ -82,7 +94,7 @@ function watchConsole({ console }: ConsolePanel, make: Make): void {
 
 export const answerToolbars: JupyterFrontEndPlugin<void> = {
   id: 'gleitzeit-nb:answers',
-  description: 'Toolbars over the answers of %%llm cells: copy, insert and run their code, ask another instance.',
+  description: 'Keeps outputs true that go on changing, and puts toolbars over answers: copy, insert and run code, ask another instance.',
   autoStart: true,
   requires: [INotebookTracker],
   optional: [IGleitzeit, ISessionContextDialogs, ITranslator, IConsoleTracker],
@@ -102,7 +114,9 @@ export const answerToolbars: JupyterFrontEndPlugin<void> = {
         new AnswerBar(cell, actions, trans, ...answer);
     const onNotebook = (panel: NotebookPanel): void => {
       new ReadingPlace(panel.content);
-      watchNotebook(panel, makes(new NotebookAnswers(panel, gleitzeit, dialogs, texts)));
+      const live = new LiveOutputs(panel, () => gleitzeit?.following.connections() ?? []);
+      new StandingNotes(panel, live, trans);
+      watchNotebook(panel, live, makes(new NotebookAnswers(panel, gleitzeit, dialogs, texts)));
     };
     const onConsole = (panel: ConsolePanel): void => watchConsole(panel, makes(new ConsoleAnswers(panel, gleitzeit)));
     notebooks.forEach(onNotebook);

@@ -172,6 +172,36 @@ raise ValueError(f"{db_password} {login} canary-environment-77 /home/ann/data.cs
     assert "~/data.csv" in sent(shell)
 
 
+@pytest.mark.parametrize(
+    ("held", "raised"),
+    [
+        ("config = {'db': [{'password': 'canary77word'}]}", "config['db'][0]['password']"),
+        (
+            "class Link:\n    def __init__(self):\n        self._token = ''.join(['canary77', 'word'])\nlink = Link()",
+            "link._token",
+        ),
+        ("class Settings:\n    API_KEY = ''.join(['canary77', 'word'])", "Settings.API_KEY"),
+        ("passwords = ['x', ''.join(['canary77', 'word'])]", "passwords[1]"),
+        ("password = b'canary77' + b'word'", "password.decode()"),
+        ("secret = []\nsecret.append(secret)\nsecret.append('canary77word')", "secret[1]"),
+    ],
+)
+def test_secrets_within_variables_are_known_wherever_they_stand(shell: Shell, held: str, raised: str) -> None:
+    shell.run(held)
+    shell.run(f"raise ValueError('no access with', {raised})")
+    shell.run("%llm fix")
+    assert "canary77word" not in sent(shell)
+
+
+def test_looking_for_secrets_runs_nothing_of_the_notebook(shell: Shell) -> None:
+    shell.run("ran = []\nclass Odd:\n    def __getattr__(self, name):\n        ran.append(name)\n        return 'x'\nodd = Odd()")
+    shell.run("class Costly:\n    @property\n    def password(self):\n        ran.append('property')\ncostly = Costly()")
+    shell.run("1 / 0")
+    before = list(shell.ip.user_ns["ran"])
+    shell.run("%llm fix --show")
+    assert shell.ip.user_ns["ran"] == before
+
+
 def test_a_known_secret_in_disguise_takes_its_line_with_it(shell: Shell) -> None:
     shell.run("import base64\npassword = 'canary-77-canary'\nraise ValueError(base64.b64encode(password.encode()).decode())")
     shell.run("%llm fix")

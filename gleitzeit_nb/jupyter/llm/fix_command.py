@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from gleitzeit_nb.errors import ConfigError, UsageError
 from gleitzeit_nb.jupyter.arguments import MagicParser, identifier, identifiers, joined, key_value
 from gleitzeit_nb.jupyter.llm.constraint_options import add_constraint_options
 from gleitzeit_nb.jupyter.llm.last_error import Failure, last_failure
+from gleitzeit_nb.jupyter.llm.named_texts import named_texts
 from gleitzeit_nb.jupyter.llm.strategy_option import strategy
 from gleitzeit_nb.jupyter.llm.thread_options import add_thread_option
 
@@ -147,19 +148,8 @@ class Fixer:
         settings: list[Config] = []
         with contextlib.suppress(ConfigError):  # it may be the very error that is to be explained, and then no setting of it is in use
             settings.append(self._front.runtime.config())
-        named = {value for name, value in _texts(self._front.shell.user_ns) if is_secret_name(name)}
+        named = {value for name, value in named_texts(self._front.shell.user_ns) if is_secret_name(name)}
         return {value for value in {*named, *known_secrets(*settings)} if len(value) >= LEAST_KNOWN_CHARS}
-
-
-def _texts(namespace: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Variables that hold a text, and the entries of dictionaries."""
-    for name, value in list(namespace.items()):
-        if name.startswith("_") or name in ("In", "Out"):
-            continue
-        if isinstance(value, str):
-            yield name, value
-        elif type(value) is dict and len(value) <= 1000:
-            yield from ((key, each) for key, each in value.items() if isinstance(key, str) and isinstance(each, str))
 
 
 def _type_of(value: Any) -> str:

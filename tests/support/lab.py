@@ -52,13 +52,13 @@ class LabServer:
         self.application = application
         self.url = f"http://127.0.0.1:{port}"
 
-    def write_notebook(self, name: str, cells: list[str]) -> None:
+    def write_notebook(self, name: str, cells: list[str], *, kernel: str = "python3") -> None:
         sources = [
             {"cell_type": "code", "id": f"cell-{index}", "metadata": {}, "execution_count": None, "outputs": [], "source": cell}
             for index, cell in enumerate(cells)
         ]
-        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        document = {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": sources}
+        metadata = {"kernelspec": {"name": kernel, "display_name": kernel, "language": "python"}}
+        document = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": sources}
         (self.root / name).write_text(json.dumps(document))
 
     def stop_kernels(self) -> None:

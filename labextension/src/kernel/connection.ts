@@ -130,6 +130,7 @@ export class KernelLink implements IDisposable {
     if (this.context) {
       this.context.kernelChanged.disconnect(this.onKernelChanged, this);
       this.context.statusChanged.disconnect(this.onStatusChanged, this);
+      this.context.connectionStatusChanged.disconnect(this.onConnectionStatusChanged, this);
       this.context.iopubMessage.disconnect(this.onIOPubMessage, this);
       this.context.disposed.disconnect(this.onContextDisposed, this);
     }
@@ -138,6 +139,7 @@ export class KernelLink implements IDisposable {
     if (context) {
       context.kernelChanged.connect(this.onKernelChanged, this);
       context.statusChanged.connect(this.onStatusChanged, this);
+      context.connectionStatusChanged.connect(this.onConnectionStatusChanged, this);
       context.iopubMessage.connect(this.onIOPubMessage, this);
       context.disposed.connect(this.onContextDisposed, this);
     }
@@ -334,7 +336,11 @@ export class KernelLink implements IDisposable {
     this.follow(null);
   }
 
-  private onStatusChanged(_: ISessionContext, status: Kernel.Status): void {
+  private onConnectionStatusChanged(): void {
+    this.signal.emit(this.current);
+  }
+
+  private onStatusChanged(context: ISessionContext, status: Kernel.Status): void {
     const restarted = status === 'starting' && this.current.kind === 'live'; // from another page
     if (status === 'restarting' || status === 'autorestarting' || restarted) {
       this.renewing = status === 'restarting' && (this.renewing || this.kernel?.status !== status);
@@ -345,7 +351,7 @@ export class KernelLink implements IDisposable {
       this.busyFrom = null;
       this.detach();
       this.become({ kind: 'dead' });
-    } else if (status === 'idle' && !this.renewing && (this.current.kind === 'restarting' || this.current.kind === 'dead')) {
+    } else if (status === 'idle' && !this.renewing && !context.isTerminating && (this.current.kind === 'restarting' || this.current.kind === 'dead')) {
       this.begin();
     }
   }

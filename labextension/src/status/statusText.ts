@@ -9,15 +9,17 @@ import type { Snapshot } from '../kernel/model';
 export interface Seen {
   readonly state: LinkState;
   readonly wasLive: boolean;
+  /** Whether the page has a line to the kernel: the server may be gone. */
+  readonly isConnected: boolean;
 }
 
 const SEPARATOR = ' · ';
 
 /** One short line; "" where there is nothing to say: a kernel that never had the extension is none of its business. */
-export function statusLine({ state, wasLive }: Seen, trans: TranslationBundle): string {
+export function statusLine({ state, wasLive, isConnected }: Seen, trans: TranslationBundle): string {
   switch (state.kind) {
     case 'live':
-      return counts(state.snapshot, trans);
+      return isConnected ? counts(state.snapshot, trans) : trans.__('Gleitzeit: line to the kernel cut');
     case 'incompatible':
       return trans.__('Gleitzeit: other version');
     case 'restarting':
@@ -46,9 +48,11 @@ function counts(snapshot: Snapshot, trans: TranslationBundle): string {
 }
 
 /** Several lines, for the tooltip. */
-export function statusDetail({ state }: Seen, where: string, trans: TranslationBundle): string {
+export function statusDetail({ state, isConnected }: Seen, where: string, trans: TranslationBundle): string {
   const lines = [where];
-  if (state.kind === 'live' && state.snapshot.modes.length > 0) {
+  if (state.kind === 'live' && !isConnected) {
+    lines.push(trans.__('What it has now cannot be known before JupyterLab has found it again.'));
+  } else if (state.kind === 'live' && state.snapshot.modes.length > 0) {
     const { snapshot } = state;
     lines.push(
       trans.__('%1 of %2 Ollama instances answer', upCount(snapshot), snapshot.instances.length),

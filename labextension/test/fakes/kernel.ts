@@ -48,8 +48,10 @@ export class FakeContext {
     }
   };
   session: { kernel: FakeContext['kernel'] } | null = { kernel: this.kernel };
+  isTerminating = false;
   readonly kernelChanged = new Signal<this, void>(this);
   readonly statusChanged = new Signal<this, Kernel.Status>(this);
+  readonly connectionStatusChanged = new Signal<this, Kernel.ConnectionStatus>(this);
   readonly iopubMessage = new Signal<this, KernelMessage.IMessage>(this);
   readonly disposed = new Signal<this, void>(this);
 
@@ -60,6 +62,11 @@ export class FakeContext {
   become(status: Kernel.Status): void {
     this.kernel.status = status;
     this.statusChanged.emit(status);
+  }
+
+  reach(status: Kernel.ConnectionStatus): void {
+    this.kernel.connectionStatus = status;
+    this.connectionStatusChanged.emit(status);
   }
 
   /** A cell begins or ends: the kernel's word of that, and of the code. */

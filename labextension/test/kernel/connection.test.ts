@@ -158,6 +158,25 @@ test('a dead kernel is not asked', async () => {
   expect(wires).toHaveLength(1);
 });
 
+test('a kernel that is being shut down is not asked for its last words', async () => {
+  const { context, link } = await followed();
+  context.isTerminating = true;
+  context.become('terminating');
+  context.become('idle');
+  expect(wires).toHaveLength(1);
+  expect(link.state.kind).toBe('dead');
+});
+
+test('that the page has lost the kernel is told at once, and that it has found it', async () => {
+  const { context, link } = await followed();
+  const seen: boolean[] = [];
+  link.changed.connect(() => seen.push(link.isConnected));
+  context.reach('connecting');
+  context.reach('connected');
+  expect(seen).toEqual([false, true]);
+  expect(link.state.kind).toBe('live');
+});
+
 test('a line that was lost with its connection is made anew', async () => {
   const { link } = await followed();
   const lost = last();

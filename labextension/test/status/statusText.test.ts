@@ -11,7 +11,7 @@ const down = instance({ state: 'unhealthy', breaker: 'open' });
 
 function live(changes: Partial<Snapshot> = {}): Seen {
   const counted = { modes: [mode()], instances: [up, up, up, down], queue_depth: 2, in_flight: 6, tokens_per_s: 62.6, containers: 2 };
-  return { state: { kind: 'live', snapshot: snapshot({ ...counted, ...changes }), receivedAt: 0 }, wasLive: true };
+  return { state: { kind: 'live', snapshot: snapshot({ ...counted, ...changes }), receivedAt: 0 }, wasLive: true, isConnected: true };
 }
 
 test('the line counts instances, the queue and warm sandboxes', () => {
@@ -31,11 +31,11 @@ test('a kernel that was asked nothing yet has no zeros to show', () => {
 
 test('the end of a kernel is told where it was live, and is nobody’s business elsewhere', () => {
   for (const state of [{ kind: 'restarting' }, { kind: 'dead' }, { kind: 'not-loaded', failure: '' }] satisfies LinkState[]) {
-    expect(statusLine({ state, wasLive: false }, trans)).toBe('');
-    expect(statusLine({ state, wasLive: true }, trans)).toMatch(/^Gleitzeit: /);
+    expect(statusLine({ state, wasLive: false, isConnected: true }, trans)).toBe('');
+    expect(statusLine({ state, wasLive: true, isConnected: true }, trans)).toMatch(/^Gleitzeit: /);
   }
   for (const kind of ['no-notebook', 'no-kernel', 'unasked', 'connecting'] as const) {
-    expect(statusLine({ state: { kind }, wasLive: true }, trans)).toBe('');
+    expect(statusLine({ state: { kind }, wasLive: true, isConnected: true }, trans)).toBe('');
   }
 });
 
@@ -47,5 +47,11 @@ test('the detail has the numbers that the line leaves out', () => {
 
 test('another version says which', () => {
   const state: LinkState = { kind: 'incompatible', reason: 'snapshot is not of version 2' };
-  expect(statusDetail({ state, wasLive: false }, '', trans)).toMatch(/of version 2/);
+  expect(statusDetail({ state, wasLive: false, isConnected: true }, '', trans)).toMatch(/of version 2/);
+});
+
+test('what cannot be known any more is not counted', () => {
+  const cut = { ...live({}), isConnected: false };
+  expect(statusLine(cut, trans)).toBe('Gleitzeit: line to the kernel cut');
+  expect(statusDetail(cut, 'a.ipynb', trans)).toMatch(/^a\.ipynb\nWhat it has now cannot be known/);
 });

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 import os
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from bench.fast_server import Kind, fast_servers
+from bench.in_lab import CHROMIUM, measured_in_lab
 from bench.promises import Promise, at_most
-from tests.support.lab import CHROMIUM_FLAGS, NotebookPage, running_lab
+from tests.support.lab import LabServer, NotebookPage
 
-CHROMIUM = "chromium"
 WATCHED_S = 30
 LEAST_PICTURES = 20  # of which a 95th percentile still says something
 COST_S = 12
@@ -80,29 +76,15 @@ ACTION = """words => {
 }"""
 
 
-async def front_promises() -> AsyncIterator[Promise]:
-    if not shutil.which(CHROMIUM):
-        print("the side panel: not measured, there is no chromium")
-        return
-    measured = _measured()
-    with ThreadPoolExecutor(max_workers=1) as thread:  # Playwright's synchronous face wants one thread, without a loop
-        while (promise := await asyncio.get_running_loop().run_in_executor(thread, next, measured, None)) is not None:
-            yield promise
+def front_promises() -> AsyncIterator[Promise]:
+    return measured_in_lab("the side panel", _measured)
 
 
-def _measured() -> Iterator[Promise]:
-    with contextlib.ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "notebooks"
-        root.mkdir()
-        urls = stack.enter_context(fast_servers(*[Kind()] * 100, Kind(service_s=600)))
-        lab = stack.enter_context(running_lab(root, {"XDG_CONFIG_HOME": str(root.parent / "settings")}))
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), headless=True, args=list(CHROMIUM_FLAGS))
-        stack.callback(browser.close)
+def _measured(lab: LabServer, page: Page) -> Iterator[Promise]:
+    with fast_servers(*[Kind()] * 100, Kind(service_s=600)) as urls:
         cells = [SETUP, f"ask_all({urls[:4]})", f"time.sleep({WATCHED_S})", COMPUTES, "time.sleep(3)", f"ask_all({urls[:100]})"]
         cells += ["%%sandbox --mode restricted --timeout 60\nwhile True: pass", f"ask_all({urls[100:]})", "%%llm -m t8\nx"]
         lab.write_notebook("bench.ipynb", cells)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
         notebook = NotebookPage(page, lab, "bench.ipynb")
         notebook.run(0)
         notebook.show_panel()

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, WebSocket, sync_playwright
+from playwright.sync_api import Page, WebSocket
 
+from bench.in_lab import measured_in_lab
 from bench.promises import Promise, at_most
 from tests.support.fake_ollama import FakeOllama
 from tests.support.kernel import serving
-from tests.support.lab import CHROMIUM_FLAGS, NotebookPage, running_lab
+from tests.support.lab import LabServer, NotebookPage
 
-CHROMIUM = "chromium"
 STREAMS = 8
 STREAMED_S = 12.0  # of all streams at once
 SMALL = 8_000  # bytes: up to here an answer is drawn anew at least ten times a second
@@ -75,27 +69,13 @@ STILL = """([read, growing]) => {
 STOP = "() => { const found = window.gzFound; window.gzFound = null; return found; }"
 
 
-async def streaming_promises() -> AsyncIterator[Promise]:
-    if not shutil.which(CHROMIUM):
-        print("streamed answers: not measured, there is no chromium")
-        return
-    measured = _measured()
-    with ThreadPoolExecutor(max_workers=1) as thread:  # Playwright's synchronous face wants one thread, without a loop
-        while (promise := await asyncio.get_running_loop().run_in_executor(thread, next, measured, None)) is not None:
-            yield promise
+def streaming_promises() -> AsyncIterator[Promise]:
+    return measured_in_lab("streamed answers", _measured)
 
 
-def _measured() -> Iterator[Promise]:
-    with contextlib.ExitStack() as stack:
-        root = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "notebooks"
-        root.mkdir()
-        server = stack.enter_context(serving(FakeOllama("north", tokens=_answer, token_s=TOKEN_S)))
-        lab = stack.enter_context(running_lab(root, {"XDG_CONFIG_HOME": str(root.parent / "settings")}))
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), headless=True, args=list(CHROMIUM_FLAGS))
-        stack.callback(browser.close)
+def _measured(lab: LabServer, page: Page) -> Iterator[Promise]:
+    with serving(FakeOllama("north", tokens=_answer, token_s=TOKEN_S)) as server:
         lab.write_notebook("streaming.ipynb", [SETUP.format(url=server.url), "%llm models"])
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
         traffic = Traffic(page)
         notebook = NotebookPage(page, lab, "streaming.ipynb")
         notebook.run(0)

@@ -19,7 +19,7 @@ from gleitzeit_nb.jupyter.control.commands import COMMANDS, FIELDS, read_command
 from gleitzeit_nb.jupyter.control.comms import MOST_LINES, TARGET, ControlTarget
 from gleitzeit_nb.jupyter.control.messages import empty_snapshot, snapshot_message
 from gleitzeit_nb.jupyter.display.places import RUNNING
-from tests.support.shell import Shell
+from tests.support.shell import FakeRuntime, Shell
 from tests.support.snapshots import EMPTY, HOSTILE, MOCK_UP, hostile, instance
 from tests.support.waiting import wait_until
 
@@ -304,6 +304,23 @@ def test_a_snapshot_can_always_be_sent(name: str) -> None:
     shown = replace(hostile(), instances=(instance(name, url=name, reason=name, models=(name,) * 5000),))
     text = json.dumps(snapshot_message(shown), ensure_ascii=False, allow_nan=False)
     assert len(text.encode()) < 60_000
+
+
+def test_a_picture_that_was_due_when_the_engine_ended_holds_up_none_of_the_next_one(listening: Listening) -> None:
+    comm = listening.open()
+    comm.hear({"type": "hello"})
+    listening.settle()
+    for at in (1.0, 2.0):  # the second is due a quarter of a second after the first
+        listening.shell.engine.show(replace(MOCK_UP, at=at))
+    listening.shell.runtime.close()
+    listening.target._engine_moved(None)
+    following = FakeRuntime(MOCK_UP)
+    try:
+        listening.target._engine_moved(following.engine)
+        following.fake.show(replace(MOCK_UP, at=3.0))
+        assert [each["snapshot"]["at"] for each in comm.said("snapshot")][-1] == 3.0
+    finally:
+        following.close()
 
 
 def test_who_stops_looking_costs_nothing_more(listening: Listening) -> None:

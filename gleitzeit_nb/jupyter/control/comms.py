@@ -66,9 +66,9 @@ class ControlTarget:
     def close(self) -> None:
         """Close every comm, so that front ends know, and open no other."""
         self._manager.unregister_target(TARGET, self._opened)
-        self._redraw.end()
         self._cells.undo()
         with self._lock:
+            self._redraw.end()
             forget, self._forget_engine = self._forget_engine, None
             lines, self._lines = self._lines, set()
             self._engine = None
@@ -127,12 +127,17 @@ class ControlTarget:
                 return
             self._engine = None
             self._watch_as_wanted()
+            self._redraw.end()  # what was due on the loop of the engine before
+            self._redraw, self._latest = Redraw(self._publish, BYTES_PER_S), None
             self._engine = engine
             self._watch_as_wanted()
-            lines = tuple(self._lines)
         if engine is None:
-            for line in lines:
+            for line in self._looking():
                 line.show(empty_snapshot())
+
+    def _looking(self) -> tuple[Line, ...]:
+        with self._lock:
+            return tuple(self._lines)
 
     def _watch_as_wanted(self) -> None:
         """Under the lock."""
@@ -154,7 +159,7 @@ class ControlTarget:
             return 0
         self._drop_the_lost()
         message = snapshot_message(latest)
-        lines = tuple(self._lines)
+        lines = self._looking()
         sent = sum(line.show(latest, message) for line in lines)
         for line in lines:
             if line.ended:
@@ -163,7 +168,7 @@ class ControlTarget:
 
     def _drop_the_lost(self) -> None:
         """Read the goodbye of pages whose subshell ended before it did: else they would be told of every change, and counted."""
-        for line in tuple(self._lines):
+        for line in self._looking():
             if line.is_lost:
                 self._manager.comm_close(None, None, {"content": {"comm_id": line.comm.comm_id, "data": {}}})
 
@@ -232,17 +237,19 @@ class Line:
 
     def hang_up(self) -> None:
         if not self.ended:
+            self._reach(self.comm.close)
             self.ended = True
-            self.comm.close()
 
     def _send(self, data: dict[str, Any]) -> None:
-        if self.ended:
-            return
+        if not self.ended:
+            self._reach(self.comm.send, data)
+
+    def _reach(self, action: Callable[..., object], *words: object) -> None:
         try:
             if self._context is None:
-                self.comm.send(data)
+                action(*words)
             else:
-                self._context.copy().run(self.comm.send, data)
+                self._context.copy().run(action, *words)
         except Exception:
             self.ended = True
             logger.exception("a front end cannot be reached any more; nothing is sent to it from now on")

@@ -111,11 +111,12 @@ class Dashboard:
             self._redraw.ask()
 
     def _draw(self) -> int:
-        if self._widgets is None:
+        widgets = self._widgets  # which may be taken away meanwhile
+        if widgets is None:
             return 0
         pieces = markup.live(self._latest, self._pill)
-        sent = self._widgets.show(pieces, PICTURE_BYTES)
-        if self._widgets.lags(pieces):
+        sent = widgets.show(pieces, PICTURE_BYTES)
+        if widgets.lags(pieces):
             asyncio.get_running_loop().call_soon(self._redraw.ask)  # the rest follows as soon as the pace allows it
         return sent
 
@@ -123,15 +124,16 @@ class Dashboard:
         self._redraw.ask()
 
     async def _steered(self, command: str, instance: str) -> None:
-        pool = self._engine.pool
         try:
+            pool = self._engine.pool
             await (pool.drain(instance) if command == "drain" else pool.resume(instance))
         except GleitzeitError as error:
             said = str(error)
         else:
             said = f"{instance} gets nothing new." if command == "drain" else f"{instance} gets work again."
-        if self._widgets is not None:
-            self._widgets.say(said)
+        widgets = self._widgets
+        if widgets is not None:
+            widgets.say(said)
 
     # -- on the thread that a front end's message, or the end of the engine, comes in on -------------------------------------------
 

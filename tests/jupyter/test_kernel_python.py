@@ -67,3 +67,9 @@ def test_interrupting_a_map_ends_its_requests_and_the_next_cell_works(kernel: Ke
     north.token_s = 0.0
     assert printed(kernel.run(STATE)) == "0 0"
     assert printed(kernel.run("print(ask('again').text)")) == "again"
+
+
+def test_a_setting_that_is_refused_fails_its_cell_so_that_what_follows_is_not_run(kernel: Kernel) -> None:
+    run = kernel.run("%config GleitzeitNB.strategy = 'nearest'\nprint('went on')")
+    assert (run.reply["status"], run.error["ename"], run.stream("stdout")) == ("error", "SettingError", "")
+    assert len(run.error["traceback"]) == 3

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gleitzeit_nb import __version__
 from gleitzeit_nb.config import Config
 from gleitzeit_nb.core.instances import InstanceSettings
+from gleitzeit_nb.core.plain import one_line
 from gleitzeit_nb.errors import EngineClosedError, GleitzeitError
 from gleitzeit_nb.events import EventBus
 from gleitzeit_nb.jobs import Jobs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("gleitzeit_nb.engine")
 
+NAME_CHARS = 60
 RUNS_SHOWN = 50  # in a snapshot; the others are counted
 SNAPSHOT_INTERVAL_S = 0.25  # at most 4 snapshots a second reach the views
 
@@ -106,27 +108,33 @@ class Engine:
         if embedded is not None:
             await asyncio.to_thread(embedded.stop)
 
-    async def apply(self, config: Config, *, again: bool = False) -> None:
+    async def apply(self, config: Config, *, again: bool = False) -> str:
         """Take over a changed configuration; what did not change goes on undisturbed, and running requests finish.
 
         Instances that were added by hand stay. `again` also looks anew for servers that were discovered and for the sandbox's
         default mode, which are otherwise settled once. When it raises, the configuration is the one before.
+
+        Only a sandbox whose own configuration changed is replaced, with its runs and sessions: returned is what ended, "" for nothing.
         """
         async with self._changing:
-            await self._apply(config, again=again)
+            return await self._apply(config, again=again)
 
-    async def _apply(self, config: Config, *, again: bool) -> None:
+    async def _apply(self, config: Config, *, again: bool) -> str:
         before, self.config = self.config, config
         if self._loop is None:
-            return
+            return ""
         try:
             if before.pool != config.pool or (again and not config.explicit_instances):
                 await self._change_pool(before)
-            if before.sandbox != config.sandbox or again:
-                await self._start_sandbox()
+            in_use = self.sandbox.run_views() or self.sandbox.session_views()
+            if before.sandbox != config.sandbox or (again and not in_use):
+                return await self._change_sandbox()
+            if again:
+                await self.sandbox.look_again()
         except BaseException:
             self.config = before
             raise
+        return ""
 
     async def restart_pool(self) -> None:
         """A new pool in place of the present one, as the configuration says now; the embedded instance is started anew with it.
@@ -168,9 +176,19 @@ class Engine:
 
         fresh = Sandbox(self.config.sandbox, events=self.events)
         await fresh.start()
-        before, self._sandbox = self._sandbox, fresh
-        if before is not None:
-            await before.close()
+        self._sandbox = fresh
+
+    async def _change_sandbox(self) -> str:
+        """What ended with the one before, in a sentence; "" for nothing."""
+        before = self.sandbox
+        await self._start_sandbox()
+        runs, sessions = before.run_views(), before.session_views()
+        for run in runs:
+            before.cancel(run.id, "the sandbox was configured anew")
+        await before.close()
+        ended = [f"{len(runs)} run{'' if len(runs) == 1 else 's'}"] if runs else []
+        ended += [f"the session {one_line(each.name, NAME_CHARS)}" for each in sessions]
+        return f"The sandbox was configured anew, which ended {', '.join(ended)}." if ended else ""
 
     async def _change_pool(self, before: Config) -> None:
         old = {each.id: each for each in (before.pool.instances if before.explicit_instances else self._discovered)}

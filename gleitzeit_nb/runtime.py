@@ -211,12 +211,13 @@ class Runtime:
                 self.call(self._engine.apply(config))
             self._layers = layers
 
-    def reload(self) -> None:
-        """Read the configuration's files and environment again; a running engine takes over what changed."""
+    def reload(self) -> str:
+        """Read files and environment again; a running engine takes over what changed. Returns what ended by it, "" for nothing."""
         config = self.config()
         with self._engine_lock:
             if self._engine is not None:
-                self.call(self._engine.apply(config, again=True))
+                return self.call(self._engine.apply(config, again=True))
+        return ""
 
     def close(self) -> None:
         """Stop the engine, then the loop. The next `get_runtime()` makes a new one."""

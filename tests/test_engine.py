@@ -121,6 +121,27 @@ async def test_the_only_instance_may_change_under_a_waiting_request(north: FakeO
         assert engine.snapshot().instances[0].max_concurrent == 5
 
 
+LOCAL = {"default_mode": "local", "modes": {"local": {"enabled": True}}}
+
+
+async def test_a_reload_leaves_runs_and_sessions_alone_unless_the_sandbox_itself_changed(north: FakeOllama, south: FakeOllama) -> None:
+    def config(*servers: FakeOllama, **python: object) -> Config:
+        instances = [{"id": each.id, "url": each.url} for each in servers]
+        return load({"instances": instances}, {**LOCAL, **python}, environ={}, home=Path("/nonexistent"))
+
+    async with Engine(config(north)) as engine:
+        await engine.sandbox.execute("x = 1", session="work")
+        running = asyncio.ensure_future(engine.sandbox.execute("import time; time.sleep(60)"))
+        await until(lambda: any(view.container for view in engine.sandbox.run_views()))
+        assert await engine.apply(config(north, south), again=True) == ""
+        assert (await engine.sandbox.execute("print(x)", session="work")).stdout == "1\n"
+        assert not running.done()
+        told = await engine.apply(config(north, south, container_pool={"max_uses": 7}), again=True)
+        assert told == "The sandbox was configured anew, which ended 1 run, the session work."
+        result = await asyncio.wait_for(running, 20)
+        assert (result.status, engine.sandbox.settings.container_pool.max_uses) == ("killed", 7)
+
+
 async def test_what_was_drained_by_hand_and_what_is_ejected_stays_so(north: FakeOllama, south: FakeOllama) -> None:
     async with Engine(configured(north, south)) as engine:
         await engine.pool.drain("north")

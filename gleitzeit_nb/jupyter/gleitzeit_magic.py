@@ -157,8 +157,8 @@ class GleitzeitMagics(Magics):
 
     def _reload(self, words: Sequence[str]) -> None:
         _refuse_more("reload", words)
-        self.front.runtime.reload()
-        print("The configuration was read again.")  # noqa: T201
+        ended = self.front.runtime.reload()
+        print(f"The configuration was read again. {ended}".rstrip())  # noqa: T201
 
     def _set_draining(self, command: str, words: Sequence[str]) -> None:
         engine = self.front.engine

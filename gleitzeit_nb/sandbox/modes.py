@@ -83,6 +83,11 @@ class Modes:
             return self._default[0]
         return "" if self.settings.default_mode == AUTO_MODE else self.settings.default_mode
 
+    def forget(self) -> None:
+        """What was found out, as at the start: something may have been started or stopped meanwhile."""
+        self.verdicts.clear()
+        self._default = None
+
     def find(self, mode_id: str) -> ModeSettings:
         """Raises ConfigError for a mode that does not exist and ModeDisabledError for one that is switched off."""
         mode = self.settings.modes.get(mode_id)

@@ -168,6 +168,12 @@ class Sandbox:
             return True
         return await self._pool.stop(container)
 
+    async def look_again(self) -> None:
+        """Find out anew which modes can be had, and make new workers: runs and sessions go on."""
+        self._require_open()
+        self._modes.forget()
+        await self._pool.cleanup_idle(0.0)
+
     async def cleanup_idle_containers(self, idle_s: float | None = None) -> int:
         """Remove the workers that were idle for `idle_s` (default: the configured time); how many there were."""
         self._require_open()

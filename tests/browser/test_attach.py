@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.support.control_side import instance, listening
+from tests.support.control_side import choose, listening
 from tests.support.lab import LabServer, NotebookPage, wait_until
-from tests.support.spoken_panel import choose
+from tests.support.snapshots import instance
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000
@@ -190,13 +190,13 @@ def test_without_subshells_a_command_says_that_it_waits_for_the_running_cell(fir
     expect(panel_of(first)).to_contain_text("kernel busy", timeout=WAIT_MS)
     first.execute("gleitzeit:drain-instance", {"instance": "north"})
     notice = first.page.locator(".Toastify__toast")
-    expect(notice.get_by_text("Drain an Instance…: waits for the running cell")).to_be_visible(timeout=WAIT_MS)
+    expect(notice.get_by_text("Draining north: waits for the running cell")).to_be_visible(timeout=WAIT_MS)
     choose(panel_of(first), "north", "Drain")
     expect(panel_of(first)).to_contain_text("Draining north: waits until the running cell has ended")
     expect(row(first, "north")).to_contain_text("OK")
     (tmp_path / "go").touch()
-    expect(notice.get_by_text("drain was done.")).to_be_visible(timeout=WAIT_MS)
-    expect(panel_of(first).get_by_text("drain was done.")).to_be_visible(timeout=WAIT_MS)
+    expect(notice.get_by_text("drain north: done.")).to_be_visible(timeout=WAIT_MS)
+    expect(panel_of(first).get_by_text("drain north: done.")).to_be_visible(timeout=WAIT_MS)
     expect(row(first, "north")).to_contain_text("Draining")
 
 

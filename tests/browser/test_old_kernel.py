@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
+from tests.support.control_side import choose
 from tests.support.fake_ollama import FakeOllama, echo
 from tests.support.kernel import serving
 from tests.support.lab import LabServer, NotebookPage
 from tests.support.old_kernel import NAME, install_old_kernel
-from tests.support.spoken_panel import choose
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000

@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from gleitzeit_nb.snapshot import SCHEMA_VERSION
+from tests.support.control_side import choose, show, speaking_cell, tell
 from tests.support.lab import LabServer, NotebookPage, running_lab
 from tests.support.snapshots import MOCK_UP, container, hostile, instance, run, session
-from tests.support.spoken_panel import choose, show, speaking_cell, tell
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000
@@ -110,7 +110,7 @@ def test_what_takes_a_while_says_so_and_is_not_asked_twice(module_notebook: Note
     page.locator(".lm-Menu-itemLabel", has_text="mixtral").click()
     expect(notices(panel).locator("[data-outcome=started]")).to_contain_text("It takes a while.", timeout=WAIT_MS)
     tell(module_notebook, "finish()")
-    expect(notices(panel).locator("[data-outcome=done]")).to_contain_text("It is done at last.", timeout=WAIT_MS)
+    expect(notices(panel).locator("[data-outcome=done]")).to_contain_text("warm slow: done.", timeout=WAIT_MS)
     assert heard(module_notebook) == [{"type": "warm", "instance": "slow", "model": "mixtral"}]
 
 

@@ -11,9 +11,9 @@ from playwright.sync_api import Locator, expect
 
 from gleitzeit_nb.snapshot import SecurityCount, SecurityNote, SecurityView, Snapshot
 from tests.support.accessibility import violations
+from tests.support.control_side import choose, show, speaking_cell
 from tests.support.lab import LabServer, NotebookPage
 from tests.support.snapshots import MOCK_UP, instance, large, run, session
-from tests.support.spoken_panel import choose, show, speaking_cell
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.support.accessibility import violations
+from tests.support.control_side import show, speaking_cell
 from tests.support.lab import LabServer, NotebookPage
 from tests.support.snapshots import EMPTY, MOCK_UP
-from tests.support.spoken_panel import show, speaking_cell
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000

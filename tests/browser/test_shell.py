@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.support.control_side import instance, listening
+from tests.support.control_side import listening
 from tests.support.lab import LabServer, NotebookPage
+from tests.support.snapshots import instance
 from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000
@@ -26,6 +27,11 @@ COMMANDS = {
     "insert-sandbox-cell",
     "drain-instance",
     "resume-instance",
+    "warm-model",
+    "unload-model",
+    "cancel-run",
+    "stop-container",
+    "reset-session",
     "restart-pool",
     "reload-configuration",
     "copy-diagnostics",
@@ -139,16 +145,15 @@ def test_two_keys_insert_a_cell_below_to_write_in(shell: NotebookPage, key: str,
 
 def test_restarting_the_pool_asks_first_and_tells_how_it_goes(shell: NotebookPage) -> None:
     dialog = shell.page.locator(".jp-Dialog")
-    shell.run(shell.add("finish.clear()"))
     shell.execute("gleitzeit:restart-pool")
-    expect(dialog).to_contain_text("Containers and sessions end")
+    expect(dialog).to_contain_text("Sandboxes, runs and sessions go on.")
     dialog.get_by_role("button", name="Cancel").click()
     expect(told(shell)).to_contain_text("[]")
     shell.execute("gleitzeit:restart-pool")
     dialog.get_by_role("button", name="Restart").click()
-    notice(shell, "Closing 3 instances.")
-    shell.run(shell.add("finish.set()"))
-    notice(shell, "The pool has begun anew.")
+    notice(shell, "It takes a while.")
+    shell.run(shell.add("finish()"))
+    notice(shell, "restart_pool: done.")
     expect(told(shell)).to_contain_text("['restart_pool ']")
 
 
@@ -157,9 +162,9 @@ def test_an_instance_is_chosen_and_drained(shell: NotebookPage) -> None:
     dialog = shell.page.locator(".jp-Dialog")
     dialog.locator("select").select_option("gpu-1")
     dialog.get_by_role("button", name="Drain").click()
-    notice(shell, "drain was done.")
+    notice(shell, "drain gpu-1: done.")
     shell.execute("gleitzeit:resume-instance", {"instance": "gpu-1"})
-    notice(shell, "resume was done.")
+    notice(shell, "resume gpu-1: done.")
     expect(told(shell)).to_contain_text("['drain gpu-1', 'resume gpu-1']")
 
 
@@ -180,7 +185,7 @@ def test_diagnostics_go_to_the_clipboard(shell: NotebookPage) -> None:
 def test_diagnostics_are_shown_where_the_browser_does_not_copy(shell: NotebookPage) -> None:
     shell.page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
     shell.execute("gleitzeit:copy-diagnostics")
-    expect(shell.page.get_by_label("Diagnostics")).to_have_value(re.compile(r"key: \[redacted\]"), timeout=WAIT_MS)
+    expect(shell.page.locator(".gz-Report")).to_have_value(re.compile(r"key: \[redacted\]"), timeout=WAIT_MS)
     shell.page.get_by_role("button", name="Close").last.click()
     shell.page.evaluate("() => { delete navigator.clipboard.writeText; }")
 
@@ -221,9 +226,8 @@ def test_an_inserted_cell_names_the_model_that_was_set(shell: NotebookPage, lab:
 
 def test_nothing_asks_where_that_was_set(shell: NotebookPage, lab: LabServer) -> None:
     set_settings(lab, shell, confirmDestructive=False)
-    shell.run(shell.add("finish.set()"))
     shell.execute("gleitzeit:restart-pool")
-    notice(shell, "The pool has begun anew.")
+    notice(shell, "It takes a while.")
     expect(shell.page.locator(".jp-Dialog")).to_have_count(0)
     set_settings(lab, shell)
 

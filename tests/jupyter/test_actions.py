@@ -32,9 +32,11 @@ class NoRuntime:
     """Only what commands need of one."""
 
     reloads: int = 0
+    ended: str = ""
 
-    def reload(self) -> None:
+    def reload(self) -> str:
         self.reloads += 1
+        return self.ended
 
     def config(self) -> Config:
         return load(environ={}, home=Path("/nonexistent"))
@@ -182,6 +184,8 @@ async def test_reload_reads_the_configuration_again_also_before_anything_runs(pa
     assert (await panel.say("reload")).text == "The configuration was read again."
     await perform(Command("reload"), None, cast(Runtime, panel.runtime))
     assert panel.runtime.reloads == 2
+    panel.runtime.ended = "The sandbox was configured anew, which ended 1 run."
+    assert (await panel.say("reload")).text == f"The configuration was read again. {panel.runtime.ended}"
 
 
 @pytest.mark.filterwarnings("ignore::gleitzeit_nb.config.credentials.ConfigWarning")

@@ -31,8 +31,8 @@ class Done(NamedTuple):
 async def perform(command: Command, engine: Engine | None, runtime: Runtime, by: str = PANEL) -> Done:
     """Do it. Raises GleitzeitError. `engine` None: nothing runs yet, and nothing is started for a command. `by`: who wants it."""
     if command.type == "reload":
-        await asyncio.to_thread(runtime.reload)  # which reads files, and waits for this loop
-        return Done("The configuration was read again.")
+        ended = await asyncio.to_thread(runtime.reload)  # which reads files, and waits for this loop
+        return Done(f"The configuration was read again. {ended}".rstrip())
     if command.type == "diagnostics":
         return await _diagnostics(engine, runtime)
     action = _ACTIONS.get(command.type)

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gleitzeit_nb.core.plain import one_line
+from gleitzeit_nb.core.plain import clean, one_line
 from gleitzeit_nb.errors import GleitzeitError, UsageError
 from gleitzeit_nb.jupyter.control.actions import SLOW, doing, perform
 from gleitzeit_nb.jupyter.control.cell_clock import CellClock
@@ -41,6 +41,7 @@ TARGET = "gleitzeit_nb.control"
 BYTES_PER_S = 60_000  # its share of the 250 kB/s that a kernel may show, beside a streamed answer and the dashboard
 MOST_LINES = 32  # one per open page; more is not a person
 TEXT_CHARS = 300
+REPORT_CHARS = 10_000
 PATIENCE_S = 0.1  # a command that takes longer is answered twice
 
 
@@ -102,7 +103,7 @@ class ControlTarget:
                 runtime = self._front.runtime
                 runtime.submit(_obey(line, command, runtime.current_engine, runtime))
         except GleitzeitError as error:
-            line.answer("error", Command(kind_of(data), request=request_of(data)), str(error))
+            line.fail(Command(kind_of(data), request=request_of(data)), str(error))
 
     def _greet(self, line: Line) -> None:
         self._drop_the_lost()
@@ -235,6 +236,11 @@ class Line:
         words = {"of": command.type, "request": command.request, "text": one_line(text, TEXT_CHARS), "report": report}
         self._send({"type": outcome, **words})
 
+    def fail(self, command: Command, text: str) -> None:
+        """With all lines of it as the report, where the one line that is shown at first would lose something."""
+        lines = clean(text[:REPORT_CHARS]).strip()
+        self.answer("error", command, text, lines if "\n" in lines or len(lines) > TEXT_CHARS else "")
+
     def hang_up(self) -> None:
         if not self.ended:
             self._reach(self.comm.close)
@@ -267,9 +273,9 @@ async def _obey(line: Line, command: Command, engine: Engine | None, runtime: Ru
     try:
         told = await work
     except GleitzeitError as error:
-        line.answer("error", command, str(error))
+        line.fail(command, str(error))
     except Exception as error:
         logger.exception("the command %s failed", command.type)
-        line.answer("error", command, f"It failed in a way that was not foreseen: {type(error).__name__}: {error}")
+        line.fail(command, f"It failed in a way that was not foreseen: {type(error).__name__}: {error}")
     else:
         line.answer("done", command, told.text, told.report)

@@ -3,7 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { cut } from '../format';
-import type { Command, ContainerView, InstanceView, RunView, SessionView } from '../kernel/model';
+import type { Command, ContainerView, InstanceView, RunView, SessionView, Snapshot } from '../kernel/model';
 
 /** Asked before something is destroyed. */
 export interface Question {
@@ -12,6 +12,8 @@ export interface Question {
   /** The buttons: do it, and leave it. */
   readonly button: string;
   readonly keep: string;
+  /** What is said instead of doing it, where what it was about has ended while a person read. */
+  readonly gone: string;
 }
 
 export interface Action {
@@ -73,7 +75,8 @@ export function unload(instance: InstanceView, model: string, trans: Translation
           title: trans.__('Unload %1?', name),
           body: trans.__('%1 is answering requests, perhaps with this model. The next request for it has to load it again.', id),
           button: trans.__('Unload it'),
-          keep: trans.__('Keep it')
+          keep: trans.__('Keep it'),
+          gone: trans.__('%1 is not in the memory of %2 any more.', name, id)
         }
       : null
   };
@@ -88,7 +91,10 @@ export function coldModels(instance: InstanceView): readonly string[] {
 export function cancel(run: RunView, trans: TranslationBundle): Action {
   const what = cut(`${run.label} ${run.model}`.trim());
   const bodies: Record<string, string> = {
-    llm: trans.__('What it has answered so far stays. The cell or job that waits for it fails.'),
+    llm:
+      run.tokens > 0
+        ? trans.__('What it has answered so far stays. The cell or job that waits for it fails.')
+        : trans.__('It has answered nothing yet. The cell or job that waits for it fails.'),
     sandbox: trans.__('Its code is stopped, and its container is thrown away with all that is in it.'),
     job: trans.__('What is done stays done. Nothing further is begun.')
   };
@@ -101,7 +107,8 @@ export function cancel(run: RunView, trans: TranslationBundle): Action {
       title: trans.__('Cancel %1?', what),
       body: bodies[run.kind] ?? trans.__('It ends at once.'),
       button: trans.__('Cancel it'),
-      keep: trans.__('Let it go on')
+      keep: trans.__('Let it go on'),
+      gone: trans.__('%1 has ended by itself.', what)
     }
   };
 }
@@ -118,7 +125,13 @@ export function stopContainer(container: ContainerView, trans: TranslationBundle
     label: trans.__('Stop container %1', id),
     caption: trans.__('End it now, with all that is in it'),
     saying: trans.__('Stopping container %1', id),
-    question: { title: trans.__('Stop container %1?', id), body, button: trans.__('Stop it'), keep: trans.__('Keep it') }
+    question: {
+      title: trans.__('Stop container %1?', id),
+      body,
+      button: trans.__('Stop it'),
+      keep: trans.__('Keep it'),
+      gone: trans.__('The container %1 has ended already.', id)
+    }
   };
 }
 
@@ -136,9 +149,44 @@ export function resetSession(session: SessionView, trans: TranslationBundle): Ac
           ? trans.__('Code is running in it: that run fails. Its variables and files are lost.')
           : trans.__('Its variables and files are lost. The next run begins with none.'),
       button: trans.__('Reset it'),
-      keep: trans.__('Keep it')
+      keep: trans.__('Keep it'),
+      gone: trans.__('The session %1 is over already.', name)
     }
   };
+}
+
+export function restartPool(trans: TranslationBundle): Action {
+  return {
+    command: { type: 'restart_pool' },
+    label: trans.__('Restart the pool'),
+    caption: trans.__('Ends the requests that are going on, and begins anew from the configuration'),
+    saying: trans.__('Restarting the pool'),
+    question: {
+      title: trans.__('Restart the pool?'),
+      body: trans.__(
+        'Requests that are going on or wait fail. What was drained or added by hand is forgotten. Sandboxes, runs and sessions go on.'
+      ),
+      button: trans.__('Restart'),
+      keep: trans.__('Cancel'),
+      gone: ''
+    }
+  };
+}
+
+/** Whether what a command is about is not there any more, as far as the snapshot tells: it lists only the first of very many runs. */
+export function isGone(command: Command, snapshot: Snapshot): boolean {
+  switch (command.type) {
+    case 'cancel':
+      return snapshot.runs.length === snapshot.runs_total && !snapshot.runs.some(({ id }) => id === command.run);
+    case 'stop_container':
+      return !snapshot.container_list.some(({ id }) => id === command.container);
+    case 'reset_session':
+      return !snapshot.sessions.some(({ name }) => name === command.session);
+    case 'unload':
+      return !snapshot.instances.some(({ id, warm }) => id === command.instance && warm.some(({ name }) => name === command.model));
+    default:
+      return false;
+  }
 }
 
 /** As people write the id of a container. */

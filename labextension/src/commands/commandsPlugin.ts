@@ -1,10 +1,13 @@
 /** The commands of the palette, the menus and the shortcuts. Where they stand, and their keys, is said in schema/plugin.json. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { Dialog, ICommandPalette, InputDialog, showDialog } from '@jupyterlab/apputils';
+import { ICommandPalette, InputDialog } from '@jupyterlab/apputils';
 import {
   addBelowIcon,
+  closeIcon,
   copyIcon,
+  deleteIcon,
+  downloadIcon,
   extensionIcon,
   type LabIcon,
   linkIcon,
@@ -12,14 +15,20 @@ import {
   refreshIcon,
   runIcon,
   settingsIcon,
+  stopIcon,
   undoIcon
 } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
 
+import { cut } from '../format';
 import type { Command, InstanceView } from '../kernel/model';
 import { IGleitzeit } from '../tokens';
+import { type Action, isGone, restartPool } from './actions';
+import { isWanted } from './asking';
+import { cancellable, type Chooser, loadable, resettable, stoppable, unloadable } from './choices';
 import {
   ATTACH,
+  CANCEL,
   COPY_DIAGNOSTICS,
   DRAIN,
   INSERT_LLM,
@@ -28,14 +37,20 @@ import {
   NO_ARGUMENTS,
   OPEN_SETTINGS,
   RELOAD,
+  RESET_SESSION,
   RESTART_POOL,
-  RESUME
+  RESUME,
+  STOP_CONTAINER,
+  UNLOAD,
+  WARM
 } from './commands';
 import { copyDiagnostics } from './diagnostics';
 import { canInsert, insertMagic, type Magic, magicLine } from './inserting';
-import { announced } from './notices';
+import { announced, notify } from './notices';
 
 const SETTING_EDITOR = 'settingeditor:open';
+/** Those that can be given at some times only. */
+const MOVING = [ATTACH, CANCEL, DRAIN, INSERT_LLM, INSERT_SANDBOX, LOAD, RELOAD, RESET_SESSION, RESTART_POOL, RESUME, STOP_CONTAINER, UNLOAD, WARM];
 
 class Commands {
   private enabledFor = '';
@@ -48,6 +63,8 @@ class Commands {
     this.addCells();
     this.addKernel();
     this.addInstances();
+    this.addModels();
+    this.addRunning();
     this.addPool();
     this.addHelp();
     gleitzeit.link.changed.connect(this.notify, this);
@@ -105,14 +122,16 @@ class Commands {
       caption: trans.__('It finishes what it has, and gets nothing new'),
       which: ({ draining }) => !draining,
       question: trans.__('Which instance shall get nothing new?'),
-      verb: trans.__('Drain')
+      verb: trans.__('Drain'),
+      saying: id => trans.__('Draining %1', id)
     });
     this.addForInstance(RESUME, runIcon, 'resume', {
       label: trans.__('Resume an Instance…'),
       caption: trans.__('It gets requests again'),
       which: ({ draining }) => draining,
       question: trans.__('Which instance shall get requests again?'),
-      verb: trans.__('Resume')
+      verb: trans.__('Resume'),
+      saying: id => trans.__('Resuming %1', id)
     });
   }
 
@@ -131,7 +150,7 @@ class Commands {
         const items = candidates();
         const instance = typeof args.instance === 'string' ? args.instance : await choose(items);
         if (instance !== null) {
-          await this.tell({ type, instance }, words.label);
+          await this.tell({ type, instance }, words.saying(cut(instance)));
         }
       }
     };
@@ -144,17 +163,77 @@ class Commands {
     });
   }
 
-  private addPool(): void {
-    const { settings, trans } = this.gleitzeit;
-    this.add(RESTART_POOL, refreshIcon, {
-      label: trans.__('Restart the Pool…'),
-      caption: trans.__('Ends all requests and containers of the kernel, and begins anew'),
-      isEnabled: () => this.obeys('restart_pool'),
+  private addModels(): void {
+    const { trans } = this.gleitzeit;
+    this.addForChoice(WARM, downloadIcon, 'warm', loadable, {
+      label: trans.__('Warm a Model…'),
+      caption: trans.__('Loads it into an instance’s memory, so that its first answer need not wait'),
+      question: trans.__('Which model shall be loaded?'),
+      kind: trans.__('Model'),
+      verb: trans.__('Warm')
+    });
+    this.addForChoice(UNLOAD, deleteIcon, 'unload', unloadable, {
+      label: trans.__('Unload a Model…'),
+      caption: trans.__('Frees the memory that it takes on an instance'),
+      question: trans.__('Which model shall be unloaded?'),
+      kind: trans.__('Model'),
+      verb: trans.__('Unload')
+    });
+  }
+
+  private addRunning(): void {
+    const { trans } = this.gleitzeit;
+    this.addForChoice(CANCEL, stopIcon, 'cancel', cancellable, {
+      label: trans.__('Cancel a Request or Run…'),
+      caption: trans.__('Ends what a cell or a job is waiting for'),
+      question: trans.__('What shall end?'),
+      kind: trans.__('Request or run'),
+      verb: trans.__('Cancel It')
+    });
+    this.addForChoice(STOP_CONTAINER, closeIcon, 'stop_container', stoppable, {
+      label: trans.__('Stop a Container…'),
+      caption: trans.__('Ends a sandbox, with all that is in it'),
+      question: trans.__('Which container shall end?'),
+      kind: trans.__('Container'),
+      verb: trans.__('Stop')
+    });
+    this.addForChoice(RESET_SESSION, undoIcon, 'reset_session', resettable, {
+      label: trans.__('Reset a Sandbox Session…'),
+      caption: trans.__('Forgets its variables and files'),
+      question: trans.__('Which session shall be forgotten?'),
+      kind: trans.__('Session'),
+      verb: trans.__('Reset')
+    });
+  }
+
+  /** A command that asks what it is about, of all that is there when it is called. */
+  private addForChoice(id: string, icon: LabIcon, type: Command['type'], chooser: Chooser, words: ChoiceWords): void {
+    const { link, trans } = this.gleitzeit;
+    const choices = (): ReturnType<Chooser> => (link.state.kind === 'live' ? chooser(link.state.snapshot, trans) : []);
+    this.add(id, icon, {
+      label: words.label,
+      caption: words.caption,
+      isEnabled: () => this.obeys(type) && choices().length > 0,
       execute: async () => {
-        if (!settings.values.confirmDestructive || (await this.isSure())) {
-          await this.tell({ type: 'restart_pool' }, trans.__('Restarting the pool'));
+        const offered = choices();
+        const items = offered.map(({ label }) => label);
+        const { button, value } = await InputDialog.getItem({ title: words.question, label: words.kind, items, okLabel: words.verb });
+        const chosen = button.accept ? offered.find(({ label }) => label === value) : undefined;
+        if (chosen) {
+          await this.act(chosen.action);
         }
       }
+    });
+  }
+
+  private addPool(): void {
+    const { trans } = this.gleitzeit;
+    const restart = restartPool(trans);
+    this.add(RESTART_POOL, refreshIcon, {
+      label: trans.__('Restart the Pool…'),
+      caption: restart.caption,
+      isEnabled: () => this.obeys('restart_pool'),
+      execute: () => this.act(restart)
     });
     this.add(RELOAD, undoIcon, {
       label: trans.__('Reload the Configuration'),
@@ -179,15 +258,19 @@ class Commands {
     });
   }
 
-  private async isSure(): Promise<boolean> {
-    const { trans } = this.gleitzeit;
-    const { button } = await showDialog({
-      title: trans.__('Restart the pool?'),
-      body: trans.__('Requests and runs that are going on fail. Containers and sessions end, with their variables.'),
-      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Restart') })],
-      defaultButton: 0
-    });
-    return button.accept;
+  /** Asks first where it destroys something. */
+  private async act({ command, question, saying }: Action): Promise<void> {
+    const { link, settings, trans } = this.gleitzeit;
+    if (question && settings.values.confirmDestructive) {
+      if (!(await isWanted(question))) {
+        return;
+      }
+      if (link.state.kind === 'live' && isGone(command, link.state.snapshot)) {
+        notify('success', question.gone, trans);
+        return;
+      }
+    }
+    await this.tell(command, saying);
   }
 
   private obeys(type: Command['type']): boolean {
@@ -203,12 +286,21 @@ class Commands {
   /** Says so when commands could or can no more be given: not at every snapshot. */
   private notify(): void {
     const { commands } = this.app;
-    const now = [ATTACH, DRAIN, INSERT_LLM, LOAD, RELOAD, RESTART_POOL, RESUME].map(id => `${commands.isEnabled(id)} ${commands.isVisible(id)}`).join();
+    const now = MOVING.map(id => `${commands.isEnabled(id)} ${commands.isVisible(id)}`).join();
     if (now !== this.enabledFor) {
       this.enabledFor = now;
-      [ATTACH, DRAIN, INSERT_LLM, INSERT_SANDBOX, LOAD, RELOAD, RESTART_POOL, RESUME].forEach(id => commands.notifyCommandChanged(id));
+      MOVING.forEach(id => commands.notifyCommandChanged(id));
     }
   }
+}
+
+interface ChoiceWords {
+  readonly label: string;
+  readonly caption: string;
+  readonly question: string;
+  /** What the list holds. */
+  readonly kind: string;
+  readonly verb: string;
 }
 
 interface InstanceCommand {
@@ -217,6 +309,8 @@ interface InstanceCommand {
   readonly which: (instance: InstanceView) => boolean;
   readonly question: string;
   readonly verb: string;
+  /** While the kernel has not answered. */
+  readonly saying: (instance: string) => string;
 }
 
 export const commandsPlugin: JupyterFrontEndPlugin<void> = {

@@ -20,7 +20,7 @@ export type MenuEntry = MenuCommand | Submenu | 'separator';
 /** Opens it below `anchor`, which gets the focus back. `byKeyboard`: at its first item, as after a press of the down arrow. */
 export function openMenu(entries: readonly MenuEntry[], anchor: HTMLElement, byKeyboard: boolean): void {
   const commands = new CommandRegistry();
-  const menu = filled(new Menu({ commands }), commands, entries);
+  const menu = filled(newMenu(commands), commands, entries);
   anchor.setAttribute('aria-expanded', 'true');
   menu.aboutToClose.connect(() => {
     anchor.removeAttribute('aria-expanded');
@@ -34,12 +34,18 @@ export function openMenu(entries: readonly MenuEntry[], anchor: HTMLElement, byK
   }
 }
 
+function newMenu(commands: CommandRegistry): Menu {
+  const menu = new Menu({ commands });
+  menu.addClass('gz-Menu');
+  return menu;
+}
+
 function filled(menu: Menu, commands: CommandRegistry, entries: readonly MenuEntry[]): Menu {
   for (const entry of entries) {
     if (entry === 'separator') {
       menu.addItem({ type: 'separator' });
     } else if ('entries' in entry) {
-      const submenu = filled(new Menu({ commands }), commands, entry.entries);
+      const submenu = filled(newMenu(commands), commands, entry.entries);
       submenu.title.label = entry.label;
       menu.addItem({ type: 'submenu', submenu });
     } else {

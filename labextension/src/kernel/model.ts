@@ -225,7 +225,7 @@ export const answer = record({ of: text, request: text, text, report: text });
  */
 export type Welcome = Checked<typeof welcome>;
 
-/** What came of a command. "started" is followed by "done" or "error". `report`: several lines, of diagnostics; else "". */
+/** What came of a command. "started" is followed by "done" or "error". `report`: several lines, of diagnostics or of an error; else "". */
 export type Answer = Checked<typeof answer> & { readonly outcome: 'started' | 'done' | 'error' };
 
 const envelope = record({ type: text });

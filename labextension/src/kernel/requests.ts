@@ -16,23 +16,28 @@ export const PATIENCE_MS = 10_000;
 export type Failure = 'refused' | 'not-live' | 'gone' | 'silent';
 
 export class RequestError extends Error {
-  /** `message`: the kernel's words, where it said some. */
+  /** `message`: the kernel's words, where it said some; `report`: all of them, where they are several lines. */
   constructor(
     readonly failure: Failure,
-    message = ''
+    message = '',
+    readonly report = ''
   ) {
     super(message || failure);
   }
 }
 
-/** Why a command was not obeyed, for a person. The kernel's own words stay as they are. */
-export function whyNot(error: unknown, trans: TranslationBundle): string {
-  if (!(error instanceof RequestError)) {
-    return String(error);
+/** Why a command was not obeyed, for a person. The kernel's own words stay as they are; others say of which `command` they are. */
+export function whyNot(error: unknown, trans: TranslationBundle, command = ''): string {
+  const failure = error instanceof RequestError ? error.failure : null;
+  if (error instanceof RequestError && failure === 'refused') {
+    return error.message;
   }
-  switch (error.failure) {
-    case 'refused':
-      return error.message;
+  const why = failure === null || failure === 'refused' ? String(error) : words(failure, trans);
+  return command ? trans.__('%1: %2', command, why) : why;
+}
+
+function words(failure: Exclude<Failure, 'refused'>, trans: TranslationBundle): string {
+  switch (failure) {
     case 'not-live':
       return trans.__('No kernel with gleitzeit_nb listens here. Load the extension first.');
     case 'gone':
@@ -40,6 +45,11 @@ export function whyNot(error: unknown, trans: TranslationBundle): string {
     case 'silent':
       return trans.__('The kernel has not answered for %1 s. It may still do it.', PATIENCE_MS / 1000);
   }
+}
+
+/** All that the kernel said about why not, where it is more than a line; else "". */
+export function reportOf(error: unknown): string {
+  return error instanceof RequestError ? error.report : '';
 }
 
 /** What happens before the answer: the running cell has to end first, or the kernel has begun and says with what. */
@@ -92,7 +102,7 @@ export class Requests {
     if (answer.outcome === 'done') {
       pending.resolve(answer);
     } else {
-      pending.reject(new RequestError('refused', answer.text));
+      pending.reject(new RequestError('refused', answer.text, answer.report));
     }
     return true;
   }

@@ -1,13 +1,14 @@
 /** The side panel. Strings of the kernel become text nodes only; React sets them as text. */
 
-import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { LabIcon, ReactWidget } from '@jupyterlab/ui-components';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { Widget } from '@lumino/widgets';
 import React from 'react';
 
-import type { Action } from '../commands/actions';
+import { type Action, isGone } from '../commands/actions';
+import { isWanted } from '../commands/asking';
 import { openMenu } from '../commands/menus';
+import { notify } from '../commands/notices';
 import { timeOfDay, wholeSeconds } from '../format';
 import type { KernelLink } from '../kernel/connection';
 import type { LinkState } from '../kernel/linkState';
@@ -33,7 +34,6 @@ const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width=
 
 export const gleitzeitIcon = new LabIcon({ name: 'gleitzeit-nb:panel', svgstr: ICON });
 
-const UNSEEN_MS = 10_000; // a failure that comes while the panel is not shown
 const WIDE_PX = 420; // from here on, a row has place for a line of the last minute
 
 export class GleitzeitPanel extends ReactWidget {
@@ -67,7 +67,7 @@ export class GleitzeitPanel extends ReactWidget {
     this.tools = { trans, steps, openMenu, act: action => void this.act(action) };
     this.orders = new Orders(
       (command, tell) => link.request(command, tell),
-      error => whyNot(error, trans),
+      (error, { label }) => whyNot(error, trans, label),
       Date.now,
       order => this.onOrder(order)
     );
@@ -167,14 +167,16 @@ export class GleitzeitPanel extends ReactWidget {
     }
   }
 
-  /** Asks first where it destroys something, as JupyterLab does before it restarts a kernel. */
+  /** Asks first where it destroys something. */
   private async act(action: Action): Promise<void> {
     const { question } = action;
     if (question && this.settings.values.confirmDestructive) {
-      const { title, body, button, keep } = question;
-      const buttons = [Dialog.cancelButton({ label: keep }), Dialog.warnButton({ label: button })];
-      const answer = await showDialog({ title, body, buttons });
-      if (!answer.button.accept) {
+      if (!(await isWanted(question))) {
+        return;
+      }
+      const { state } = this.link;
+      if (state.kind === 'live' && isGone(action.command, state.snapshot)) {
+        this.orders.note(action, question.gone);
         return;
       }
     }
@@ -185,7 +187,7 @@ export class GleitzeitPanel extends ReactWidget {
     if (this.isVisible) {
       this.update();
     } else if (order?.outcome === 'failed') {
-      Notification.error(words(order, this.trans), { autoClose: UNSEEN_MS });
+      notify('error', words(order, this.trans), this.trans);
     }
   }
 

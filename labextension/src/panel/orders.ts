@@ -32,7 +32,7 @@ export class Orders {
   /** `changed` hears every order at each of its outcomes, and null when one is gone. */
   constructor(
     private readonly ask: Ask,
-    private readonly whyNot: (error: unknown) => string,
+    private readonly whyNot: (error: unknown, action: Action) => string,
     private readonly now: () => number,
     private readonly changed: (order: Order | null) => void
   ) {}
@@ -56,8 +56,13 @@ export class Orders {
     const end = (outcome: 'done' | 'failed', text: string): void => this.move(id, { outcome, text, endedAt: this.now() });
     this.ask(action.command, progress => this.move(id, { outcome: progress.kind, text: progress.kind === 'started' ? progress.text : '' })).then(
       answer => end('done', answer.text),
-      error => end('failed', this.whyNot(error))
+      error => end('failed', this.whyNot(error, action))
     );
+  }
+
+  /** Says of something that was asked for why it was not even begun. */
+  note(action: Action, text: string): void {
+    this.put({ id: ++this.count, action, outcome: 'done', text, endedAt: this.now() });
   }
 
   dismiss(id: number): void {

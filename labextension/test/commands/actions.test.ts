@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
 
-import { cancel, coldModels, drain, keyOf, resetSession, shortId, stopContainer, unload, warm } from '../../src/commands/actions';
+import { cancel, coldModels, drain, isGone, keyOf, resetSession, restartPool, shortId, stopContainer, unload, warm } from '../../src/commands/actions';
 import type { ContainerView, InstanceView } from '../../src/kernel/model';
 import { trans } from '../fakes/translation';
-import { container, instance, run, session, warmModel } from '../fakes/views';
+import { container, instance, run, session, snapshot, warmModel } from '../fakes/views';
 
 const gpu = (changes: Partial<InstanceView> = {}): InstanceView => instance({ models: ['a', 'b'], warm: [warmModel('b')], ...changes });
 
@@ -60,4 +60,22 @@ test('models that are not in memory can be warmed', () => {
 test('commands that would do the same have one key, whatever the order of their words', () => {
   expect(keyOf({ type: 'warm', instance: 'i', model: 'm' })).toBe(keyOf({ model: 'm', instance: 'i', type: 'warm' }));
   expect(keyOf({ type: 'drain', instance: 'i' })).not.toBe(keyOf({ type: 'drain', instance: 'j' }));
+});
+
+test('a request that has answered nothing loses nothing', () => {
+  expect(cancel(run({ tokens: 0 }), trans).question?.body).toContain('answered nothing yet');
+  expect(cancel(run({ tokens: 3 }), trans).question?.body).toContain('so far stays');
+});
+
+test('what ended meanwhile is known by the snapshot, as far as that tells', () => {
+  const [asked, kept, one, loaded] = [cancel(run(), trans), stopContainer(container(), trans), resetSession(session(), trans), unload(gpu(), 'b', trans)];
+  const full = snapshot({ runs: [run()], runs_total: 1, container_list: [container()], sessions: [session()], instances: [gpu()] });
+  for (const action of [asked, kept, one, loaded]) {
+    expect(isGone(action.command, full)).toBe(false);
+    expect(isGone(action.command, snapshot())).toBe(true);
+  }
+  expect(isGone(asked.command, snapshot({ runs: [run({ id: 'other' })], runs_total: 60 }))).toBe(false); // it may be one that is only counted
+  for (const action of [drain(gpu(), trans), warm(gpu(), 'a', trans), restartPool(trans)]) {
+    expect(isGone(action.command, snapshot())).toBe(false);
+  }
 });

@@ -91,3 +91,11 @@ test('the set of what waits is the same one while it holds the same', () => {
   asked[0].tell({ kind: 'started', text: '' });
   expect(orders.pending).toBe(pending);
 });
+
+test('what was not begun is told as done, and asks nobody', () => {
+  const { orders, asked } = kernel();
+  orders.note(draining(), 'It has ended by itself.');
+  expect(asked).toHaveLength(0);
+  expect(orders.shown).toMatchObject([{ outcome: 'done', text: 'It has ended by itself.' }]);
+  expect(orders.pending.size).toBe(0);
+});

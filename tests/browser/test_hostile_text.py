@@ -17,13 +17,13 @@ from playwright.sync_api import Browser, Locator, Route, expect
 from tests.support.fake_ollama import FakeOllama, status
 from tests.support.hostile import ANSI, NAME, SHORT_NAME, Hostile, answers, pieces
 from tests.support.kernel import serving
-from tests.support.lab import LabServer, NotebookPage
+from tests.support.lab import LabServer, NotebookPage, running_lab
 from tests.support.watched_page import ANSWER_TAGS, Trap, WatchedPage
 
 WAIT_MS = 60_000
 LONGEST_PAUSE_S = 5.0  # of the page, on a machine that is busy with other things
 LONG = "\n\n".join(f"Sentence {number}: the quick brown fox jumps over the lazy dog." for number in range(3400))
-ONE_LINE = "x" * 2_000_000
+ONE_LINE = "x" * 10_000_000
 FORMULA = " mjx-container"
 WORD_JOINER = "\u2060"
 
@@ -121,10 +121,33 @@ def _run_others(filled: Filled, server: FakeOllama) -> None:
     filled.run("failed over", "%%llm -m {name} --prefer hostile\nhi")
     server.fault = status(500, text)
     filled.run("all failed", "%%llm -m {name} --instance hostile\nhi")
+    server.fault = None
+    _run_in_other_forms(filled, server, text)
     filled.run("hostile mode", "%%sandbox --mode docker-hostile\n1")
     filled.run("listings", LISTINGS)
     filled.run("dashboard", "%gleitzeit dashboard")
     expect(filled.notebook.output(filled.others["dashboard"]).locator(".gz-dash").first).to_be_visible(timeout=WAIT_MS)
+
+
+def _run_in_other_forms(filled: Filled, server: FakeOllama, text: str) -> None:
+    """The same answer in columns, as a job's output and value, as an explanation, and in a conversation with a hostile name."""
+    server.tokens = lambda _body: pieces(text, 2000)
+    filled.run("columns", "%%llm -m llama3.2 --instance hostile -n 2\nhi")
+    filled.run("failing columns", "%%llm -m {name}2 --instance hostile -n 2\nhi")
+    filled.run("job", "%%llm -m llama3.2 --instance hostile --bg -o job\nhi {name}")
+    filled.run("job's value", "job.result(60)\njob")
+    filled.run("job of code", f"%%sandbox --bg --no-fail -o code\ntext = {text!r}\nprint(text)\nraise ValueError(text)")
+    filled.run("end of that job", "import contextlib\nwith contextlib.suppress(Exception): code.result(60)\ncode")
+    filled.run("jobs", "%llm jobs")
+    filled.run("error", f"text = {text!r}\nraise type('Bad' + name[:40], (Exception,), {{}})(text)")
+    filled.run("explanation", "%llm fix -m llama3.2 --instance hostile --ask {name}")
+    filled.run("what is sent", "%llm fix --show")
+    filled.run("no such thread", "%%llm -m llama3.2 --thread {name}\nhi")
+    filled.run("thread", "%%llm -m llama3.2 --instance hostile --thread talk\n{name}")
+    filled.run("history", "%llm history talk")
+    filled.run("no such session", "%%sandbox --session {name}\n1")
+    filled.run("receipts", "%llm receipts")
+    server.tokens = lambda _body: ["hi"]
 
 
 def shown(region: Locator) -> str:
@@ -195,6 +218,15 @@ def test_calls_and_vectors_show_hostile_words_as_they_are(filled: Filled) -> Non
     assert "<img src=x onerror=" in shown(filled.notebook.output(filled.others["vectors"]))
 
 
+def test_columns_jobs_and_explanations_show_hostile_words_as_they_are(filled: Filled) -> None:
+    for name in ("columns", "job", "job's value", "explanation"):
+        assert "first-elements <script>" in shown(filled.notebook.output(filled.others[name])), name
+    assert shown(filled.notebook.output(filled.others["columns"])).count("last-unclosed") == 2
+    assert "stdout" not in shown(filled.notebook.output(filled.others["end of that job"]))
+    assert "first-elements <script>" in shown(filled.notebook.output(filled.others["end of that job"]))
+    assert "<img src=x onerror=" in shown(filled.notebook.output(filled.others["history"]))
+
+
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -231,6 +263,18 @@ def test_the_reopened_notebook_is_trusted_and_still_harmless(filled: Filled, bro
         assert_others_are_text(filled, notebook.output, in_lab=True)
         assert again.acted() == {}
         assert again.foreign(lab.url) == []
+        assert trap.visits == []
+
+
+def test_notebook_7_shows_the_same_and_does_nothing_else(filled: Filled, browser: Browser, lab: LabServer, trap: Trap) -> None:
+    with running_lab(lab.root, {}, "notebook") as seven, WatchedPage.opened(browser) as page:
+        notebook = NotebookPage(page.page, seven, filled.path.name)
+        assert_answers_are_text(filled, notebook.output)
+        assert_others_are_text(filled, notebook.output, in_lab=True)
+        # The dashboard's widget ended with the kernel that is not this server's.
+        acted = {**page.acted(), "errors": [error for error in page.errors if "widget model not found" not in error]}
+        assert {name: sign for name, sign in acted.items() if sign} == {}
+        assert page.foreign(seven.url) == []
         assert trap.visits == []
 
 
@@ -303,7 +347,7 @@ def test_an_answer_of_200_kb_loses_nothing(filled: Filled, server: FakeOllama) -
     assert shown(filled.notebook.output(cell).locator(".jp-RenderedMarkdown")) == " ".join(LONG.split())
 
 
-def test_two_megabytes_in_one_line_leave_the_page_responsive(filled: Filled, server: FakeOllama) -> None:
+def test_ten_megabytes_in_one_line_leave_the_page_responsive(filled: Filled, server: FakeOllama) -> None:
     server.fault = None
     server.tokens = lambda _body: pieces(ONE_LINE, 50_000)
     notebook = filled.notebook

@@ -248,6 +248,7 @@ class Screen:
 
     def _publish(self, data: dict[str, str], transient: dict[str, str], update: bool) -> None:
         assert update == (transient["display_id"] in self.places)
+        assert data, "nbconvert warns of an output that has no form"
         self.places[transient["display_id"]] = data.get("text/plain", "")
         self.seen.append(data.get("text/plain", ""))
 

@@ -10,6 +10,7 @@ from gleitzeit_nb.core.plain import one_line
 
 AFTER_S = 0.5  # a line that would be gone at once is not shown
 RUNNING = "running"
+NOTHING = {"text/html": "", "text/plain": ""}  # an output without any form is one that nbconvert warns of
 
 
 class WaitingLine:
@@ -34,6 +35,6 @@ class WaitingLine:
             return
         from IPython.display import publish_display_data
 
-        data = {"text/plain": line} if line else {}
+        data = {"text/plain": line} if line else NOTHING
         publish_display_data(data=data, transient=self._place, update=self._began)  # type: ignore[no-untyped-call]
         self._shown, self._began = line, True

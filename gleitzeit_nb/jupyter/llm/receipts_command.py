@@ -35,7 +35,8 @@ def _table(receipts: ReceiptTable) -> str:
     head = "".join(f'<th scope="col" style="{_STYLE}">{html.escape(word)}</th>' for word in HEAD)
     rows = ("".join(f'<td style="{_STYLE}">{html.escape(word)}</td>' for word in row_of(each)) for each in receipts)
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div role="region" aria-label="Receipts" tabindex="0" style="overflow-x: auto">{table}</div>'  # the keyboard scrolls it, too
 
 
 def receipts_parser() -> MagicParser:

@@ -335,6 +335,7 @@ def test_without_subshells_the_kernel_says_that_messages_wait(panel: Panel, tmp_
     try:
         plain = Panel(panel.front_end)
         assert not plain.welcome["answers_while_busy"]
+        assert plain.welcome["cell_s"] is None, "its own message is no cell, though ipykernel reports it like one"
         end = tmp_path / "end"
         name = started(panel.front_end, SLEEPING.format(path=str(end)))
         panel.front_end.send(plain.comm, {"type": "drain", "instance": "none", "request": "late"})

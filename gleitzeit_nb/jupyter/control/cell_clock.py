@@ -20,8 +20,9 @@ class CellClock:
         within = _request_of(shell) == "execute_request"
         self._depth = int(within)  # a cell may run others: get_ipython().run_cell("…")
         self._since = clock() if within else None
-        shell.events.register("pre_execute", self._began)
-        shell.events.register("post_execute", self._ended)
+        # Not pre_execute and post_execute: ipykernel reports each message of a comm by these as well.
+        shell.events.register("pre_run_cell", self._began)
+        shell.events.register("post_run_cell", self._ended)
 
     def __repr__(self) -> str:
         return f"<CellClock {'idle' if self._since is None else f'{self._clock() - self._since:.1f} s'}>"
@@ -33,16 +34,16 @@ class CellClock:
         return None if since is None else self._clock() - since
 
     def undo(self) -> None:
-        self._shell.events.unregister("pre_execute", self._began)
-        self._shell.events.unregister("post_execute", self._ended)
+        self._shell.events.unregister("pre_run_cell", self._began)
+        self._shell.events.unregister("post_run_cell", self._ended)
 
-    def _began(self) -> None:
+    def _began(self, _info: object) -> None:
         if threading.current_thread() is threading.main_thread():
             self._depth += 1
             if self._depth == 1:
                 self._since = self._clock()
 
-    def _ended(self) -> None:
+    def _ended(self, _result: object) -> None:
         if threading.current_thread() is threading.main_thread():
             self._depth = max(0, self._depth - 1)  # IPython reports no beginning of a cell that is no Python, but its end
             if self._depth == 0:

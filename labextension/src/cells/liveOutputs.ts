@@ -190,7 +190,9 @@ export class LiveOutputs implements IDisposable {
     try {
       await wire.open();
     } catch {
-      this.onClosed(ids); // it takes no comm at all
+      if (this.wire === wire) {
+        this.onClosed(ids); // it takes no comm at all
+      }
     }
     if (this.wire === wire) {
       wire.send({ type: 'outputs', ids: [...ids] });

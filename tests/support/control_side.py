@@ -92,6 +92,9 @@ def finish():
     while unfinished:
         unfinished.pop()()
 
+def are_ids(ids):
+    return isinstance(ids, list) and len(ids) <= 200 and all(isinstance(each, str) and re.fullmatch("[0-9a-f]{{32}}", each) for each in ids)
+
 def is_command(data, kind):
     return (
         isinstance(kind, str) and kind in fields and set(data) - {{"request"}} == {{"type", *fields[kind]}}
@@ -104,8 +107,9 @@ def on_open(comm, message):
         data = message["content"]["data"]
         context = contextvars.copy_context()
         kind = data.get("type") if isinstance(data, dict) else None
-        if kind == "outputs":
-            return  # no output of a cell goes on here
+        if kind == "outputs" and set(data) == {{"type", "ids"}} and are_ids(data["ids"]):
+            context.copy().run(comm.send, {{"type": "outputs", "outputs": []}})  # no cell's output goes on here
+            return
         if not is_command(data, kind):
             answer(comm, context, "error", {{"type": kind if isinstance(kind, str) and kind in fields else ""}}, "That is no command.")
             return

@@ -93,10 +93,10 @@ def shorten(error: BaseException, front: Front, text: str | None = None, line: i
         error._render_traceback_ = _ShortTrace(error, front.shell, text, line)  # type: ignore[attr-defined]
 
 
-def brief_lines(error: BaseException, text: str | None = None, line: int | None = None) -> list[str]:
-    """At most six lines: the error's name and message, wrapped, and where to find the rest."""
+def brief_lines(error: BaseException, text: str | None = None, line: int | None = None, *, width: int = WIDTH) -> list[str]:
+    """At most six lines: the error's name and message, wrapped at `width`, and where to find the rest."""
     message = clean(str(error) if text is None else text).strip() or "no message"
-    lines = [part for each in message.split("\n") for part in textwrap.wrap(each, WIDTH, subsequent_indent="  ") or [""]]
+    lines = [part for each in message.split("\n") for part in textwrap.wrap(each, width, subsequent_indent="  ") or [""]]
     room = MOST_LINES - 1
     if len(lines) > room:
         hidden = len(lines) - room + 1

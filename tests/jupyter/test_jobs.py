@@ -151,6 +151,7 @@ def test_a_wait_can_have_a_limit(shell: Shell) -> None:
     with pytest.raises(TimeoutError, match=r"job 1 is still running after 0\.1 s"):
         job.result(0.1)
     assert not job.done
+    assert len(shell.run("job.result(0.1)").error_lines) <= 4
 
 
 def test_an_interrupt_ends_the_wait_and_not_the_job(shell: Shell, interrupting: Interrupting) -> None:
@@ -220,6 +221,13 @@ def test_a_failure_stands_below_its_cell_and_is_raised_by_result(shell: Shell) -
     assert "has no such model" in last
     lines = shell.run("job.result()").error_lines
     assert len(lines) <= 6
+
+
+def test_a_long_sentence_of_a_failure_is_wrapped_by_the_page_alone(shell: Shell) -> None:
+    shell.engine.pool.script = [ModelNotFoundError("nobody has it, " + "and so on, " * 20, [("north", "has no such model")])]
+    cell = shell.run("%%llm --bg -o job\nhi")
+    assert wait_until(shell.ip.user_ns["job"].future.done)
+    assert shown(shell, cell, 1)["text/html"].count("<div") == 2
 
 
 def test_a_hostile_error_is_text(shell: Shell) -> None:

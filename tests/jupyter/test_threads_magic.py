@@ -244,13 +244,16 @@ def test_a_file_that_is_no_conversation_changes_nothing(shell: Shell, tmp_path: 
     assert shell.front.threads == {}
 
 
-def test_tab_offers_the_names_of_threads(shell: Shell) -> None:
+def test_tab_offers_the_names_of_threads(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     say(shell, "a", "--thread trip", "1")
     assert offered(shell, "%%llm --thread ")[0] == "trip"
     assert {"--thread", "--no-history"} <= set(offered(shell, "%%llm --"))
     for command in ("history", "reset", "export"):
         assert "trip" in offered(shell, f"%llm {command} ")
     assert "--force" in offered(shell, "%llm import ")
+    Path("talk.json").touch()
+    assert [name for name in offered(shell, "%llm import t") if name != "--thread"] == ["talk.json", "trip"]
 
 
 @pytest.mark.parametrize("command", ["history", "reset", "export", "import"])

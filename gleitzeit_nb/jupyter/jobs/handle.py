@@ -13,7 +13,7 @@ from gleitzeit_nb.jobs import Job, JobState
 from gleitzeit_nb.jupyter.display.live_output import LiveOutput, Part, updates_of
 from gleitzeit_nb.jupyter.display.pace import Pace
 from gleitzeit_nb.jupyter.display.quiet import quiet_lines
-from gleitzeit_nb.jupyter.failures import brief_lines, shorten
+from gleitzeit_nb.jupyter.failures import WIDTH, brief_lines, shorten
 from gleitzeit_nb.jupyter.llm.thinking import thinking_bundle
 from gleitzeit_nb.runtime import outcome
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.5  # between two looks at where a job stands
 LINE_REST_S = 1.0
+PAGE_WIDTH = 2000  # a page wraps by itself
 WAIT_S = 0.2  # a loop that is awaited on notices an interrupt only when it wakes
 _MARKS: dict[JobState, str] = {"running": "▸", "done": "✓", "failed": "✗", "cancelled": "■"}
 
@@ -167,7 +168,11 @@ class JobHandle:
         except concurrent.futures.TimeoutError:
             if future.done():
                 raise
-            raise TimeoutError(f"job {self.id} is still running after {timeout:g} s: {self.stage or 'starting'}") from None
+            late = TimeoutError(
+                f"job {self.id} is still running after {timeout:g} s: {self.stage or 'starting'}.\nIt goes on; ask for it again later."
+            )
+            shorten(late, self._front)
+            raise late from None
         except KeyboardInterrupt as interrupt:
             shorten(interrupt, self._front, f"interrupted: job {self.id} goes on. job.cancel() or %llm jobs cancel {self.id} ends it.")
             raise
@@ -241,7 +246,8 @@ class JobHandle:
             first, *others = self._work.footer()
             return (f"{head} · {first}", *others)
         if self.error is not None:
-            first, *others = brief_lines(self.error)[:-1]
+            width = PAGE_WIDTH if self._front.in_kernel else WIDTH
+            first, *others = brief_lines(self.error, width=width)[:-1]
             return (f"{head} failed · {first}", *others)
         why = f": {one_line(self._job.why, 80)}" if self._job.why else ""
         return (f"{head} · cancelled after {self.elapsed_s:.1f} s{why}",)

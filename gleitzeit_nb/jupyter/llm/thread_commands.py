@@ -49,7 +49,13 @@ def thread_parser(command: str) -> MagicParser:
         add("--all", action="store_true", help="forget all of them")
     else:
         shape = "[NAME] FILE" if command == "export" else "FILE [NAME]"
-        add("words", metavar=shape, nargs="*", offers=("thread", "file"), help=_FILES[command])
+        add(
+            "words",
+            metavar=shape,
+            nargs="*",
+            offers=("thread", "file") if command == "export" else ("file", "thread"),
+            help=_FILES[command],
+        )
         add("--force", action="store_true", help=f"replace {'the file' if command == 'export' else 'the conversation'} if there is one")
     return parser
 

@@ -20,6 +20,7 @@ from tests.support.lab import LabServer, NotebookPage
 WATCHED_S = 30
 LEAST_PICTURES = 20  # of which a 95th percentile still says something
 COST_S = 12
+SCROLLED_MS = 8000
 TRIES = 5
 
 SETUP = """%load_ext gleitzeit_nb
@@ -61,6 +62,25 @@ LATENESS = """() => {
     look();
 }"""
 
+# ms between two frames while the notebook is scrolled up and down, as fast as a wheel does it.
+FRAMES = """for_ms => new Promise(resolve => {
+    const scroller = document.querySelector('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer');
+    const frames = [];
+    const began = performance.now();
+    let before = began;
+    let step = 24;
+    const next = now => {
+        frames.push(now - before);
+        before = now;
+        const at = scroller.scrollTop;
+        scroller.scrollTop = at + step;
+        if (scroller.scrollTop === at) step = -step;
+        if (now - began < for_ms) requestAnimationFrame(next);
+        else resolve(frames.slice(1));
+    };
+    requestAnimationFrame(next);
+})"""
+
 # `gzActed`: ms from the click on a menu's entry to the kernel's answer at the panel's foot.
 ACTION = """words => {
     window.gzActed = null;
@@ -84,6 +104,7 @@ def _measured(lab: LabServer, page: Page) -> Iterator[Promise]:
     with fast_servers(*[Kind()] * 100, Kind(service_s=600)) as urls:
         cells = [SETUP, f"ask_all({urls[:4]})", f"time.sleep({WATCHED_S})", COMPUTES, "time.sleep(3)", f"ask_all({urls[:100]})"]
         cells += ["%%sandbox --mode restricted --timeout 60\nwhile True: pass", f"ask_all({urls[100:]})", "%%llm -m t8\nx"]
+        cells += ["%gleitzeit dashboard"]
         lab.write_notebook("bench.ipynb", cells)
         notebook = NotebookPage(page, lab, "bench.ipynb")
         notebook.run(0)
@@ -95,6 +116,7 @@ def _measured(lab: LabServer, page: Page) -> Iterator[Promise]:
         yield _action(notebook, 4)
         notebook.run(5)
         yield _cost(page, notebook)
+        yield _scrolling(notebook, 9)
         yield _interrupts(notebook, 6, "Interrupt to idle, %%sandbox (slowest)")
         notebook.run(7)
         yield _interrupts(notebook, 8, "Interrupt to idle, %%llm (slowest)")
@@ -106,8 +128,7 @@ def _lateness(notebook: NotebookPage, cell: int, name: str) -> Promise:
     late_ms = notebook.page.evaluate("() => window.gzLate")
     if len(late_ms) < LEAST_PICTURES:
         raise RuntimeError(f"only {len(late_ms)} pictures differed, which is too few for a percentile")
-    p95 = sorted(late_ms)[math.ceil(0.95 * len(late_ms)) - 1]
-    return at_most(name, p95, 50, f"{len(late_ms)} pictures in {WATCHED_S} s, median {statistics.median(late_ms):.0f} ms", "ms")
+    return at_most(name, _p95(late_ms), 50, f"{len(late_ms)} pictures in {WATCHED_S} s, median {statistics.median(late_ms):.0f} ms", "ms")
 
 
 def _action(notebook: NotebookPage, cell: int) -> Promise:
@@ -138,6 +159,26 @@ def _cost(page: Page, notebook: NotebookPage) -> Promise:
     notebook.execute("application:toggle-left-area")
     seen = f"{shown:.1f} % of a core, and {hidden:.1f} % without the panel"
     return at_most("100 instances in the panel: the browser", shown - hidden, 10, seen, "%")
+
+
+def _scrolling(notebook: NotebookPage, cell: int) -> Promise:
+    """Through the notebook's dashboard of a hundred instances while it changes, and while it is paused."""
+    notebook.run(cell)
+    output = notebook.output(cell)
+    output.locator("section.gz-piece").nth(11).wait_for()
+    output.scroll_into_view_if_needed()
+    live = notebook.page.evaluate(FRAMES, SCROLLED_MS)
+    output.get_by_role("button", name="Pause").click()
+    paused = notebook.page.evaluate(FRAMES, SCROLLED_MS)
+    output.get_by_role("button", name="Pause").click()
+    seen = (
+        f"{_p95(paused):.0f} ms while it is paused; the longest of {len(live)} and {len(paused)}: {max(live):.0f} and {max(paused):.0f} ms"
+    )
+    return at_most("scrolling a dashboard of 100, a frame (p95)", _p95(live), 50, seen, "ms")
+
+
+def _p95(values: list[float]) -> float:
+    return sorted(values)[math.ceil(0.95 * len(values)) - 1]
 
 
 def _share(page: Page) -> float:

@@ -48,7 +48,7 @@ def live(snapshot: Snapshot, pill: Pill) -> tuple[Piece, ...]:
     if count <= ONE_PIECE:
         return (_drawn(_section("", " gz-live", f"{_head(snapshot, shown)}{tables.instances(snapshot.instances)}{_rest(snapshot)}")),)
     pages = [_page(snapshot.instances[first : first + PAGE], first, count) for first in range(0, count, PAGE)]
-    rest = _section(", the sandbox and events", _PIECE, _rest(snapshot))
+    rest = _section(", the sandbox and events", f"{_PIECE} gz-last", _rest(snapshot))
     return (_drawn(_section("", _PIECE, _head(snapshot, shown))), *pages, _drawn(rest))
 
 

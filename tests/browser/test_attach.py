@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,21 @@ from tests.support.watched_page import WatchedPage
 
 WAIT_MS = 30_000
 WAIT_S = WAIT_MS / 1000
+FOUND_AGAIN_MS = 90_000
 HEARD = "print([each['type'] for each in heard])"
 WAITING = "import pathlib, time\nwhile not pathlib.Path({path!r}).exists(): time.sleep(0.05)"
 # In the page: JupyterLab says that there is another kernel, and how many subshells this one has.
 ANOTHER_KERNEL = """const { kernel } = widget.sessionContext.session;
     await new Promise(resolve => setTimeout(resolve, 20));
     widget.sessionContext.kernelChanged.emit({ name: 'kernel', oldValue: kernel, newValue: kernel });"""
+# All that the status bar says from now on, also what a test would come too late to see.
+STATUS_TEXTS = """() => {
+    const seen = window.gzStatusTexts = [], bar = document.getElementById('jp-main-statusbar');
+    const look = () => bar.querySelector('.gz-StatusItem')?.textContent ?? '';
+    let last = look();
+    new MutationObserver(() => { const text = look(); if (text !== last) seen.push(last = text); })
+        .observe(bar, { subtree: true, childList: true, characterData: true });
+}"""
 SUBSHELLS = "return (await widget.sessionContext.session.kernel.requestListSubshell({}).done).content.subshell_id.length;"
 
 
@@ -235,7 +246,36 @@ def test_a_kernel_that_dies_in_mid_message_leaves_nothing_live(first: NotebookPa
     expect(row(first, "north")).to_have_count(0)
 
 
+@pytest.mark.parametrize("running", [False, True], ids=["idle", "busy"])
+def test_a_killed_kernel_is_told_at_once_and_its_successor_is_asked(first: NotebookPage, running: bool) -> None:
+    first.run(cell := first.add("import os; print(os.getpid())"))
+    kernel = int(first.output(cell).inner_text())
+    if running:
+        first.start(first.add("import time; time.sleep(600)"))
+        expect(panel_of(first).locator(".gz-pill")).to_contain_text("kernel busy", timeout=WAIT_MS)
+    first.page.evaluate(STATUS_TEXTS)
+    os.kill(kernel, signal.SIGKILL)
+    expect(panel_of(first).get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    expect(row(first, "north")).to_have_count(0)
+    expect(first.page.locator(".gz-StatusItem")).to_be_hidden()
+    texts = first.page.evaluate("() => window.gzStatusTexts")
+    assert [each for each in texts if each] == ["Gleitzeit: kernel restarting"], texts
+
+
+def test_a_line_to_the_kernel_that_is_cut_is_told_and_found_again(first: NotebookPage) -> None:
+    first.page.context.set_offline(True)
+    in_page(first, "widget.sessionContext.session.kernel._ws.close();")
+    expect(first.page.locator(".gz-StatusItem")).to_have_text("Gleitzeit: line to the kernel cut", timeout=WAIT_MS)
+    expect(panel_of(first)).to_contain_text("The line to the kernel is cut. Shown is what was true at")
+    first.page.context.set_offline(False)
+    first.execute("kernelmenu:reconnect-to-kernel")
+    expect(first.page.locator(".gz-StatusItem")).to_contain_text("Ollama 1/1", timeout=FOUND_AGAIN_MS)
+    first.execute("gleitzeit:drain-instance", {"instance": "north"})
+    expect(row(first, "north")).to_contain_text("Draining", timeout=WAIT_MS)
+
+
 def test_a_kernel_that_was_shut_down_is_no_kernel(first: NotebookPage) -> None:
-    in_page(first, "await widget.sessionContext.shutdown();")
+    first.execute("kernelmenu:shutdown")
     expect(panel_of(first).get_by_text("No kernel", exact=True)).to_be_visible(timeout=WAIT_MS)
+    expect(first.page.locator(".gz-StatusItem")).to_be_hidden()
     in_page(first, "await widget.sessionContext.startKernel();")

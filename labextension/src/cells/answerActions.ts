@@ -3,9 +3,9 @@
 import type { Cell } from '@jupyterlab/cells';
 
 import type { Snapshot } from '../kernel/model';
+import { readMagic } from '../magicLine';
 import type { IGleitzeit } from '../tokens';
 import type { CodeBlock } from './answers';
-import { readMagic } from './magicLine';
 
 /** How long a kernel that is asked whether it has the extension may take to say so. */
 const PATIENCE_MS = 10_000;

@@ -1,7 +1,7 @@
 /** What an output of `%%llm` says of itself, and what can be taken out of it. Pure; all of it may come from a file that somebody else made. */
 
-import { PLAIN_NAME } from '../commands/inserting';
 import type { InstanceView } from '../kernel/model';
+import { PLAIN_NAME } from '../magicLine';
 
 /** `arriving`: more is coming. `cut`: it ended before its end. */
 export type AnswerState = 'arriving' | 'cut' | 'whole';

@@ -7,7 +7,7 @@ import type { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { type Input, NodeSet, NodeType, Parser, type ParseWrapper, parseMixed, type PartialParse, Tree, type TreeFragment } from '@lezer/common';
 import { styleTags, Tag } from '@lezer/highlight';
 
-import { type MagicKind, readMagicAhead, type Word } from './magicLine';
+import { type MagicKind, readMagicAhead, type Word } from '../magicLine';
 
 interface Range {
   readonly from: number;

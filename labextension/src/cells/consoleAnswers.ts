@@ -3,10 +3,10 @@
 import type { Cell } from '@jupyterlab/cells';
 import type { ConsolePanel } from '@jupyterlab/console';
 
+import { readMagic, settingOption } from '../magicLine';
 import type { IGleitzeit } from '../tokens';
 import { AnswerActions } from './answerActions';
 import { type CodeBlock, cellSource, sandboxSource } from './answers';
-import { readMagic, settingOption } from './magicLine';
 
 export class ConsoleAnswers extends AnswerActions {
   readonly isConsole = true;

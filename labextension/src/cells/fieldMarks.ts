@@ -4,8 +4,8 @@ import { type Extension, RangeSetBuilder } from '@codemirror/state';
 import { Decoration, type DecorationSet, EditorView, ViewPlugin, type ViewUpdate } from '@codemirror/view';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
+import { hasFlag, type MagicLine, readMagicAhead } from '../magicLine';
 import { type Field, readFields } from './fields';
-import { hasFlag, type MagicLine, readMagicAhead } from './magicLine';
 
 /** How far above the part in sight the reading begins: a field that begins further up is too long to be one. */
 const RUN_UP = 2000;

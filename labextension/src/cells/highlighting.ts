@@ -7,9 +7,9 @@ import type { CodeEditor } from '@jupyterlab/codeeditor';
 import { IEditorExtensionRegistry, IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
+import { type MagicKind, readMagicAhead } from '../magicLine';
 import { CellLanguages, PROSE } from './cellLanguage';
 import { fieldMarks } from './fieldMarks';
-import { type MagicKind, readMagicAhead } from './magicLine';
 
 /** What JupyterLab calls the language of a Python kernel's cells: with IPython's magics, and without. */
 const PYTHON = ['text/x-ipython', 'text/x-python'];

@@ -5,11 +5,11 @@ import type { Cell } from '@jupyterlab/cells';
 import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 import type { ITranslator } from '@jupyterlab/translation';
 
+import { readMagic, settingOption } from '../magicLine';
 import { insertCode } from '../newCells';
 import type { IGleitzeit } from '../tokens';
 import { AnswerActions } from './answerActions';
 import { type CodeBlock, cellSource, sandboxSource } from './answers';
-import { readMagic, settingOption } from './magicLine';
 
 export class NotebookAnswers extends AnswerActions {
   readonly isConsole = false;

@@ -90,14 +90,16 @@ export function coldModels(instance: InstanceView): readonly string[] {
 
 export function cancel(run: RunView, trans: TranslationBundle): Action {
   const what = cut(`${run.label} ${run.model}`.trim());
-  const bodies: Record<string, string> = {
-    llm:
+  const bodies = new Map([
+    [
+      'llm',
       run.tokens > 0
         ? trans.__('What it has answered so far stays. The cell or job that waits for it fails.')
-        : trans.__('It has answered nothing yet. The cell or job that waits for it fails.'),
-    sandbox: trans.__('Its code is stopped, and its container is thrown away with all that is in it.'),
-    job: trans.__('What is done stays done. Nothing further is begun.')
-  };
+        : trans.__('It has answered nothing yet. The cell or job that waits for it fails.')
+    ],
+    ['sandbox', trans.__('Its code is stopped, and its container is thrown away with all that is in it.')],
+    ['job', trans.__('What is done stays done. Nothing further is begun.')]
+  ]);
   return {
     command: { type: 'cancel', run: run.id },
     label: trans.__('Cancel %1', what),
@@ -105,7 +107,7 @@ export function cancel(run: RunView, trans: TranslationBundle): Action {
     saying: trans.__('Cancelling %1', what),
     question: {
       title: trans.__('Cancel %1?', what),
-      body: bodies[run.kind] ?? trans.__('It ends at once.'),
+      body: bodies.get(run.kind) ?? trans.__('It ends at once.'),
       button: trans.__('Cancel it'),
       keep: trans.__('Let it go on'),
       gone: trans.__('%1 has ended by itself.', what)

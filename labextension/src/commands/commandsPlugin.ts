@@ -22,6 +22,7 @@ import type { CommandRegistry } from '@lumino/commands';
 
 import { cut } from '../format';
 import type { Command, InstanceView } from '../kernel/model';
+import { firstLine, type MagicKind } from '../magicLine';
 import { IGleitzeit } from '../tokens';
 import { type Action, isGone, restartPool } from './actions';
 import { isWanted } from './asking';
@@ -45,7 +46,7 @@ import {
   WARM
 } from './commands';
 import { copyDiagnostics } from './diagnostics';
-import { canInsert, insertMagic, type Magic, magicLine } from './inserting';
+import { canInsert, insertMagic } from './inserting';
 import { announced, notify } from './notices';
 
 const SETTING_EDITOR = 'settingeditor:open';
@@ -78,9 +79,9 @@ class Commands {
 
   private addCells(): void {
     const { following, settings, trans } = this.gleitzeit;
-    const insert = (magic: Magic) => async (): Promise<void> => {
+    const insert = (kind: MagicKind) => async (): Promise<void> => {
       if (following.current) {
-        await insertMagic(following.current, magicLine(magic, settings.values.defaultModel));
+        await insertMagic(following.current, firstLine(kind, settings.values.defaultModel));
       }
     };
     const isEnabled = (): boolean => canInsert(following.current);

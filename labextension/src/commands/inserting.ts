@@ -5,16 +5,6 @@ import type { Notebook } from '@jupyterlab/notebook';
 import type { Place } from '../kernel/following';
 import { insertCode } from '../newCells';
 
-export type Magic = 'llm' | 'sandbox';
-
-/** Names that need neither quotes nor braces in a magic line, and cannot be taken for an option. */
-export const PLAIN_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}_.:@/+-]*$/u;
-
-/** The first line of a new cell. `model`: the one that a person wants there; "" leaves the choice to the pool. */
-export function magicLine(magic: Magic, model: string): string {
-  return magic === 'llm' && model ? `%%llm --model ${model}` : `%%${magic}`;
-}
-
 export function canInsert(place: Place | null): boolean {
   return place !== null && (place.kind === 'console' || (place.widget.content.model !== null && !place.widget.content.model.readOnly));
 }

@@ -28,12 +28,12 @@ export class RequestError extends Error {
 
 /** Why a command was not obeyed, for a person. The kernel's own words stay as they are; others say of which `command` they are. */
 export function whyNot(error: unknown, trans: TranslationBundle, command = ''): string {
-  const failure = error instanceof RequestError ? error.failure : null;
-  if (error instanceof RequestError && failure === 'refused') {
-    return error.message;
+  const named = (why: string): string => (command ? trans.__('%1: %2', command, why) : why);
+  if (!(error instanceof RequestError)) {
+    return named(String(error));
   }
-  const why = failure === null || failure === 'refused' ? String(error) : words(failure, trans);
-  return command ? trans.__('%1: %2', command, why) : why;
+  const { failure, message } = error;
+  return failure === 'refused' ? message : named(words(failure, trans));
 }
 
 function words(failure: Exclude<Failure, 'refused'>, trans: TranslationBundle): string {

@@ -4,10 +4,10 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import React from 'react';
 
 import { coldModels, drain, unload, warm } from '../commands/actions';
-import { PLAIN_NAME } from '../commands/inserting';
 import type { MenuEntry } from '../commands/menus';
 import { cut, duration, instanceStatus, isUp, percent, placement, rate, rowKeys, UNKNOWN, wholeSeconds } from '../format';
 import type { InstanceView } from '../kernel/model';
+import { PLAIN_NAME } from '../magicLine';
 import { MenuButton } from './ButtonsView';
 import { Bar, type Column, Disclosure, NoRows, Pieces, State, Sub } from './ElementsView';
 import { Find, useSteadyOrder } from './FindView';

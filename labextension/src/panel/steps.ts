@@ -5,9 +5,10 @@ import { NotebookActions } from '@jupyterlab/notebook';
 
 import { copyText } from '../clipboard';
 import { COPY_DIAGNOSTICS, INSERT_LLM, OPEN_SETTINGS, RELOAD, RESTART_POOL } from '../commands/commands';
-import { canInsert, insertMagic, magicLine } from '../commands/inserting';
+import { canInsert, insertMagic } from '../commands/inserting';
 import type { MenuEntry } from '../commands/menus';
 import type { Place } from '../kernel/following';
+import { firstLine } from '../magicLine';
 import { insertCode } from '../newCells';
 import type { IGleitzeit } from '../tokens';
 
@@ -58,7 +59,7 @@ export function nextSteps(app: JupyterFrontEnd, gleitzeit: IGleitzeit): NextStep
     insertPromptFor: instance => {
       const { current } = gleitzeit.following;
       if (current && canInsert(current)) {
-        void insertMagic(current, `${magicLine('llm', gleitzeit.settings.values.defaultModel)} --instance ${instance}`);
+        void insertMagic(current, `${firstLine('llm', gleitzeit.settings.values.defaultModel)} --instance ${instance}`);
       }
     },
     poolMenu: () => {

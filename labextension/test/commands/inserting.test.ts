@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import type { Notebook } from '@jupyterlab/notebook';
 
-import { canInsert, insertMagic, magicLine, PLAIN_NAME } from '../../src/commands/inserting';
+import { canInsert, insertMagic } from '../../src/commands/inserting';
 import type { Place } from '../../src/kernel/following';
 import { insertCode } from '../../src/newCells';
 
@@ -28,12 +28,6 @@ function notebook(sources: string[], readOnly = false) {
   return { content, cursor, sources, place: { kind: 'notebook', widget: { content } } as unknown as Place };
 }
 
-test('a new cell names the model that a person wants there, and only where a model answers', () => {
-  expect(magicLine('llm', '')).toBe('%%llm');
-  expect(magicLine('llm', 'llama3.2')).toBe('%%llm --model llama3.2');
-  expect(magicLine('sandbox', 'llama3.2')).toBe('%%sandbox');
-});
-
 test('the cell comes below the active one, with the cursor in its empty line', async () => {
   const { content, cursor, place, sources } = notebook(['a', 'b']);
   await insertMagic(place, '%%llm');
@@ -57,9 +51,4 @@ test('nothing is put into a notebook that cannot be changed, or is not there', a
   expect(insertCode({ model: null } as unknown as Notebook, 0, ['x'])).toBe(false);
   await insertMagic(place, '%%llm');
   expect(sources).toEqual(['a']);
-});
-
-test('names that could say something else in a magic line are told from the plain ones', () => {
-  const names = ['gpu-1', 'größe', 'fine-1.local:11434', 'a b', '{x}', '-q', 'a"b', "a'b", 'a\nb', '#', ''];
-  expect(names.filter(name => PLAIN_NAME.test(name))).toEqual(['gpu-1', 'größe', 'fine-1.local:11434']);
 });

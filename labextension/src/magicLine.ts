@@ -2,6 +2,9 @@
 
 export type MagicKind = 'llm' | 'sandbox';
 
+/** Names that need neither quotes nor braces in a magic line, and cannot be taken for an option. */
+export const PLAIN_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}_.:@/+-]*$/u;
+
 export interface Word {
   readonly kind: 'magic' | 'option' | 'value' | 'comment';
   readonly from: number;
@@ -28,6 +31,11 @@ const FIRST_LOOK = 2048;
 const OURS = /^%%(llm|sandbox)(?= |$)/;
 /** Magics that hand the rest of the cell on to IPython, which then finds a magic of ours in it. */
 const HANDS_ON = /^%%(?:capture|time|timeit|prun)(?: |$)/;
+
+/** The first line of a new cell. `model`: the one that a person wants there; "" leaves the choice to the pool. */
+export function firstLine(kind: MagicKind, model: string): string {
+  return kind === 'llm' && model ? `%%llm --model ${model}` : `%%${kind}`;
+}
 
 /** The magic line of a cell with this source; null where the cell is something else. */
 export function readMagic(source: string): MagicLine | null {
@@ -121,7 +129,7 @@ export function hasFlag(source: string, magic: MagicLine, flag: string): boolean
   return magic.words.some(word => word.kind === 'option' && source.slice(word.from, word.to) === flag);
 }
 
-/** The edit that gives an option this value, be it there or not. `value` must need no quotes. */
+/** The edit that gives an option this value, be it there or not. `value` is a PLAIN_NAME. */
 export function settingOption(source: string, magic: MagicLine, option: string, value: string): Edit {
   const { words } = magic;
   for (let index = words.length - 1; index > 0; index--) {

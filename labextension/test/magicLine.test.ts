@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 
-import { hasFlag, type MagicLine, readMagic, readMagicAhead, settingOption, type Word } from '../../src/cells/magicLine';
+import { firstLine, hasFlag, type MagicLine, PLAIN_NAME, readMagic, readMagicAhead, settingOption, type Word } from '../src/magicLine';
 
 const magicOf = (source: string): MagicLine => {
   const magic = readMagic(source);
@@ -82,4 +82,15 @@ test('no more of a long cell is read than its magic line needs', () => {
   expect(read).toEqual([2048]);
   const line = `%%llm --schema '${'x'.repeat(5000)}'`;
   expect(look(`${line}\nhi`)?.to).toBe(line.length);
+});
+
+test('a new cell names the model that a person wants there, and only where a model answers', () => {
+  expect(firstLine('llm', '')).toBe('%%llm');
+  expect(firstLine('llm', 'llama3.2')).toBe('%%llm --model llama3.2');
+  expect(firstLine('sandbox', 'llama3.2')).toBe('%%sandbox');
+});
+
+test('names that could say something else in a magic line are told from the plain ones', () => {
+  const names = ['gpu-1', 'größe', 'fine-1.local:11434', 'a b', '{x}', '-q', 'a"b', "a'b", 'a\nb', '#', ''];
+  expect(names.filter(name => PLAIN_NAME.test(name))).toEqual(['gpu-1', 'größe', 'fine-1.local:11434']);
 });

@@ -175,6 +175,21 @@ def test_everything_can_be_done_by_keyboard(module_notebook: NotebookPage, panel
     expect(panel.get_by_role("button", name="Actions for local")).to_be_focused()
 
 
+def test_the_chosen_entry_of_a_menu_is_seen_in_forced_colours(module_notebook: NotebookPage, panel: Locator) -> None:
+    page = module_notebook.page
+    page.emulate_media(forced_colors="active")
+    try:
+        panel.get_by_role("button", name="Actions for local").press("Enter")
+        expect(page.locator(".gz-Menu .lm-Menu-item.lm-mod-active")).to_contain_text("Drain local")
+        grounds = page.locator(".gz-Menu .lm-Menu-item[data-type=command]").evaluate_all(
+            "items => items.map(each => getComputedStyle(each).backgroundColor)"
+        )
+        assert grounds[0] not in grounds[1:], grounds
+    finally:
+        page.keyboard.press("Escape")
+        page.emulate_media(forced_colors="none")
+
+
 def test_the_focus_stays_while_numbers_change_and_goes_to_the_panel_with_its_row(module_notebook: NotebookPage, panel: Locator) -> None:
     button = panel.get_by_role("button", name="Cancel [13]")
     button.focus()

@@ -268,6 +268,7 @@ def test_a_session_is_reset_under_a_run_and_its_variables_are_gone(module_notebo
     again = notebook.add("%%sandbox --session work\nprint('kept' in globals())")
     notebook.run(again)
     expect(notebook.output(again)).to_contain_text("False")
+    expect(panel.locator("[data-session=work]")).to_contain_text("ago", timeout=WAIT_MS)
     from_palette(notebook, "Reset a Sandbox Session…")
     pick(notebook, "Reset")
     assert "The next run begins with none." in answer(notebook, "Reset it")

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 
 import type { Answer } from '../../src/kernel/model';
-import { type Failure, PATIENCE_MS, type Progress, RequestError, Requests, whyNot } from '../../src/kernel/requests';
+import { type Failure, PATIENCE_MS, type Progress, reportOf, RequestError, Requests, whyNot } from '../../src/kernel/requests';
 import { Clock } from '../fakes/clock';
 import { trans } from '../fakes/translation';
 
@@ -90,4 +90,11 @@ test('every failure has words for a person', () => {
     expect(whyNot(new RequestError(kind), trans)).toMatch(/^[A-Z].*\.$/);
   }
   expect(whyNot(new RequestError('silent'), trans)).toMatch(/10 s/);
+});
+
+test('of several commands without an answer each is named, and the words of the kernel stand alone', () => {
+  expect(whyNot(new RequestError('silent'), trans, 'Drain gpu-1')).toMatch(/^Drain gpu-1: The kernel has not answered/);
+  expect(whyNot(new RequestError('refused', 'It will not.', 'It will not.\nSince it is late.'), trans, 'Drain gpu-1')).toBe('It will not.');
+  expect(reportOf(new RequestError('refused', 'It will not.', 'It will not.\nSince it is late.'))).toBe('It will not.\nSince it is late.');
+  expect(reportOf(new Error('other'))).toBe('');
 });

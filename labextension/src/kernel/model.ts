@@ -198,7 +198,6 @@ export type ModeView = Checked<typeof modeView>;
 export type ContainerView = Checked<typeof containerView>;
 export type SessionView = Checked<typeof sessionView>;
 export type FailoverView = Checked<typeof failoverView>;
-export type ProgressView = Checked<typeof progressView>;
 export type RunView = Checked<typeof runView>;
 export type SecurityView = Checked<typeof securityView>;
 export type Snapshot = Checked<typeof snapshot>;

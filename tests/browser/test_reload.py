@@ -152,6 +152,10 @@ def test_what_ended_while_no_page_looked_is_shown_as_it_ended(
     for each in (cell, streaming):
         expect(again.output(each)).to_contain_text("word59", timeout=WAIT_MS)
     expect(again.output(cell)).to_contain_text("✓ job 2 · north · llama3.2 · 60 tokens")
+    again.show_panel()
+    for verb, state in (("drain", "Draining"), ("resume", "OK")):  # its line is not that over which the outputs were asked for
+        again.execute(f"gleitzeit:{verb}-instance", {"instance": "north"})
+        expect(panel_of(again).locator("[data-instance=north]")).to_contain_text(state, timeout=WAIT_MS)
     assert watched.take_errors() == []
 
 

@@ -26,6 +26,7 @@ from gleitzeit_nb.jupyter.control.actions import SLOW, doing, perform
 from gleitzeit_nb.jupyter.control.cell_clock import CellClock
 from gleitzeit_nb.jupyter.control.commands import COMMANDS, Command, kind_of, read_command, request_of
 from gleitzeit_nb.jupyter.control.messages import empty_snapshot, snapshot_message
+from gleitzeit_nb.jupyter.control.outputs import TARGET as OUTPUTS_TARGET
 from gleitzeit_nb.jupyter.control.outputs import asks_for_outputs, outputs_message
 from gleitzeit_nb.jupyter.display.redraw import Redraw
 
@@ -59,14 +60,16 @@ class ControlTarget:
         self._latest: Snapshot | None = None
         self._redraw = Redraw(self._publish, BYTES_PER_S)
         self._cells = CellClock(front.shell)
-        manager.register_target(TARGET, self._opened)
+        for target in (TARGET, OUTPUTS_TARGET):
+            manager.register_target(target, self._opened)
 
     def __repr__(self) -> str:
         return f"<ControlTarget {len(self._lines)} front ends>"
 
     def close(self) -> None:
         """Close every comm, so that front ends know, and open no other."""
-        self._manager.unregister_target(TARGET, self._opened)
+        for target in (TARGET, OUTPUTS_TARGET):
+            self._manager.unregister_target(target, self._opened)
         self._cells.undo()
         with self._lock:
             self._redraw.end()

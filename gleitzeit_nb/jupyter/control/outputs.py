@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gleitzeit_nb.jupyter.display.places import Places
 
 TYPE = "outputs"
+TARGET = "gleitzeit_nb.outputs"  # JupyterLab (4.6) ends the subshell that the comms of a target share when the first of them is closed
 MOST_IDS = 200
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 

@@ -13,7 +13,7 @@ import type { Kernel, KernelMessage } from '@jupyterlab/services';
 import type { IDisposable } from '@lumino/disposable';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-import { CONTROL_TARGET } from '../kernel/model';
+import { OUTPUTS_TARGET } from '../kernel/model';
 import { reach } from '../kernel/reaching';
 import type { Wire } from '../kernel/wire';
 import { displayId, isShown, type Mark, readMark, readOutputs, readShown, type Shown, type Standing, standing } from './marks';
@@ -182,7 +182,7 @@ export class LiveOutputs implements IDisposable {
 
   private async ask(kernel: Kernel.IKernelConnection, ids: readonly string[]): Promise<void> {
     this.heard = new Set();
-    const wire = reach(kernel, this.connections(), CONTROL_TARGET, {
+    const wire = reach(kernel, this.connections(), OUTPUTS_TARGET, {
       heard: data => this.wire === wire && this.onAnswer(ids, data),
       closed: () => this.wire === wire && this.onClosed(ids)
     });

@@ -2,6 +2,8 @@
 
 export const SCHEMA_VERSION = 2;
 export const CONTROL_TARGET = 'gleitzeit_nb.control';
+/** The same under a name of its own: JupyterLab (4.6) ends the subshell that the comms of a target share when the first of them is closed. */
+export const OUTPUTS_TARGET = 'gleitzeit_nb.outputs';
 
 /** A message that is not what it should be. `path` says where. */
 export class ModelError extends Error {

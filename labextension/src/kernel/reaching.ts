@@ -82,10 +82,11 @@ async function besideCells(kernel: Kernel.IKernelConnection): Promise<Way | null
   const connection = kernel.clone({ handleComms: false });
   const coming = connected(connection).then(() => createSubshell(connection));
   const leave = (subshell: string | null): void => {
-    if (subshell !== null && connection.connectionStatus === 'connected') {
-      deleteSubshell(connection, subshell);
+    if (subshell === null || connection.connectionStatus !== 'connected') {
+      connection.dispose();
+    } else {
+      void deleteSubshell(connection, subshell).then(() => connection.dispose()); // with a connection goes what it has not delivered
     }
-    connection.dispose();
   };
   const subshell = await Promise.race([coming, settled(kernel.info).then(() => null)]);
   if (subshell !== null) {
@@ -138,7 +139,7 @@ async function createSubshell(kernel: Kernel.IKernelConnection): Promise<string 
   return typeof name === 'string' ? name : null;
 }
 
-function deleteSubshell(kernel: Kernel.IKernelConnection, subshell: string): void {
+async function deleteSubshell(kernel: Kernel.IKernelConnection, subshell: string): Promise<void> {
   const { clientId: session, username } = kernel;
   const request = KernelMessage.createMessage<KernelMessage.IDeleteSubshellRequestMsg>({
     msgType: 'delete_subshell_request',
@@ -147,5 +148,5 @@ function deleteSubshell(kernel: Kernel.IKernelConnection, subshell: string): voi
     session,
     content: { subshell_id: subshell }
   });
-  kernel.sendControlMessage(request, true);
+  await kernel.sendControlMessage(request, true).done.catch(() => undefined);
 }

@@ -87,7 +87,7 @@ def test_commands_say_that_they_wait_for_the_running_cell_and_are_done_after_it(
     old.start(old.add(WAITING.format(path=str(tmp_path / "go"))))
     expect(panel.locator(".gz-pill")).to_contain_text("kernel busy", timeout=WAIT_MS)
     old.execute("gleitzeit:resume-instance", {"instance": "north"})
-    expect(notice.get_by_text("Resume an Instance…: waits for the running cell")).to_be_visible(timeout=WAIT_MS)
+    expect(notice.get_by_text("Resuming north: waits for the running cell")).to_be_visible(timeout=WAIT_MS)
     choose(panel, "south", "Drain")
     expect(panel.get_by_text("Draining south: waits until the running cell has ended")).to_be_visible(timeout=WAIT_MS)
     expect(instance(panel, "north")).to_contain_text("Draining")

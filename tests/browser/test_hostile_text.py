@@ -271,7 +271,10 @@ def test_notebook_7_shows_the_same_and_does_nothing_else(filled: Filled, browser
         notebook = NotebookPage(page.page, seven, filled.path.name)
         assert_answers_are_text(filled, notebook.output)
         assert_others_are_text(filled, notebook.output, in_lab=True)
-        # The dashboard's widget ended with the kernel that is not this server's.
+        # The dashboard's widget ended with the kernel that is not this server's: its picture stands in its place.
+        dashboard = notebook.output(filled.others["dashboard"])
+        expect(dashboard.locator(".gz-StillDashboard .gz-dash caption", has_text="Ollama instances")).to_be_visible(timeout=WAIT_MS)
+        expect(dashboard.get_by_text("Error displaying widget")).to_be_hidden()
         acted = {**page.acted(), "errors": [error for error in page.errors if "widget model not found" not in error]}
         assert {name: sign for name, sign in acted.items() if sign} == {}
         assert page.foreign(seven.url) == []

@@ -17,6 +17,7 @@ import { LiveOutputs } from './liveOutputs';
 import { NotebookAnswers } from './notebookAnswers';
 import { ReadingPlace } from './readingPlace';
 import { StandingNotes } from './standingNotes';
+import { StillDashboards } from './stillDashboards';
 
 type Answer = [facts: NonNullable<ReturnType<typeof readFacts>>, data: unknown];
 type Make = (cell: CodeCell, ...answer: Answer) => AnswerBar;
@@ -114,6 +115,7 @@ export const answerToolbars: JupyterFrontEndPlugin<void> = {
         new AnswerBar(cell, actions, trans, ...answer);
     const onNotebook = (panel: NotebookPanel): void => {
       new ReadingPlace(panel.content);
+      new StillDashboards(panel);
       const live = new LiveOutputs(panel, () => gleitzeit?.following.connections() ?? []);
       new StandingNotes(panel, live, trans);
       watchNotebook(panel, live, makes(new NotebookAnswers(panel, gleitzeit, dialogs, texts)));

@@ -4,6 +4,8 @@ import { JSONExt, type PartialJSONObject } from '@lumino/coreutils';
 
 const KEY = 'gleitzeit_nb';
 const ID = /^[0-9a-f]{32}$/;
+const WIDGET_VIEW = 'application/vnd.jupyter.widget-view+json';
+const DASHBOARD = 'class="gz-dash'; // gleitzeit_nb/jupyter/dashboard/markup.py
 
 /** `live`: the id of the display in the kernel. `job`: the number of the job whose state the output tells; else null. */
 export interface Mark {
@@ -53,6 +55,22 @@ export function displayId(type: string, content: unknown): string | null {
   const transient = (type === 'display_data' || type === 'update_display_data') && isRecord(content) ? content.transient : null;
   const id = isRecord(transient) ? transient.display_id : null;
   return typeof id === 'string' ? id : null;
+}
+
+/** A dashboard in a saved notebook: its widget, by the kernel's name for it, and the picture beside that. */
+export interface SavedDashboard {
+  readonly widget: string;
+  readonly html: string;
+}
+
+/** Null where the output is none. */
+export function savedDashboard(data: unknown): SavedDashboard | null {
+  const view = isRecord(data) ? data[WIDGET_VIEW] : null;
+  const html = isRecord(data) ? data['text/html'] : null;
+  const written = Array.isArray(html) ? html.join('') : html;
+  return isRecord(view) && typeof view.model_id === 'string' && typeof written === 'string' && written.includes(DASHBOARD)
+    ? { widget: view.model_id, html: written }
+    : null;
 }
 
 /** Whether an output shows exactly that already. */

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 
-import { displayId, isShown, readMark, readOutputs, readShown, standing } from '../../src/cells/marks';
+import { displayId, isShown, readMark, readOutputs, readShown, savedDashboard, standing } from '../../src/cells/marks';
 
 const ID = 'a'.repeat(32);
 
@@ -51,4 +51,13 @@ test('nothing goes on without a kernel that can be heard', () => {
   expect(standing({ ...seen, status: null, isSettled: false })).toBe('asking');
   expect(standing({ ...seen, connection: 'connecting' })).toBe('asking');
   expect(standing({ ...seen, connection: 'disconnected' })).toBe('offline');
+});
+
+test('a saved dashboard is known by its widget and its picture', () => {
+  const view = { 'application/vnd.jupyter.widget-view+json': { model_id: 'm' } };
+  const html = '<style></style><div class="gz-dash">1</div>';
+  expect(savedDashboard({ ...view, 'text/html': html })).toEqual({ widget: 'm', html });
+  expect(savedDashboard({ ...view, 'text/html': [html, ' '] })).toEqual({ widget: 'm', html: `${html} ` });
+  const others = [null, 'x', {}, view, { 'text/html': html }, { ...view, 'text/html': '<b>x</b>' }, { ...view, 'text/html': 7 }];
+  expect(others.map(savedDashboard).filter(Boolean)).toEqual([]);
 });

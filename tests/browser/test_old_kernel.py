@@ -139,3 +139,14 @@ def test_an_interrupt_ends_an_answer_and_the_next_cell_works(old: NotebookPage) 
     cell = old.add("print(6 * 7, [view.in_flight for view in get_runtime().engine.snapshot().instances])")
     old.run(cell)
     expect(old.output(cell)).to_contain_text("42 [0, 0]")
+
+
+def test_loading_it_anew_and_unloading_it_is_followed_by_the_panel(old: NotebookPage, panel: Locator) -> None:
+    old.run(old.add("%reload_ext gleitzeit_nb"))
+    expect(panel.get_by_text("Nothing asked yet")).to_be_visible(timeout=WAIT_MS)
+    old.run(old.add("%unload_ext gleitzeit_nb"))
+    expect(panel.get_by_text("Not loaded in this kernel")).to_be_visible(timeout=WAIT_MS)
+    expect(old.page.locator(".gz-StatusItem")).to_have_text("Gleitzeit: not loaded")
+    left = old.add("import threading; print(len([each for each in threading.enumerate() if 'gleitzeit' in each.name]), 'threads')")
+    old.run(left)
+    expect(old.output(left)).to_contain_text("0 threads")

@@ -358,7 +358,7 @@ export class KernelLink implements IDisposable {
 
   private onIOPubMessage(_: ISessionContext, message: KernelMessage.IMessage): void {
     const type = message.header.msg_type;
-    if (type === 'execute_input' && !this.loading && this.current.kind !== 'live') {
+    if (type === 'execute_input' && !this.loading) {
       const { code } = (message as KernelMessage.IExecuteInputMsg).content;
       this.askAtIdle = this.askAtIdle || SPEAKS_OF_US.test(code);
     } else if (type === 'error' && this.loading) {

@@ -158,6 +158,16 @@ test('a dead kernel is not asked', async () => {
   expect(wires).toHaveLength(1);
 });
 
+test('a cell that loads it anew ends the line, and its end brings another', async () => {
+  const { context, link } = await followed();
+  context.cell('busy', '%reload_ext gleitzeit_nb');
+  last().listener.closed();
+  expect(link.state.kind).toBe('not-loaded');
+  context.cell('idle');
+  expect(wires).toHaveLength(2);
+  expect(link.state.kind).toBe('connecting');
+});
+
 test('a kernel that is being shut down is not asked for its last words', async () => {
   const { context, link } = await followed();
   context.isTerminating = true;

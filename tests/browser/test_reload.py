@@ -178,3 +178,21 @@ def test_a_job_whose_kernel_is_gone_does_not_claim_to_run(
     again.output(cell).locator(".jp-RenderedMarkdown").hover()
     expect(again.output(cell).get_by_role("button", name="Ask again")).not_to_have_attribute("aria-disabled", "true")
     assert watched.take_errors() == []
+
+
+def test_a_kernel_without_the_extension_is_told_while_it_is_busy_and_nothing_is_reported(
+    module_notebook: NotebookPage, lab: LabServer, watched: WatchedPage
+) -> None:
+    (lab.root / "let-go").unlink(missing_ok=True)
+    lab.write_notebook("without.ipynb", [f"import os, time\n{HELD}"])
+    notebook = NotebookPage(module_notebook.page, lab, "without.ipynb")
+    watched.take_errors()
+    notebook.start(0)
+    notebook.page.wait_for_function("() => window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'busy'")
+    notebook.save()
+    notebook.reload()
+    notebook.show_panel()
+    expect(panel_of(notebook).get_by_role("button", name="Load gleitzeit_nb")).to_be_visible(timeout=WAIT_MS)
+    (lab.root / "let-go").touch()
+    expect(panel_of(notebook).locator(".gz-pill")).to_have_text("idle", timeout=WAIT_MS)
+    assert watched.take_errors() == []

@@ -7,7 +7,7 @@
 import { type Kernel, KernelMessage } from '@jupyterlab/services';
 import type { JSONObject } from '@lumino/coreutils';
 
-import { type Listener, PlainWire, type Wire, wireTo } from './wire';
+import { carrierOf, type Listener, PlainWire, type Wire, wireTo } from './wire';
 
 const ANSWER_MS = 700;
 
@@ -46,7 +46,7 @@ class Reaching implements Wire {
       return;
     }
     this.inner = way
-      ? new PlainWire(way.connection, this.target, this.listener, way)
+      ? new PlainWire(way.connection, this.target, this.listener, way, carrierOf(this.kernel, this.carriers))
       : wireTo(this.kernel, this.carriers, this.target, this.listener);
     await this.inner.open();
   }

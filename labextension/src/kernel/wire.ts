@@ -31,12 +31,13 @@ export function wireTo(
   target: string,
   listener: Listener
 ): Wire {
-  for (const carrier of [kernel, ...carriers]) {
-    if (carrier.id === kernel.id && carrier.handleComms && !carrier.isDisposed) {
-      return new CommWire(carrier, carrier !== kernel, target, listener);
-    }
-  }
-  return new PlainWire(kernel, target, listener);
+  const carrier = carrierOf(kernel, carriers);
+  return carrier ? new CommWire(carrier, carrier !== kernel, target, listener) : new PlainWire(kernel, target, listener);
+}
+
+/** The connection to that kernel which handles comms; null where none does. */
+export function carrierOf(kernel: Kernel.IKernelConnection, carriers: Iterable<Kernel.IKernelConnection>): Kernel.IKernelConnection | null {
+  return [kernel, ...carriers].find(each => each.id === kernel.id && each.handleComms && !each.isDisposed) ?? null;
 }
 
 function wantsSubshell(kernel: Kernel.IKernelConnection): boolean {
@@ -192,17 +193,21 @@ class CommWire implements Wire {
 export class PlainWire implements Wire {
   readonly isLost = false;
   private readonly id = UUID.uuid4();
+  private readonly known: IDisposable | null;
   private listener: Listener | null;
   private subshell: string | null = null;
   private opened = false;
 
+  /** `carrier`: the connection that handles comms, where there is one beside it. */
   constructor(
     private readonly kernel: Kernel.IKernelConnection,
     private readonly target: string,
     listener: Listener,
-    private readonly way: { readonly subshell: string; leave(): void } | null = null
+    private readonly way: { readonly subshell: string; leave(): void } | null = null,
+    carrier: Kernel.IKernelConnection | null = null
   ) {
     this.listener = listener;
+    this.known = carrier && knownTo(carrier, target, this.id);
     kernel.iopubMessage.connect(this.onIOPubMessage, this);
   }
 
@@ -266,6 +271,7 @@ export class PlainWire implements Wire {
       return;
     }
     this.listener = null;
+    this.known?.dispose();
     this.kernel.iopubMessage.disconnect(this.onIOPubMessage, this);
     if (this.opened && canHear(this.kernel)) {
       const content = { comm_id: this.id, data: {} };
@@ -292,4 +298,11 @@ export class PlainWire implements Wire {
       listener?.closed();
     }
   }
+}
+
+/** Every connection hears of every comm, and JupyterLab reports it as an error when one is closed that it has not made. */
+function knownTo(carrier: Kernel.IKernelConnection, target: string, id: string): IDisposable {
+  const comm = carrier.createComm(`${target}.beside`, id); // which is never opened; under the same name it would count as a user of the target's subshell
+  Reflect.set(comm, 'commsOverSubshells', 'disabled'); // it needs none of its own; JupyterLab's class (4.6) asks for one after this
+  return comm;
 }
